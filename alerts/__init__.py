@@ -1,0 +1,1 @@
+"""Events become notices: conditions, de-duplication, one sink a file."""

@@ -1,0 +1,1 @@
+"""Bytes become messages: capture sources, link, IP and TCP decoding, reassembly."""

@@ -1,0 +1,1 @@
+"""Where frames come from. One file a source; a source knows nothing of SIP."""

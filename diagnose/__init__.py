@@ -1,0 +1,1 @@
+"""Calls become findings: one rule a file, found without a list."""

@@ -1,0 +1,50 @@
+"""The one set of questions that every face asks: the command line, the terminal UI and the HTTP API.
+
+`Desk` is answered in-process by `diagnose.local.LocalDesk` (a store or a capture file) and over HTTP by
+`api.client.HttpDesk`; a face never knows which one it talks to. All methods may block: faces call
+them from worker threads. Errors are `sip.errors.SiptrailError` (NotFound, Unreachable, or wrong use).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from diagnose.finding import Finding
+from index.summary import CallPage, CallSummary, Stats
+from index.trace import CallTrace
+
+
+class Desk(Protocol):
+    """Questions about recorded calls."""
+
+    def calls(self, filter: str = "", limit: int = 100, before: str | None = None) -> CallPage:
+        """Newest calls first that match the filter language (empty: all)."""
+        ...
+
+    def call(self, call_id: str) -> CallSummary:
+        """One call; NotFound when no message carries this Call-ID."""
+        ...
+
+    def trace(self, call_id: str) -> CallTrace:
+        """All its messages, parsed."""
+        ...
+
+    def findings(self, call_id: str) -> tuple[Finding, ...]:
+        """What is wrong with it, headline first."""
+        ...
+
+    def pcap(self, call_id: str) -> bytes:
+        """Its original frames as a capture file (pcap with nanoseconds; pcapng when link types differ)."""
+        ...
+
+    def stats(self) -> Stats:
+        """Counters of what was seen and what was lost."""
+        ...
+
+    def progress(self) -> float | None:
+        """Share (0..1) of a file that has been read so far; None when nothing is being loaded."""
+        ...
+
+    def close(self) -> None:
+        """Free what it holds."""
+        ...

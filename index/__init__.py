@@ -1,0 +1,1 @@
+"""Messages become rows and calls: columns, the lake, retention, search, ladders and pcap export."""

@@ -1,0 +1,119 @@
+"""The hand-over type for lists of calls: one row a Call-ID."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from typing import Any
+
+
+def rfc3339(ns: int) -> str:
+    """Nanoseconds since the epoch as RFC 3339 UTC with microseconds (nanoseconds where they are not zero)."""
+    seconds, rest = divmod(ns, 1_000_000_000)
+    stamp = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    digits = f"{rest:09d}"
+    return f"{stamp}.{digits[:6] if digits.endswith('000') else digits}Z"
+
+
+def from_rfc3339(text: str) -> int:
+    """The reverse of `rfc3339`."""
+    stamp, _, digits = text.rstrip("Z").partition(".")
+    seconds = int(datetime.strptime(stamp, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC).timestamp())
+    return seconds * 1_000_000_000 + int((digits or "0").ljust(9, "0")[:9])
+
+
+@dataclass(frozen=True, slots=True)
+class CallSummary:
+    """One Call-ID in a list. `None` means "did not happen", never zero."""
+
+    call_id: str
+    start: int
+    """First message, ns since the epoch."""
+    end: int
+    """Last message."""
+    state: str
+    """calling, ringing, in-call, completed, cancelled, busy, no-answer, declined, failed, unanswered, redirected,
+    challenged; for other methods: ok, failed, pending, unanswered, challenged."""
+    method: str
+    """Method of the first request (or of the first response's CSeq)."""
+    from_user: str
+    to_user: str
+    src: str
+    """ip:port of the sender of the first request."""
+    dst: str
+    transport: str
+    final_code: int | None
+    final_reason: str | None
+    messages: int
+    pdd_ms: float | None
+    """INVITE to the first 180/183 (or 2xx): post-dial delay."""
+    ring_ms: float | None
+    """First 180/183 to answer, final failure or CANCEL."""
+    talk_ms: float | None
+    """Answer to BYE."""
+    codecs: tuple[str, ...]
+    """Audio codecs: of the answer when there is one, else of the offer."""
+    findings: tuple[str, ...]
+    """Public names of the findings, worst first."""
+    headline: str
+    """The one sentence to read first; empty when nothing is wrong or nothing was computed yet."""
+    severity: str
+    """Worst severity among the findings: critical, error, warning, info, or empty."""
+    node: str
+    retransmissions: int = 0
+    user_agent: str = ""
+    flags: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object of the public contract: times are RFC 3339 strings."""
+        record = asdict(self)
+        record["start"], record["end"] = rfc3339(self.start), rfc3339(self.end)
+        record["codecs"], record["findings"] = list(self.codecs), list(self.findings)
+        return record
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> CallSummary:
+        """The reverse of `to_json`; unknown keys of a newer service are ignored."""
+        known = {f.name for f in fields(cls)}
+        values = {k: v for k, v in record.items() if k in known}
+        values["start"], values["end"] = from_rfc3339(values["start"]), from_rfc3339(values["end"])
+        values["codecs"], values["findings"] = tuple(values["codecs"]), tuple(values["findings"])
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class CallPage:
+    """One page of a list, newest first."""
+
+    calls: tuple[CallSummary, ...]
+    next: str | None
+    """Pass as `before` to get the following page; None on the last page."""
+    matched: int | None = None
+    """How many calls match in all, where that is known cheaply."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What was seen and what was not. Keys are stable: users script against `siptrail stats --json`."""
+
+    packets: int
+    messages: int
+    call_ids: int
+    methods: dict[str, int]
+    """Requests by method."""
+    finals: dict[str, int]
+    """Final responses by method, e.g. {"INVITE 486": 3}."""
+    transports: dict[str, int]
+    not_sip: int
+    """Packets that carried no SIP."""
+    kernel_drops: int
+    queue_drops: int = 0
+    unreadable: int = 0
+    """Frames that could not be decoded."""
+    fragments_lost: int = 0
+    stream_gaps: int = 0
+    flags: dict[str, int] | None = None
+    """Messages by capture flag (truncated, length-lies, …)."""
+    interfaces: dict[str, dict[str, int]] | None = None
+    first: str | None = None
+    last: str | None = None

@@ -1,0 +1,70 @@
+"""The hand-over type from index to diagnosis and ladders: one Call-ID's messages, parsed and in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sip.message import SipMessage
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Endpoint:
+    """One transport address."""
+
+    ip: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Something the capture did not see: `count` packets lost on `interface` between two times (ns)."""
+
+    interface: str
+    start: int
+    end: int
+    count: int
+    kind: str
+    """kernel (ring full), queue (our own), unreadable, fragment, stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class TraceMessage:
+    """One message of a call as this tap saw it."""
+
+    ts: int
+    """Nanoseconds since the epoch, UTC."""
+    seq: int
+    """Order within one timestamp."""
+    src: Endpoint
+    dst: Endpoint
+    transport: str
+    """udp, tcp, tls, ws, wss, sctp."""
+    interface: str
+    node: str
+    sip: SipMessage
+    flags: int = 0
+    """Bits of capture.flags."""
+    ip_id: int = -1
+    """IPv4 identification, -1 where there is none."""
+    seen: int = 1
+    """How many copies of this same packet were captured (mirrors, two interfaces); copies are not listed."""
+    retransmission: bool = False
+    """The sender really sent the same bytes again."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallTrace:
+    """All messages with one Call-ID, ordered by (ts, seq), and what a rule must know about the tap."""
+
+    call_id: str
+    messages: tuple[TraceMessage, ...]
+    capture_start: int
+    capture_end: int
+    """Capture time up to which this tap has seen traffic (ns): now when live, the last packet of a file."""
+    heard: frozenset[str] = frozenset()
+    """IP addresses that at least one captured packet was sent to, within 10 minutes around the call."""
+    losses: tuple[Loss, ...] = field(default=())
+    """Losses while the call was alive (2 s either side)."""

@@ -1,0 +1,23 @@
+"""The one base of every error that is the user's to mend.
+
+Its text is a single line: what happened, to which input, what to do. The command line prints
+it and exits with `exit_code` (2 wrong use, 3 cannot reach the service or the store, 1 not found).
+"""
+
+
+class SiptrailError(Exception):
+    """A user's error in one line."""
+
+    exit_code = 2
+
+
+class NotFound(SiptrailError):
+    """What was asked for is not there."""
+
+    exit_code = 1
+
+
+class Unreachable(SiptrailError):
+    """The service, the store, a capture file or an interface cannot be opened."""
+
+    exit_code = 3

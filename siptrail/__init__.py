@@ -1,0 +1,3 @@
+"""The command line, the configuration, and the service that wires everything together."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,33 @@
+"""What the machine must have: `@pytest.mark.needs("root", "tshark")` skips with the reason,
+or fails it when REQUIRE_ALL=1 (as continuous integration sets)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+
+import pytest
+
+HAVE: dict[str, tuple[Callable[[], bool], str]] = {
+    "root": (lambda: os.geteuid() == 0, "needs root (raw sockets, network namespaces)"),
+    "corpus": (lambda: bool(os.environ.get("SIPTRAIL_CORPUS")), "needs SIPTRAIL_CORPUS set to a folder of captures"),
+}
+
+
+def reason_missing(thing: str) -> str | None:
+    """Why this machine cannot run a test that needs `thing`; None when it can."""
+    have, reason = HAVE.get(thing, (lambda: shutil.which(thing) is not None, f"needs the program {thing}"))
+    return None if have() else reason
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("needs"):
+        for thing in marker.args:
+            reason = reason_missing(thing)
+            if reason is None:
+                continue
+            # The corpus is not part of the repository, so a fresh clone cannot be asked for it.
+            if os.environ.get("REQUIRE_ALL") == "1" and thing != "corpus":
+                pytest.fail(f"REQUIRE_ALL=1 and this test {reason}", pytrace=False)
+            pytest.skip(reason)

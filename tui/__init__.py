@@ -1,0 +1,1 @@
+"""Calls in a terminal (Textual)."""
