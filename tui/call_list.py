@@ -1,0 +1,333 @@
+"""The list of calls, newest first, as sngrep shows it.
+
+    ┌──────────────────────────────────────────────────────────────────────────────┐
+    │ siptrail  capture.pcap                                                       │
+    │ Filter: state:failed                              (only while it is open)    │
+    │   Time (UTC)   Method   From      To        State      Result       Msgs  …  │
+    │   10:00:01.204 INVITE   alice     bob       completed  200 OK          7     │
+    │ * 10:00:00.900 INVITE   carol     dave      failed     488 Not Acc…    3     │
+    │                                                                              │
+    │ 488 Not Acceptable Here: no common codec          (of the cursor's call) │
+    │ 2 calls · 1 selected · 10 messages · 0 lost · reading 43 %                   │
+    │ ⏎ Flow  d Findings  r Raw  F2 Save  F7 Filter  F5 Refresh  p Pause  F1 Help  │
+    └──────────────────────────────────────────────────────────────────────────────┘
+
+Owns which calls are shown, the filter, and the refresh. It must not parse messages or filters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.widgets import Footer, Input, Static
+
+from diagnose.desk import Desk
+from index.summary import CallPage, CallSummary, Stats
+from sip.errors import SiptrailError
+from sip.text import printable
+from tui import call_columns
+from tui.asking import AskingScreen
+from tui.lines import Lines
+
+if TYPE_CHECKING:
+    from tui.app import SiptrailApp
+
+PAGE = 200
+"""Calls asked for at a time."""
+REFRESH_MOST = 1000
+"""Calls that a refresh asks for again; older ones that were scrolled to are kept as they are."""
+
+
+class CallTable(Lines):
+    """The calls that were fetched so far."""
+
+    DEFAULT_CSS = "CallTable { height: 1fr; }"
+
+    def __init__(self) -> None:
+        super().__init__(id="calls")
+        self.calls: list[CallSummary] = []
+        self.chosen: dict[str, CallSummary] = {}
+        self.colours = True
+
+    def row_count(self) -> int:
+        return len(self.calls)
+
+    def row_text(self, row: int) -> Text:
+        call = self.calls[row]
+        return call_columns.row(call, call_columns.widths(self.size.width), call.call_id in self.chosen, self.colours)
+
+    def head_text(self) -> Text:
+        return call_columns.head(call_columns.widths(self.size.width))
+
+    def row_width(self) -> int:
+        return sum(call_columns.widths(self.size.width)) + len(call_columns.COLUMNS) + 2
+
+    def replace(self, calls: list[CallSummary]) -> None:
+        """Show these calls with the cursor on the call it was on."""
+        under = self.calls[self.cursor].call_id if self.touched and self.calls else None
+        self.calls = calls
+        place = next((i for i, call in enumerate(calls) if call.call_id == under), None) if under is not None else None
+        self.rows_changed(place)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What one refresh learned."""
+
+    page: CallPage
+    stats: Stats | None
+    progress: float | None
+
+
+class CallListScreen(AskingScreen):
+    """Calls, filter, refresh."""
+
+    TITLE = "calls"
+    BINDINGS: ClassVar[list[Any]] = [
+        Binding("enter", "flow", "Flow", key_display="⏎", priority=False),
+        Binding("d", "findings", "Findings"),
+        Binding("r,f6", "raw", "Raw"),
+        Binding("f2,s", "save", "Save"),
+        Binding("f7,slash,f3", "filter", "Filter", key_display="F7"),
+        Binding("space", "choose", "Select", key_display="␣"),
+        Binding("p", "pause", "Pause"),
+        Binding("f1,h,question_mark", "app.help", "Help", key_display="F1"),
+        Binding("q", "quit", "Quit"),
+        Binding("f5,ctrl+l", "refresh", show=False),
+        Binding("c", "app.colours", show=False),
+        Binding("escape", "back", show=False),
+    ]
+    app: SiptrailApp
+
+    def __init__(self, desk: Desk, title: str, live: bool) -> None:
+        super().__init__(desk)
+        self.where, self.live = title, live
+        self.filter = ""
+        self.paused = False
+        self.loading: float | None = None
+        self.next: str | None = None
+        self.stats: Stats | None = None
+        self.matched: int | None = None
+        self.error = ""
+        self.leaving = False
+        """Esc was pressed once with nothing to close."""
+        self.submitted = False
+        """The filter was typed just now and not yet answered."""
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="title")
+        yield Input(placeholder="filter; Enter applies, empty shows all calls, Esc closes", id="filter", compact=True)
+        yield CallTable()
+        yield Static(id="headline")
+        yield Static(id="status")
+        yield Footer(compact=True)
+
+    def on_mount(self) -> None:
+        self.table = self.query_one(CallTable)
+        self.query_one("#filter").display = False
+        self.table.focus()
+        self.show_title()
+        self.refresh_calls()
+        self.set_interval(1.0, self.tick)
+
+    # Fetching
+
+    def tick(self) -> None:
+        """Every second: how far the file is, and the newest calls when something can have changed."""
+        if not self.is_waiting("progress"):
+            self.ask("progress", self.desk.progress, self.take_progress)
+        if (self.live or self.loading is not None) and not self.paused and self.app.screen is self:
+            self.refresh_calls(only_if_idle=True)
+
+    def refresh_calls(self, only_if_idle: bool = False) -> None:
+        """Ask for the newest calls again."""
+        if only_if_idle and self.is_waiting("calls", "more"):
+            return
+        desk, wanted = self.desk, self.filter
+        limit = max(PAGE, min(len(self.table.calls), REFRESH_MOST))
+
+        def question() -> Picture:
+            progress = desk.progress()  # before the calls: a load that ends in between is asked about once more
+            page = desk.calls(wanted, limit)
+            try:
+                stats = desk.stats()
+            except SiptrailError:
+                stats = None  # the list is worth showing without its counters
+            return Picture(page, stats, progress)
+
+        self.stop_waiting("more")
+        self.ask("calls", question, self.take_calls)
+
+    def take_calls(self, picture: Picture) -> None:
+        """Put the newest calls on top of the older ones that were already fetched."""
+        page = picture.page
+        fresh, old = list(page.calls), self.table.calls
+        if page.next is not None and fresh and len(old) > len(fresh):
+            ids, last = {call.call_id for call in fresh}, fresh[-1].start
+            self.table.replace(fresh + [call for call in old if call.start <= last and call.call_id not in ids])
+        else:
+            self.next = page.next
+            self.table.replace(fresh)
+        self.matched, self.error, self.submitted = page.matched, "", False
+        self.stats = picture.stats or self.stats
+        self.loading = picture.progress
+
+    def take_progress(self, progress: float | None) -> None:
+        if self.loading is not None and progress is None and not self.paused:
+            self.refresh_calls()  # the file has just been read to its end
+        self.loading = progress
+
+    def take_more(self, page: CallPage) -> None:
+        """Older calls, under the ones that are there."""
+        known = {call.call_id for call in self.table.calls}
+        self.next = page.next
+        self.table.replace(self.table.calls + [call for call in page.calls if call.call_id not in known])
+
+    def on_lines_moved(self, moved: Lines.Moved) -> None:
+        """Fetch older calls before the cursor gets to the end."""
+        self.leaving = False
+        self.show_headline()
+        if self.next and moved.row >= len(self.table.calls) - PAGE // 4 and not self.is_waiting("calls", "more"):
+            desk, wanted, before = self.desk, self.filter, self.next
+            self.ask("more", lambda: desk.calls(wanted, PAGE, before), self.take_more)
+
+    def failed(self, topic: str, error: str) -> None:
+        """The error stays in the status line until an answer comes; a filter that was just typed can be mended."""
+        if topic != "progress":
+            self.error = error
+        if topic == "calls" and self.submitted:
+            self.submitted = False
+            self.action_filter()
+
+    # Showing
+
+    def show_title(self) -> None:
+        text = Text.assemble((" siptrail ", "bold reverse"), " ", printable(self.where))
+        text.append("  live" if self.live and not self.paused else "", "green")
+        text.append("  paused" if self.paused else "", "yellow")
+        if self.filter:
+            text.append("  filter: ", "dim").append(printable(self.filter), "cyan")
+        self.query_one("#title", Static).update(text)
+
+    def waiting_changed(self) -> None:
+        if not self.is_mounted:
+            return
+        bar = self.query_one("#status", Static)
+        bar.set_class(bool(self.error), "error")
+        bar.update(Text(f" {self.error}") if self.error else self.status())
+        self.show_headline()
+
+    def show_headline(self) -> None:
+        """What is wrong with the call at the cursor, or which call it is."""
+        calls, line = self.table.calls, Text(" ", no_wrap=True, overflow="ellipsis")
+        if calls:
+            call = calls[self.table.cursor]
+            if call.headline:
+                line.append(printable(call.headline), call_columns.SEVERITY_STYLE.get(call.severity, ""))
+            else:
+                line.append(f"{printable(call.src)} → {printable(call.dst)}  {printable(call.call_id)}", "dim")
+        self.query_one("#headline", Static).update(line)
+
+    def status(self) -> Text:
+        """One line: calls shown, messages, what was lost, what is being waited for."""
+        shown = len(self.table.calls)
+        of = f" of {self.matched}" if self.matched is not None and self.matched > shown else "+" if self.next else ""
+        parts = [f"{shown}{of} call{'' if shown == 1 and not of else 's'}"]
+        if self.table.chosen:
+            parts.append(f"{len(self.table.chosen)} selected")
+        text = Text(" ")
+        if self.stats is not None:
+            lost = self.stats.kernel_drops + self.stats.queue_drops
+            parts.append(f"{self.stats.messages} messages")
+            text.append(" · ".join(parts)).append(" · ").append(f"{lost} lost", "bold red" if lost else "")
+        else:
+            text.append(" · ".join(parts))
+        if self.loading is not None:
+            text.append(f" · reading {self.loading:.0%}", "yellow")
+        elif self.is_waiting("calls", "more") and not self.live:
+            text.append(" · searching, Esc stops", "yellow")
+        if self.leaving:
+            text.append(" · Esc again quits", "yellow")
+        if not shown and not self.is_waiting("calls") and self.loading is None:
+            text.append(" · no call matches, F7 changes the filter" if self.filter else " · no calls yet", "yellow")
+        return text
+
+    # Keys
+
+    def picked(self) -> list[CallSummary]:
+        """The selected calls, else the one under the cursor."""
+        if self.table.chosen:
+            return list(self.table.chosen.values())
+        return [self.table.calls[self.table.cursor]] if self.table.calls else []
+
+    def on_lines_chosen(self) -> None:
+        if calls := self.picked():
+            self.app.open_flow(calls)
+
+    def action_flow(self) -> None:
+        self.on_lines_chosen()
+
+    def action_raw(self) -> None:
+        if calls := self.picked():
+            self.app.open_raw(calls)
+
+    def action_findings(self) -> None:
+        if self.table.calls:
+            self.app.open_findings(self.table.calls[self.table.cursor].call_id)
+
+    def action_save(self) -> None:
+        if calls := self.picked():
+            self.app.open_save([call.call_id for call in calls])
+
+    def action_choose(self) -> None:
+        if self.table.calls:
+            call = self.table.calls[self.table.cursor]
+            if self.table.chosen.pop(call.call_id, None) is None:
+                self.table.chosen[call.call_id] = call
+            self.table.action_move(1)
+            self.table.refresh()
+            self.waiting_changed()
+
+    def action_pause(self) -> None:
+        self.paused = not self.paused
+        self.show_title()
+
+    def action_refresh(self) -> None:
+        self.refresh_calls()
+
+    def action_filter(self) -> None:
+        box = self.query_one("#filter", Input)
+        box.display, box.value = True, self.filter
+        box.focus()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Apply the filter; the list is emptied because its calls need not match."""
+        if event.value.strip() != self.filter or self.error:
+            self.filter, self.next, self.error, self.submitted = event.value.strip(), None, "", True
+            self.table.calls, self.table.cursor, self.table.touched = [], 0, False
+            self.table.chosen.clear()
+            self.table.rows_changed()
+            self.refresh_calls()
+        self.close_filter()
+
+    def close_filter(self) -> None:
+        self.query_one("#filter").display = False
+        self.table.focus()
+        self.show_title()
+
+    def action_back(self) -> None:
+        """Esc closes the filter, else stops waiting, else (twice) quits."""
+        if self.query_one("#filter").display:
+            self.close_filter()
+        elif not self.stop_waiting("calls", "more"):
+            if self.leaving:
+                self.app.exit()
+            self.leaving = True
+            self.waiting_changed()
+
+    def action_quit(self) -> None:
+        self.app.exit()

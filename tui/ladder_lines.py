@@ -1,0 +1,110 @@
+"""The ladder drawn in a terminal: one line a row, columns as far apart as the screen allows.
+
+The layout comes from index.ladder; only the drawing is decided here.
+"""
+
+from __future__ import annotations
+
+from rich.cells import cell_len, set_cell_size
+from rich.text import Text
+
+from index.ladder import Ladder, Row, layout
+from index.trace import CallTrace
+from sip.text import printable
+from tui.call_columns import clock
+from tui.lines import Lines
+from tui.sip_text import code_style
+
+TRANSACTION_STYLES = ("cyan", "yellow", "green", "magenta", "blue", "red")
+MARGIN = 24
+"""Time and time since the row before."""
+NARROWEST, WIDEST = 24, 44
+"""Cells between two columns."""
+
+
+class LadderLines(Lines):
+    """The ladder of one trace."""
+
+    DEFAULT_CSS = "LadderLines { height: 1fr; }"
+
+    def __init__(self) -> None:
+        super().__init__(id="ladder")
+        self.ladder: Ladder | None = None
+        self.trace: CallTrace | None = None
+        self.turns: dict[str, int] = {}
+
+    def show(self, trace: CallTrace) -> None:
+        """Draw this trace; the cursor stays where it is when it is the same call with more messages."""
+        self.trace, self.ladder = trace, layout(trace)
+        keys = dict.fromkeys(f"{m.sip.call_id} {m.sip.cseq}" for m in trace.messages)
+        self.turns = {key: turn for turn, key in enumerate(keys)}
+        self.rows_changed()
+
+    def number(self) -> int | None:
+        """1-based number of the message at the cursor."""
+        return self.ladder.rows[self.cursor].number if self.ladder is not None and self.ladder.rows else None
+
+    def row_count(self) -> int:
+        return len(self.ladder.rows) if self.ladder is not None else 0
+
+    def pitch(self) -> int:
+        """Cells from one column to the next."""
+        count = max(2, len(self.ladder.columns) if self.ladder is not None else 2)
+        return max(NARROWEST, min(WIDEST, (self.size.width - MARGIN - NARROWEST) // (count - 1)))
+
+    def row_width(self) -> int:
+        count = max(2, len(self.ladder.columns) if self.ladder is not None else 2)
+        return MARGIN + NARROWEST + self.pitch() * (count - 1)
+
+    def column_at(self, column: int) -> int:
+        """Where a column's line is."""
+        return MARGIN + NARROWEST // 2 + column * self.pitch()
+
+    def head_text(self) -> Text:
+        line = "  Time (UTC)         Δ  "
+        for index, column in enumerate(self.ladder.columns if self.ladder is not None else ()):
+            label = set_cell_size(printable(column.label), min(cell_len(printable(column.label)), self.pitch() - 2))
+            line = line.ljust(max(0, self.column_at(index) - cell_len(label) // 2)) + label
+        return Text(line)
+
+    def row_text(self, row: int) -> Text:
+        assert self.ladder is not None
+        record = self.ladder.rows[row]
+        previous = self.ladder.rows[row - 1].ts if row else record.ts
+        since = f"+{(record.ts - previous) / 1e9:.3f}" if row else ""
+        text = Text(f"  {clock(record.ts)} {since:>8} ", "dim")
+        cells = [" "] * (self.row_width() - MARGIN)
+        for index in range(len(self.ladder.columns)):
+            cells[self.column_at(index) - MARGIN] = "│"
+        first, last = sorted((record.source, record.destination))
+        label = printable(record.label) + (f" {printable(record.note)}" if record.note else "")
+        if first == last:
+            start = self.column_at(first) - MARGIN
+            before, arrow = "".join(cells[: start + 1]), f"↺ {label} "
+            after = cells[start + 1 + cell_len(arrow) :]
+        else:
+            start, end = self.column_at(first) - MARGIN, self.column_at(last) - MARGIN
+            before, arrow = "".join(cells[: start + 1]), self.arrow(record, label, end - start - 1)
+            after = cells[end:]
+        return text.append(before, "dim").append(arrow, self.style(record)).append("".join(after), "dim")
+
+    @staticmethod
+    def arrow(record: Row, label: str, space: int) -> str:
+        """The label inside its arrow; a retransmission is drawn with a thin line."""
+        if cell_len(label) > space - 5:
+            label = set_cell_size(label, space - 6).rstrip() + "…"
+        line = "┄" if record.kind == "retransmission" else "─"
+        rest = space - cell_len(label) - 3
+        left, right = line * (rest // 2), line * (rest - rest // 2)
+        return f"{left} {label} {right}▶" if record.destination > record.source else f"◀{left} {label} {right}"
+
+    def style(self, record: Row) -> str:
+        """The colour of one row, as the user has chosen."""
+        mode = getattr(self.app, "colours", "off")
+        if mode == "off" or self.trace is None:
+            return ""
+        sip = self.trace.messages[record.number - 1].sip
+        if mode == "transaction":
+            turn = self.turns.get(f"{sip.call_id} {sip.cseq}", 0)
+            return TRANSACTION_STYLES[turn % len(TRANSACTION_STYLES)]
+        return code_style(sip.code) or "bold yellow"
