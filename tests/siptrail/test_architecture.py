@@ -1,0 +1,67 @@
+"""Which package may import which: import-linter reads the source, and a fresh interpreter shows what really loads."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ["sip", "capture", "index", "diagnose", "alerts", "tui", "api", "siptrail"]
+# What loading every module of a package must leave unloaded. siptrail wires all of it together, so it has no row.
+MUST_NOT_LOAD = {
+    "sip": ["textual", "fastapi", "numpy", "numba", "pyarrow", "duckdb", "dpkt", "httpx", "scapy"],
+    "capture": ["textual", "fastapi", "duckdb", "httpx"],
+    "index": ["textual", "fastapi", "httpx"],
+    "diagnose": ["textual", "fastapi", "httpx"],
+    "alerts": ["textual", "fastapi"],
+    "tui": ["fastapi", "starlette", "uvicorn"],
+    "api": ["textual"],
+}
+LOAD_ALL = """
+import importlib, json, pkgutil, sys
+name = sys.argv[1]
+package = importlib.import_module(name)
+modules = [m.name for m in pkgutil.walk_packages(package.__path__, name + ".")]
+for module in modules:
+    importlib.import_module(module)
+print(json.dumps({"modules": modules, "loaded": sorted({m.partition(".")[0] for m in sys.modules})}))
+"""
+
+
+def loaded_by(package: str) -> set[str]:
+    done = subprocess.run([sys.executable, "-c", LOAD_ALL, package], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["modules"], f"{package} has no modules"
+    return set(report["loaded"])
+
+
+def test_import_linter_keeps_its_contracts() -> None:
+    lint = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([str(lint), "--no-cache"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("package", MUST_NOT_LOAD)
+def test_package_loads_nothing_that_is_not_its_business(package: str) -> None:
+    loaded = loaded_by(package)
+    assert not loaded & set(MUST_NOT_LOAD[package])
+    above = set(PACKAGES) - {"siptrail"} if package == "siptrail" else set(PACKAGES[PACKAGES.index(package) + 1 :])
+    allowed = {"api"} if package == "tui" else set()  # api.client
+    assert not loaded & above - allowed, f"{package} loads a package above it"
+
+
+def test_every_package_module_says_what_it_owns() -> None:
+    import ast
+
+    silent = [
+        str(path.relative_to(ROOT))
+        for package in PACKAGES
+        for path in sorted((ROOT / package).rglob("*.py"))
+        if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    assert not silent, f"modules without a docstring: {silent}"

@@ -1,0 +1,75 @@
+"""The README's own commands: each one names a command, options and make targets that exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from siptrail.cli import app
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(?:bash|sh|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def commands(document: Path) -> list[list[str]]:
+    """Every command of the bash blocks as words: continued lines joined, comments dropped, pipes taken apart."""
+    found: list[list[str]] = []
+    for block in BLOCK.findall(document.read_text(encoding="utf-8")):
+        for line in block.replace("\\\n", " ").splitlines():
+            reader = shlex.shlex(line.removeprefix("$ "), posix=True, punctuation_chars="|;&<>")
+            reader.whitespace_split = True
+            words: list[str] = []
+            for word in reader:
+                if set(word) <= set("|;&"):
+                    found.append(words)
+                    words = []
+                else:
+                    words.append(word)
+            found.append(words)
+    return [words for words in found if words]
+
+
+def program(words: list[str]) -> tuple[str, list[str]]:
+    """The program's name and its arguments, without sudo before it or a redirection after it."""
+    words = words[1:] if words[0] == "sudo" else words
+    end = next((n for n, word in enumerate(words) if set(word) <= set("<>")), len(words))
+    return Path(words[0]).name, words[1:end]
+
+
+SHOWN = [(document.name, *program(words)) for document in DOCUMENTS for words in commands(document)]
+SIPTRAIL = [(name, arguments) for name, command, arguments in SHOWN if command == "siptrail"]
+MAKE = [(name, arguments) for name, command, arguments in SHOWN if command == "make"]
+
+
+def test_the_readme_has_commands_to_check() -> None:
+    shown = {arguments[0] for name, arguments in SIPTRAIL if name == "README.md"}
+    assert {"run", "import", "calls", "show", "ladder", "pcap", "diagnose", "stats", "tui"} <= shown
+    assert {"run", "test", "check", "bench"} <= {arguments[0] for name, arguments in MAKE if name == "README.md"}
+
+
+@pytest.mark.parametrize(("name", "arguments"), SIPTRAIL, ids=lambda value: value if isinstance(value, str) else shlex.join(value))
+def test_the_command_line_is_understood(name: str, arguments: list[str]) -> None:
+    # Parsing only, nothing runs: an unknown command or option, or a missing argument, raises a usage error.
+    group = typer.main.get_command(app)
+    context = group.make_context("siptrail", list(arguments), resilient_parsing=False)
+    command_name, command, rest = group.resolve_command(context, list(arguments))  # type: ignore[attr-defined]
+    command.make_context(command_name, rest, parent=context)
+
+
+@pytest.mark.parametrize(("name", "arguments"), MAKE)
+def test_the_make_target_exists(name: str, arguments: list[str]) -> None:
+    dry = subprocess.run(["make", "--dry-run", *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert dry.returncode == 0, dry.stderr
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_to_files_lead_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8"))
+    missing = [link for link in links if "://" not in link and not (document.parent / link).exists()]
+    assert not missing
