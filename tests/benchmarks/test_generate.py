@@ -7,6 +7,7 @@ import io
 import subprocess
 import sys
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 
 import dpkt
@@ -37,7 +38,7 @@ def test_the_same_seed_gives_the_same_bytes(capture: bytes, tmp_path: Path) -> N
 def test_frames_are_sound_and_in_strict_order(capture: bytes) -> None:
     frames = [(int(ts * 1_000_000_000), frame) for ts, frame in dpkt.pcap.Reader(io.BytesIO(capture))]
     assert len(frames) == MESSAGES
-    assert all(earlier < later for (earlier, _), (later, _) in zip(frames, frames[1:], strict=False))
+    assert all(earlier < later for (earlier, _), (later, _) in pairwise(frames))
     for _, frame in frames[::97]:
         ip = dpkt.ethernet.Ethernet(frame).data
         assert isinstance(ip, dpkt.ip.IP) and ip.len == len(frame) - 14
