@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import typer.main
 
 from siptrail.cli import app
+from siptrail.config import Settings
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+NAMED = ["README.md", "CONTRIBUTING.md", "benchmarks/README.md"]
+DOCUMENTS = [*(ROOT / name for name in NAMED), *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(?:bash|sh|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -79,3 +82,26 @@ def test_links_to_files_lead_somewhere(document: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8"))
     missing = [link for link in links if "://" not in link and not (document.parent / link).exists()]
     assert not missing
+
+
+def test_every_setting_is_documented_and_every_documented_one_exists() -> None:
+    text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
+    assert documented == set(Settings.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["no-such-command"], 2),
+        (["calls", "--no-such-option"], 2),
+        (["show"], 2),
+        (["calls", "--store", "no-such-store"], 3),
+    ],
+)
+def test_mistakes_end_with_the_exit_code_the_readme_promises(arguments: list[str], code: int, tmp_path: Path) -> None:
+    script = "import sys; sys.path.insert(0, sys.argv.pop(1)); from siptrail.cli import main; main()"
+    command = [sys.executable, "-c", script, str(ROOT), *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr and done.stderr.strip()
