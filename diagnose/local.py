@@ -1,0 +1,190 @@
+"""The desk in this process: an archive (a store, or one capture file in memory) with diagnosis on top.
+
+It owns the cache of findings. It opens no socket.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+
+from capture.pipeline import Counters
+from diagnose.engine import diagnose, load_rules
+from diagnose.finding import SEVERITIES, Finding
+from index.archive import Archive
+from index.filter import parse_filter
+from index.importing import ImportResult, import_file
+from index.lake import Lake
+from index.pcapfile import write_capture
+from index.summary import CallPage, CallSummary, Stats, rfc3339
+from index.trace import CallTrace
+from sip.errors import SiptrailError
+
+CACHE = 20_000
+LIST_BUDGET = 1.5
+"""Seconds a list may spend on diagnosing calls that nobody asked about before."""
+
+
+class LocalDesk:
+    """Answers `diagnose.desk.Desk` from an archive."""
+
+    def __init__(self, archive: Archive, counters: Callable[[], dict[str, int]] = dict) -> None:
+        self.archive = archive
+        self.counters = counters
+        self.rules = load_rules()
+        self._cache: OrderedDict[str, tuple[int, tuple[Finding, ...], int]] = OrderedDict()
+        self._lock = threading.Lock()
+        self._progress: float | None = None
+        self.loading_error: str | None = None
+
+    def calls(self, filter: str = "", limit: int = 100, before: str | None = None) -> CallPage:
+        where = parse_filter(filter, now_ns=self.archive.now()) if filter.strip() else None
+        cursor = None
+        if before:
+            stamp, _, call_id = before.partition(":")
+            if not stamp.isdigit():
+                raise SiptrailError(f"{before!r} is not a page mark; use the `next` of the page before")
+            cursor = (int(stamp), call_id)
+        found = self.archive.calls(where, limit + 1, cursor)
+        more = len(found) > limit
+        page = self.with_findings(found[:limit])
+        return CallPage(tuple(page), f"{page[-1].start}:{page[-1].call_id}" if more else None)
+
+    def with_findings(self, calls: list[CallSummary], budget: float = LIST_BUDGET) -> list[CallSummary]:
+        """The same calls with their findings filled in, as far as the time budget allows."""
+        until = time.monotonic() + budget
+        missing = [c for c in calls if self._cached(c) is None]
+        for at in range(0, len(missing), 50):
+            if time.monotonic() > until:
+                break
+            self._diagnose_all(missing[at:at + 50])
+        return [self._filled(c) for c in calls]
+
+    def _diagnose_all(self, calls: list[CallSummary]) -> None:
+        traces = self.archive.traces([c.call_id for c in calls])
+        names = {}
+        for c in calls:
+            trace = traces.get(c.call_id)
+            if trace is None:
+                continue
+            findings = diagnose(trace, self.rules)
+            self._store(c.call_id, c.messages, findings, sum(m.retransmission for m in trace.messages))
+            names[c.call_id] = tuple(f.name for f in findings)
+        self.archive.remember_findings(names)
+
+    def _store(self, call_id: str, messages: int, findings: tuple[Finding, ...], resent: int) -> None:
+        with self._lock:
+            self._cache[call_id] = (messages, findings, resent)
+            self._cache.move_to_end(call_id)
+            while len(self._cache) > CACHE:
+                self._cache.popitem(last=False)
+
+    def _cached(self, call: CallSummary) -> tuple[int, tuple[Finding, ...], int] | None:
+        with self._lock:
+            hit = self._cache.get(call.call_id)
+        # A call that waits for something may earn a finding by silence alone, so it is looked at again.
+        settled = call.state not in ("calling", "ringing", "pending", "challenged", "in-call")
+        return hit if hit and hit[0] == call.messages and (settled or self.archive.now() - call.end < 1_000_000_000) else None
+
+    def _filled(self, call: CallSummary) -> CallSummary:
+        with self._lock:
+            hit = self._cache.get(call.call_id)
+        if hit is None:
+            return call
+        findings = hit[1]
+        worst = min((SEVERITIES.index(f.severity) for f in findings), default=None)
+        telling = [f for f in findings if f.severity != "info"] or list(findings)
+        return replace(call, findings=tuple(f.name for f in findings), headline=telling[0].headline if telling else "",
+                       severity="" if worst is None else SEVERITIES[worst], retransmissions=hit[2])
+
+    def call(self, call_id: str) -> CallSummary:
+        summary = self.archive.call(call_id)
+        self._diagnose_all([summary])
+        return self._filled(summary)
+
+    def trace(self, call_id: str) -> CallTrace:
+        return self.archive.trace(call_id)
+
+    def findings(self, call_id: str) -> tuple[Finding, ...]:
+        return diagnose(self.archive.trace(call_id), self.rules)
+
+    def pcap(self, call_id: str) -> bytes:
+        self.archive.call(call_id)
+        return write_capture(self.archive.frames([call_id]))
+
+    def stats(self) -> Stats:
+        counted = self.counters()
+        m = self.archive.message_stats()
+        return Stats(
+            packets=counted.get("packets", 0), messages=m["messages"], call_ids=m["call_ids"], methods=m["methods"], finals=m["finals"],
+            transports=m["transports"], not_sip=counted.get("not_sip", 0), kernel_drops=counted.get("kernel_drops", 0),
+            queue_drops=counted.get("queue_drops", 0), unreadable=counted.get("unreadable", 0),
+            fragments_lost=counted.get("fragments_lost", 0), stream_gaps=counted.get("stream_gaps", 0), flags=m["flags"],
+            first=rfc3339(m["first"]) if m["first"] is not None else None,
+            last=rfc3339(m["last"]) if m["last"] is not None else None)
+
+    def progress(self) -> float | None:
+        return self._progress
+
+    def close(self) -> None:
+        self.archive.close()
+
+
+def flat(counters: Counters) -> dict[str, int]:
+    """A decoder's counters under their public names."""
+    careful = counters.careful
+    return {
+        "packets": counters.packets, "not_sip": counters.not_sip + careful.get("not_sip", 0),
+        "unreadable": counters.unreadable + careful.get("unreadable", 0),
+        "fragments_lost": careful.get("fragments_lost", 0), "stream_gaps": careful.get("stream_gaps", 0)}
+
+
+class FileDesk(LocalDesk):
+    """One capture file in memory, read in the background; answers from what has been read so far."""
+
+    def __init__(self, path: str, node: str, sip_ports: frozenset[int], wait: bool) -> None:
+        self._last = 0
+        archive = Archive(None, lambda: self._last, memory="2GB")
+        self.result: ImportResult | None = None
+        super().__init__(archive, lambda: flat(self.result.counters) if self.result else {})
+        self._stop = False
+        self._ready = threading.Event()
+        self._progress = 0.0
+        self._failed: BaseException | None = None
+        self._thread = threading.Thread(target=self._read, args=(path, node, sip_ports), name="read-file", daemon=True)
+        self._thread.start()
+        if wait:
+            self._thread.join()
+        else:
+            self._ready.wait()
+        if self._failed is not None:
+            raise self._failed
+
+    def _read(self, path: str, node: str, sip_ports: frozenset[int]) -> None:
+        def told(result: ImportResult, share: float | None) -> None:
+            self.result, self._last = result, result.last or 0
+            self._progress = share if share is not None else 0.0
+            self._ready.set()
+
+        try:
+            self.result = import_file(self.archive, path, node, sip_ports=sip_ports, progress=told, stop=lambda: self._stop)
+            self._last = self.result.last or 0
+            self.loading_error = self.result.damage
+        except BaseException as error:
+            self._failed = error
+        finally:
+            self._progress = None
+            self._ready.set()
+
+    def close(self) -> None:
+        self._stop = True
+        self._thread.join(10)
+        super().close()
+
+
+def open_store(lake: Lake) -> LocalDesk:
+    """A desk on a store that no service has open."""
+    return LocalDesk(Archive(lake, time.time_ns), lake.counts)

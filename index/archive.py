@@ -1,0 +1,365 @@
+"""All recorded calls, wherever their rows are: hot rows in memory and, where there is one, the lake on disk.
+
+It owns the move of rows from hot to lake (never missing, never doubled to a reader) and every query. It knows no
+wire format, no rules and no HTTP. Readers may come from any thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from capture.flags import NAMES as FLAG_NAMES
+from capture.frames import Frame
+from capture.pipeline import MessageBlock
+from index.columns import FRAMES, HOUR_NS, MESSAGES, Rows
+from index.filter import Filter
+from index.lake import Batch, Lake
+from index.rollup import CALL_COLUMNS, CALLS, PARTIALS
+from index.spool import Spool
+from index.summary import CallSummary
+from index.trace import CallTrace, Loss
+from index.traces import build_trace
+from sip.errors import NotFound, SiptrailError
+
+DEADLINE = 30.0
+"""Seconds a query may take."""
+WINDOWS = (HOUR_NS, 6 * HOUR_NS, 48 * HOUR_NS)
+"""Newest calls are looked for in the last hour first, then further back."""
+_EMPTY_FINDINGS = pa.table({"call_id": pa.array([], pa.string()), "name": pa.array([], pa.string())})
+
+
+class QueryTooLong(SiptrailError):
+    """A search that did not end in time; never an empty list."""
+
+
+@dataclass(slots=True)
+class _Hot:
+    rows: Rows
+    calls: pa.Table | None = None
+
+
+class Archive:
+    """Hot rows and the lake as one. Without a lake everything stays in memory (a capture file on its own)."""
+
+    def __init__(self, lake: Lake | None, now: Callable[[], int], memory: str = "512MB") -> None:
+        self.lake = lake
+        self.now = now
+        self.spool: Spool | None = None
+        self.live_since: int | None = None
+        """Start of live capture (ns), None where this archive only holds files."""
+        self.losses: Callable[[int, int], tuple[Loss, ...]] = lambda start, end: ()
+        self._con = lake.con if lake else duckdb.connect(config={"memory_limit": memory, "threads": 2})
+        self._lock = threading.Lock()
+        self._flushing = threading.Lock()
+        self._hot: list[_Hot] = []
+        self._findings = _EMPTY_FINDINGS
+        self.changed = 0
+        """Counts up whenever rows were added."""
+
+    # ---------------------------------------------------------------- writing
+
+    def add(self, rows: Rows, block: MessageBlock | None = None) -> None:
+        """Make a batch searchable at once; with `block`, its frames go to the spool in the same step."""
+        with self._lock:
+            if block is not None and self.spool is not None:
+                self.spool.append(block)
+            self._hot.append(_Hot(rows))
+            self.changed += 1
+
+    def hot_rows(self) -> tuple[int, int]:
+        """Messages and bytes that are only in memory."""
+        with self._lock:
+            hot = tuple(self._hot)
+        return sum(h.rows.messages.num_rows for h in hot), sum(h.rows.frames.nbytes + h.rows.messages.nbytes for h in hot)
+
+    def flush(self, segments: Sequence[str] = (), imported_at: int | None = None) -> int:
+        """Move all hot rows to the lake; returns how many messages. `segments`: the spool files that hold them."""
+        if self.lake is None:
+            return 0
+        with self._flushing:
+            with self._lock:
+                moving = tuple(self._hot)
+                # Under the same lock as `add`: the closed segments hold exactly rows that are moving.
+                spooled = self.spool.rotate() if self.spool is not None else []
+            if not moving:
+                return 0
+            batch = self._batch([h.rows for h in moving])
+
+            def publish(commit: Callable[[], None]) -> None:
+                with self._lock:
+                    commit()
+                    self._hot = self._hot[len(moving):]
+
+            self.lake.commit(batch, [*segments, *spooled], imported_at, publish)
+            if self.spool is not None and spooled:
+                self.spool.forget(spooled)
+                self.lake.forget_spooled(spooled)
+            return int(batch.messages.num_rows)
+
+    def _batch(self, rows: list[Rows]) -> Batch:
+        messages = pa.Table.from_batches([r.messages for r in rows])
+        order = _sorted(messages)
+        messages = messages.take(order)
+        frames = pa.Table.from_batches([r.frames for r in rows])
+        if frames.num_rows == messages.num_rows:
+            # One frame a message (all but reassembled ones) stands in the same order as the messages.
+            frames = frames.take(order)
+        else:
+            frames = frames.take(_sorted(frames))
+        calls = self._partials(messages)
+        return Batch(messages, frames, calls.take(pc.sort_indices(calls, [("day", "ascending"), ("hour", "ascending"), ("call_id", "ascending")])))
+
+    def _partials(self, messages: pa.Table) -> pa.Table:
+        cur = self._con.cursor()
+        try:
+            cur.register("incoming", messages)
+            return cur.execute(PARTIALS.format(source="incoming")).to_arrow_table()
+        finally:
+            cur.close()
+
+    def remember_findings(self, found: dict[str, tuple[str, ...]]) -> None:
+        """Names of findings by Call-ID, for `finding:` in filters."""
+        pairs = [(call_id, name) for call_id, names in found.items() for name in names]
+        if pairs:
+            new = pa.table({"call_id": [p[0] for p in pairs], "name": [p[1] for p in pairs]})
+            with self._lock:
+                self._findings = pa.concat_tables([self._findings, new]).slice(max(0, self._findings.num_rows - 1_000_000))
+
+    # ---------------------------------------------------------------- reading
+
+    @contextmanager
+    def _reader(self, deadline: float = DEADLINE) -> Iterator[duckdb.DuckDBPyConnection]:
+        with self._lock:
+            cur = self._con.cursor()
+            if self.lake:
+                # The first look pins the snapshot, so that it fits the hot rows taken under the same lock.
+                cur.execute("BEGIN")
+                cur.execute("SELECT name FROM lake.about LIMIT 1").fetchall()
+            hot = tuple(self._hot)
+            findings = self._findings
+        timer = threading.Timer(deadline, cur.interrupt)
+        timer.daemon = True
+        timer.start()
+        try:
+            cur.register("hot_messages", pa.Table.from_batches([h.rows.messages for h in hot], MESSAGES))
+            cur.register("hot_frames", pa.Table.from_batches([h.rows.frames for h in hot], FRAMES))
+            cur.register("findings", findings)
+            cur.register("hot_calls", self._hot_calls(hot))
+            yield cur
+        except duckdb.InterruptException as error:
+            raise QueryTooLong(f"the search took longer than {deadline:.0f} s; narrow it, for example with since:1h") from error
+        except duckdb.OutOfMemoryException as error:
+            raise QueryTooLong("the search needs more memory than allowed; narrow it, for example with since:1h") from error
+        finally:
+            timer.cancel()
+            cur.close()
+
+    def _hot_calls(self, hot: tuple[_Hot, ...]) -> pa.Table:
+        fresh = [h for h in hot if h.calls is None]
+        for h in fresh:
+            h.calls = self._partials(pa.Table.from_batches([h.rows.messages]))
+        tables = [h.calls for h in hot if h.calls is not None]
+        if not tables:
+            tables = [self._partials(pa.Table.from_batches([], MESSAGES))]
+        return pa.concat_tables(tables)
+
+    def _source(self, name: str) -> str:
+        columns = ", ".join(f'"{c}"' for c in (CALL_COLUMNS if name == "calls" else (MESSAGES if name == "messages" else FRAMES).names))
+        hot = f"SELECT {columns} FROM hot_{name}"
+        return f"{hot} UNION ALL SELECT {columns} FROM lake.{name}" if self.lake else hot
+
+    def calls(self, where: Filter | None, limit: int, before: tuple[int, str] | None = None,
+              now: int | None = None) -> list[CallSummary]:
+        """Newest calls first (by start, then Call-ID) that match; `before` is the last row of the page before."""
+        condition, parameters = where.to_sql() if where else ("true", [])
+        if before:
+            condition = f"({condition}) AND (start < ? OR (start = ? AND call_id > ?))"
+            parameters = [*parameters, before[0], before[0], before[1]]
+        now = self.now() if now is None else now
+        with self._reader() as cur:
+            source = self._source("calls")
+            if self.lake is None:
+                return self._run(cur, source, condition, parameters, limit, now)
+            newest = before[0] if before else (cur.execute(f"SELECT max(last_ts) FROM ({source})").fetchone() or (None,))[0]
+            for window in WINDOWS:
+                if newest is None:
+                    return []
+                edge = (newest - window) // HOUR_NS * HOUR_NS
+                inside = (f"(day > make_date({_days(edge)}) OR (day = make_date({_days(edge)}) AND hour >= {edge % (24 * HOUR_NS) // HOUR_NS}))")
+                # A call without its first request in the window began before it: fetch the older part of exactly these.
+                part = (f"WITH part AS (SELECT * FROM ({source}) WHERE {inside}), "
+                        "late AS (SELECT call_id FROM part GROUP BY call_id HAVING NOT bool_or(initial)) "
+                        f"SELECT * FROM part UNION ALL SELECT older.* FROM ({source}) older JOIN late USING (call_id) WHERE NOT {inside}")
+                found = self._run(cur, part, f"({condition}) AND start >= {edge}", parameters, limit, now)
+                if len(found) >= limit:
+                    return found
+            return self._run(cur, source, condition, parameters, limit, now)
+
+    def _run(self, cur: duckdb.DuckDBPyConnection, source: str, condition: str, parameters: list[Any], limit: int,
+             now: int) -> list[CallSummary]:
+        sql = CALLS.format(source=source).replace("$now", str(int(now)))
+        rows = cur.execute(f"SELECT * FROM ({sql}) WHERE {condition} ORDER BY start DESC, call_id LIMIT {int(limit)}", parameters)
+        names = [d[0] for d in rows.description]
+        return [_summary(dict(zip(names, row, strict=True))) for row in rows.fetchall()]
+
+    def call(self, call_id: str) -> CallSummary:
+        """One call; NotFound when no message carries this Call-ID."""
+        with self._reader() as cur:
+            one = f"SELECT * FROM ({self._source('calls')}) WHERE call_id = ?"
+            sql = CALLS.format(source=one).replace("$now", str(int(self.now())))
+            rows = cur.execute(sql, [call_id])
+            names = [d[0] for d in rows.description]
+            row = rows.fetchone()
+        if row is None:
+            raise NotFound(f"no call with Call-ID {call_id!r} is recorded here")
+        return _summary(dict(zip(names, row, strict=True)))
+
+    def traces(self, call_ids: Sequence[str]) -> dict[str, CallTrace]:
+        """The messages of several calls, parsed; calls that are not there are left out."""
+        with self._reader() as cur:
+            messages, frames = self._fetch(cur, call_ids)
+            if not messages:
+                return {}
+            out = {}
+            for call_id, rows in messages.items():
+                start, end = rows[0]["ts"], rows[-1]["ts"]
+                trace = build_trace(call_id, rows, frames.get(call_id, []), *self._span(cur, start, end),
+                                    losses=self.losses(start - 2_000_000_000, end + 2_000_000_000))
+                out[call_id] = self._with_heard(cur, trace)
+        return out
+
+    def trace(self, call_id: str) -> CallTrace:
+        """One call's messages; NotFound when there is none."""
+        found = self.traces([call_id])
+        if call_id not in found:
+            raise NotFound(f"no call with Call-ID {call_id!r} is recorded here")
+        return found[call_id]
+
+    def frames(self, call_ids: Sequence[str]) -> list[Frame]:
+        """The original frames of the calls in capture order, each once."""
+        with self._reader() as cur:
+            _, frames = self._fetch(cur, call_ids)
+        rows = sorted((r for rows in frames.values() for r in rows), key=lambda r: (r["frame_ts"], r["seq"], r["part"]))
+        out: list[Frame] = []
+        seen: set[tuple[Any, ...]] = set()
+        for r in rows:
+            # Several messages in one TCP segment each refer to the same frame; real copies of a packet differ in seq
+            # and stand in different rows with part 0, so only frames of reassembled messages can be the same one twice.
+            key = (r["frame_ts"], r["interface"], r["link"], r["frame"])
+            if r["payload"] is not None or r["part"] > 0:
+                if key in seen:
+                    continue
+                seen.add(key)
+            out.append(Frame(r["frame_ts"], r["link"], r["interface"], r["original"], bytes(r["frame"])))
+        return out
+
+    def _fetch(self, cur: duckdb.DuckDBPyConnection, call_ids: Sequence[str]) -> tuple[dict[str, list[dict[str, Any]]], dict[str, list[dict[str, Any]]]]:
+        out: list[dict[str, list[dict[str, Any]]]] = []
+        for name, order in (("messages", "ts, seq"), ("frames", "ts, seq, part")):
+            grouped: dict[str, list[dict[str, Any]]] = {}
+            if len(call_ids) == 1:
+                rows = cur.execute(f"SELECT * FROM ({self._source(name)}) WHERE call_id = ? ORDER BY {order}", [call_ids[0]])
+            else:
+                cur.register("wanted", pa.table({"call_id": pa.array(list(call_ids), pa.string())}))
+                rows = cur.execute(f"SELECT s.* FROM ({self._source(name)}) s JOIN wanted USING (call_id) ORDER BY {order}")
+            for row in rows.to_arrow_table().to_pylist():
+                grouped.setdefault(row["call_id"], []).append(row)
+            out.append(grouped)
+        return out[0], out[1]
+
+    def _span(self, cur: duckdb.DuckDBPyConnection, start: int, end: int) -> tuple[int, int]:
+        """Capture time that this tap was listening around a call: until now when live, else to the last packet near it."""
+        if self.live_since is not None and start >= self.live_since:
+            return self.live_since, self.now()
+        row = cur.execute(f"SELECT min(first_ts), max(last_ts) FROM ({self._source('calls')}) WHERE last_ts >= ? AND first_ts <= ?",
+                          [start - HOUR_NS, end + HOUR_NS]).fetchone()
+        return (row[0], row[1]) if row and row[0] is not None else (start, end)
+
+    def _with_heard(self, cur: duckdb.DuckDBPyConnection, trace: CallTrace) -> CallTrace:
+        from dataclasses import replace
+
+        heard = {m.dst.ip for m in trace.messages}
+        around = 600_000_000_000
+        for ip in {m.src.ip for m in trace.messages} - heard:
+            row = cur.execute(
+                f"SELECT 1 FROM ({self._source('calls')}) WHERE last_ts >= ? AND first_ts <= ? AND (dst_ip = ? OR (src_ip = ? AND "
+                "coalesce(trying_ts, ring_ts, answer_ts, fail_ts, side_final_ts) IS NOT NULL)) LIMIT 1",
+                [trace.messages[0].ts - around, trace.messages[-1].ts + around, ip, ip]).fetchone()
+            if row:
+                heard.add(ip)
+        return replace(trace, heard=frozenset(heard))
+
+    def message_stats(self) -> dict[str, Any]:
+        """Counts over all stored messages: messages, call_ids, methods, finals, transports, flags, first, last."""
+        with self._reader(120.0) as cur:
+            source = self._source("messages")
+            total = cur.execute(f"SELECT count(*), count(DISTINCT call_id) FILTER (call_id <> ''), min(ts), max(ts) FROM ({source})").fetchone()
+            groups = cur.execute(f"SELECT method, code, transport, flags, count(*) FROM ({source}) GROUP BY ALL").fetchall()
+        methods: Counter[str] = Counter()
+        finals: Counter[str] = Counter()
+        transports: Counter[str] = Counter()
+        flags: Counter[str] = Counter()
+        for method, code, transport, bits, n in groups:
+            transports[transport] += n
+            if code == 0:
+                methods[method] += n
+            elif code >= 200:
+                finals[f"{method} {code}"] += n
+            for bit, name in FLAG_NAMES.items():
+                if bits & bit:
+                    flags[name] += n
+        assert total is not None
+        return {"messages": total[0], "call_ids": total[1], "first": total[2], "last": total[3], "methods": dict(methods),
+                "finals": dict(finals), "transports": dict(transports), "flags": dict(flags)}
+
+    def close(self) -> None:
+        """Close the store; hot rows that were not flushed are gone."""
+        if self.lake:
+            self.lake.close()
+        else:
+            self._con.close()
+
+
+def _sorted(table: pa.Table) -> pa.Array:
+    """Row order by (day, hour, call_id, ts, seq, part). Ranks of the distinct Call-IDs, since sorting strings is slow."""
+    encoded = table["call_id"].combine_chunks().dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.combine_chunks()
+    rank = np.empty(len(encoded.dictionary), np.int64)
+    rank[pc.sort_indices(encoded.dictionary).to_numpy()] = np.arange(len(rank))
+    slot = table["day"].cast(pa.int32()).to_numpy().astype(np.int64) * 24 + table["hour"].to_numpy()
+    keys = [table["seq"].to_numpy(), table["ts"].to_numpy(), rank[encoded.indices.to_numpy()], slot]
+    if "part" in table.column_names:
+        keys.insert(0, table["part"].to_numpy())
+    return pa.array(np.lexsort(keys))
+
+
+def _days(ns: int) -> str:
+    """make_date() arguments (year, month, day) of a time."""
+    from datetime import UTC, datetime
+
+    day = datetime.fromtimestamp(ns // 1_000_000_000, UTC)
+    return f"{day.year}, {day.month}, {day.day}"
+
+
+def _summary(row: dict[str, Any]) -> CallSummary:
+    def place(ip: str, port: int) -> str:
+        return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+
+    return CallSummary(
+        call_id=row["call_id"], start=row["start"], end=row["end"], state=row["state"], method=row["method"],
+        from_user=row["from_user"], to_user=row["to_user"], src=place(row["src_ip"], row["src_port"]),
+        dst=place(row["dst_ip"], row["dst_port"]), transport=row["transport"], final_code=row["final_code"],
+        final_reason=row["final_reason"], messages=row["messages"], pdd_ms=row["pdd_ms"], ring_ms=row["ring_ms"],
+        talk_ms=row["talk_ms"], codecs=tuple(c for c in row["codecs"].split(",") if c), findings=(), headline="", severity="",
+        node=row["node"], user_agent=row["user_agent"], flags=row["flags"])

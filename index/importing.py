@@ -1,0 +1,76 @@
+"""A capture file into an archive: the same path for `siptrail import`, a file opened in the terminal UI, and recovery."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from capture.pipeline import DEFAULT_SIP_PORTS, Counters, Decoder
+from capture.sources.pcapfile import PcapFile
+from index.archive import Archive
+from index.columns import to_rows
+
+FLUSH_MESSAGES = 100_000
+FLUSH_BYTES = 80 << 20
+
+
+@dataclass(slots=True)
+class ImportResult:
+    """What a file held."""
+
+    file: str
+    messages: int = 0
+    counters: Counters = field(default_factory=Counters)
+    damage: str | None = None
+    first: int | None = None
+    last: int | None = None
+    unknown_links: tuple[int, ...] = ()
+
+
+def import_file(archive: Archive, path: str, node: str, *, sip_ports: frozenset[int] = DEFAULT_SIP_PORTS, first_seq: int = 0,
+                imported_at: int | None = None, segments: Sequence[str] = (),
+                progress: Callable[[ImportResult, float | None], None] | None = None,
+                stop: Callable[[], bool] = lambda: False) -> ImportResult:
+    """Read `path` ('-' is standard input) into the archive. `progress` is told after each block; `stop` ends it early.
+
+    Raises Unreachable when the file cannot be read at all; damage further in is reported in the result."""
+    source = PcapFile(path)
+    decoder = Decoder(sip_ports, first_seq)
+    result = ImportResult(source.name, counters=decoder.counters)
+    # Writing overlaps with reading, one batch behind: both cores work, and memory stays bounded.
+    writer = ThreadPoolExecutor(1, "import-flush")
+    writing: Future[int] | None = None
+    try:
+        for block in source.blocks():
+            _add(archive, decoder.feed(block), node, result)
+            if archive.lake is not None:
+                messages, size = archive.hot_rows()
+                if messages >= FLUSH_MESSAGES or size >= FLUSH_BYTES:
+                    if writing is not None:
+                        writing.result()
+                    writing = writer.submit(archive.flush, (), imported_at)
+            if progress:
+                progress(result, source.position())
+            if stop():
+                result.damage = "stopped before the end"
+                break
+        else:
+            result.damage = source.damage
+        _add(archive, decoder.flush(), node, result)
+        if writing is not None:
+            writing.result()
+        archive.flush(segments, imported_at)
+    finally:
+        writer.shutdown()
+        source.close()
+    return result
+
+
+def _add(archive: Archive, blocks: list, node: str, result: ImportResult) -> None:  # type: ignore[type-arg]
+    for block in blocks:
+        archive.add(to_rows(block, node))
+        result.messages += len(block)
+        low, high = int(block.ts.min()), int(block.ts.max())
+        result.first = low if result.first is None else min(result.first, low)
+        result.last = high if result.last is None else max(result.last, high)

@@ -1,0 +1,123 @@
+"""Calls as a roll-up of messages: associative aggregates, one partial row per call, hour and batch.
+
+Partials of one call may come from several hours, nodes or restarts, in any order; adding them up again gives the
+call. It owns the SQL of both steps and the meaning of `state`. It runs nothing itself.
+"""
+
+from __future__ import annotations
+
+# A request in preference to a response, then the earliest: whose addresses and numbers describe the call.
+_FIRST = "ts + CASE WHEN code > 0 THEN 4611686018427387904 ELSE 0 END"
+_INV = "method = 'INVITE'"
+_SIDE = "method NOT IN ('INVITE', 'ACK', 'CANCEL', 'BYE', 'PRACK')"
+
+PARTIALS = f"""
+SELECT day, hour, call_id, node,
+  min(ts) AS first_ts, max(ts) AS last_ts, count(*) AS messages,
+  min({_FIRST}) AS first_key, arg_min(method, {_FIRST}) AS method,
+  arg_min(from_user, {_FIRST}) AS from_user, arg_min(to_user, {_FIRST}) AS to_user,
+  arg_min(CASE WHEN code > 0 THEN dst_ip ELSE src_ip END, {_FIRST}) AS src_ip,
+  arg_min(CASE WHEN code > 0 THEN dst_port ELSE src_port END, {_FIRST}) AS src_port,
+  arg_min(CASE WHEN code > 0 THEN src_ip ELSE dst_ip END, {_FIRST}) AS dst_ip,
+  arg_min(CASE WHEN code > 0 THEN src_port ELSE dst_port END, {_FIRST}) AS dst_port,
+  arg_min(transport, {_FIRST}) AS transport, arg_min(user_agent, {_FIRST}) AS user_agent,
+  bool_or(code = 0 AND NOT in_dialog) AS initial,
+  min(ts) FILTER ({_INV} AND code = 0 AND NOT in_dialog) AS invite_ts,
+  max(ts) FILTER ({_INV} AND code = 0 AND NOT in_dialog) AS last_invite_ts,
+  max(cseq) FILTER ({_INV} AND code = 0 AND NOT in_dialog) AS last_invite_cseq,
+  min(ts) FILTER ({_INV} AND code = 100) AS trying_ts,
+  min(ts) FILTER ({_INV} AND code BETWEEN 101 AND 199) AS ring_ts,
+  min(ts) FILTER ({_INV} AND code BETWEEN 200 AND 299) AS answer_ts,
+  arg_min(code, ts) FILTER ({_INV} AND code BETWEEN 200 AND 299) AS answer_code,
+  arg_min(reason, ts) FILTER ({_INV} AND code BETWEEN 200 AND 299) AS answer_reason,
+  max(ts) FILTER ({_INV} AND code >= 300) AS fail_ts,
+  arg_max(code, ts) FILTER ({_INV} AND code >= 300) AS fail_code,
+  arg_max(reason, ts) FILTER ({_INV} AND code >= 300) AS fail_reason,
+  arg_max(cseq, ts) FILTER ({_INV} AND code >= 300) AS fail_cseq,
+  min(ts) FILTER (method = 'BYE' AND code = 0) AS bye_ts,
+  min(ts) FILTER (method = 'CANCEL' AND code = 0) AS cancel_ts,
+  max(ts) FILTER ({_SIDE} AND code = 0) AS side_ts,
+  max(ts) FILTER ({_SIDE} AND code >= 200) AS side_final_ts,
+  arg_max(code, ts) FILTER ({_SIDE} AND code >= 200) AS side_code,
+  arg_max(reason, ts) FILTER ({_SIDE} AND code >= 200) AS side_reason,
+  min(ts) FILTER (codecs <> '' AND code = 0) AS offer_ts,
+  arg_min(codecs, ts) FILTER (codecs <> '' AND code = 0) AS offer_codecs,
+  min(ts + CASE WHEN code >= 200 THEN 0 ELSE 4611686018427387904 END) FILTER (codecs <> '' AND {_INV} AND code > 100) AS answer_key,
+  arg_min(codecs, ts + CASE WHEN code >= 200 THEN 0 ELSE 4611686018427387904 END)
+    FILTER (codecs <> '' AND {_INV} AND code > 100) AS answer_codecs,
+  bit_or(flags) AS flags
+FROM {{source}} GROUP BY day, hour, call_id, node
+"""
+"""Messages to partial rows. {source}: a relation with the columns of index.columns.MESSAGES."""
+
+CALL_COLUMNS = {
+    "day": "DATE", "hour": "TINYINT", "call_id": "VARCHAR", "node": "VARCHAR", "first_ts": "BIGINT", "last_ts": "BIGINT",
+    "messages": "BIGINT", "first_key": "BIGINT", "method": "VARCHAR", "from_user": "VARCHAR", "to_user": "VARCHAR",
+    "src_ip": "VARCHAR", "src_port": "USMALLINT", "dst_ip": "VARCHAR", "dst_port": "USMALLINT", "transport": "VARCHAR",
+    "user_agent": "VARCHAR", "initial": "BOOLEAN", "invite_ts": "BIGINT", "last_invite_ts": "BIGINT",
+    "last_invite_cseq": "BIGINT", "trying_ts": "BIGINT", "ring_ts": "BIGINT", "answer_ts": "BIGINT",
+    "answer_code": "SMALLINT", "answer_reason": "VARCHAR", "fail_ts": "BIGINT", "fail_code": "SMALLINT",
+    "fail_reason": "VARCHAR", "fail_cseq": "BIGINT", "bye_ts": "BIGINT", "cancel_ts": "BIGINT", "side_ts": "BIGINT",
+    "side_final_ts": "BIGINT", "side_code": "SMALLINT", "side_reason": "VARCHAR", "offer_ts": "BIGINT",
+    "offer_codecs": "VARCHAR", "answer_key": "BIGINT", "answer_codecs": "VARCHAR", "flags": "INTEGER"}
+"""The columns of the `calls` table, in order."""
+
+_MERGE = {
+    "node": "arg_min(node, first_key)", "first_ts": "min(first_ts)", "last_ts": "max(last_ts)", "messages": "sum(messages)::BIGINT",
+    "initial": "bool_or(initial)", "invite_ts": "min(invite_ts)", "last_invite_ts": "max(last_invite_ts)",
+    "last_invite_cseq": "max(last_invite_cseq)", "trying_ts": "min(trying_ts)", "ring_ts": "min(ring_ts)",
+    "answer_ts": "min(answer_ts)", "answer_code": "arg_min(answer_code, answer_ts)",
+    "answer_reason": "arg_min(answer_reason, answer_ts)", "fail_ts": "max(fail_ts)",
+    "fail_code": "arg_max(fail_code, fail_ts)", "fail_reason": "arg_max(fail_reason, fail_ts)",
+    "fail_cseq": "arg_max(fail_cseq, fail_ts)", "bye_ts": "min(bye_ts)", "cancel_ts": "min(cancel_ts)",
+    "side_ts": "max(side_ts)", "side_final_ts": "max(side_final_ts)", "side_code": "arg_max(side_code, side_final_ts)",
+    "side_reason": "arg_max(side_reason, side_final_ts)", "offer_codecs": "arg_min(offer_codecs, offer_ts)",
+    "answer_codecs": "arg_min(answer_codecs, answer_key)", "flags": "bit_or(flags)"}
+_BY_FIRST = ("method", "from_user", "to_user", "src_ip", "src_port", "dst_ip", "dst_port", "transport", "user_agent")
+
+MERGED = ("SELECT call_id, " + ", ".join(f"{sql} AS {name}" for name, sql in _MERGE.items()) + ", "
+          + ", ".join(f"arg_min({name}, first_key) AS {name}" for name in _BY_FIRST)
+          + " FROM ({source}) GROUP BY call_id")
+"""Partial rows to one row a call."""
+
+UNANSWERED_NS = 32_000_000_000
+"""64*T1 (RFC 3261 section 17.1.1.2): after this, silence is an answer."""
+
+# The order of the branches is the order of judgement: an answer beats every failure on another branch of the call.
+_STATE = f"""CASE
+  WHEN invite_ts IS NULL AND answer_ts IS NULL AND fail_ts IS NULL AND (bye_ts IS NOT NULL OR method IN ('ACK', 'BYE', 'CANCEL', 'PRACK', 'INVITE'))
+    THEN CASE WHEN bye_ts IS NOT NULL THEN 'completed' WHEN method = 'CANCEL' THEN 'cancelled' ELSE 'in-call' END
+  WHEN invite_ts IS NOT NULL OR answer_ts IS NOT NULL OR fail_ts IS NOT NULL THEN CASE
+    WHEN answer_ts IS NOT NULL THEN CASE WHEN bye_ts IS NOT NULL THEN 'completed' ELSE 'in-call' END
+    WHEN fail_ts IS NULL OR (fail_code IN (401, 407, 422) AND coalesce(last_invite_cseq > fail_cseq, false)) THEN CASE
+      WHEN cancel_ts IS NOT NULL THEN 'cancelled'
+      WHEN ring_ts IS NOT NULL THEN 'ringing'
+      WHEN $now - coalesce(last_invite_ts, first_ts) > {UNANSWERED_NS} AND trying_ts IS NULL THEN 'unanswered'
+      ELSE 'calling' END
+    WHEN fail_code = 487 OR cancel_ts IS NOT NULL THEN 'cancelled'
+    WHEN fail_code IN (486, 600) THEN 'busy'
+    WHEN fail_code = 603 THEN 'declined'
+    WHEN fail_code IN (408, 480) AND ring_ts IS NOT NULL THEN 'no-answer'
+    WHEN fail_code IN (401, 407) AND $now - fail_ts <= {UNANSWERED_NS} THEN 'challenged'
+    WHEN fail_code BETWEEN 300 AND 399 THEN 'redirected'
+    ELSE 'failed' END
+  WHEN side_final_ts IS NULL THEN CASE WHEN $now - coalesce(side_ts, first_ts) > {UNANSWERED_NS} THEN 'unanswered' ELSE 'pending' END
+  WHEN side_code BETWEEN 200 AND 299 THEN 'ok'
+  WHEN side_code IN (401, 407) THEN 'challenged'
+  ELSE 'failed' END"""
+
+CALLS = f"""
+SELECT call_id, first_ts AS start, last_ts AS "end", {_STATE} AS state, method, from_user, to_user,
+  src_ip, src_port, dst_ip, dst_port, transport,
+  CAST(CASE WHEN answer_ts IS NOT NULL THEN answer_code WHEN fail_ts IS NOT NULL THEN fail_code
+       WHEN invite_ts IS NULL THEN side_code END AS INTEGER) AS final_code,
+  CASE WHEN answer_ts IS NOT NULL THEN answer_reason WHEN fail_ts IS NOT NULL THEN fail_reason
+       WHEN invite_ts IS NULL THEN side_reason END AS final_reason,
+  messages,
+  CASE WHEN invite_ts IS NOT NULL THEN (least(ring_ts, answer_ts) - invite_ts) / 1e6 END AS pdd_ms,
+  CASE WHEN ring_ts IS NOT NULL THEN (coalesce(answer_ts, least(cancel_ts, fail_ts)) - ring_ts) / 1e6 END AS ring_ms,
+  CASE WHEN answer_ts IS NOT NULL AND bye_ts >= answer_ts THEN (bye_ts - answer_ts) / 1e6 END AS talk_ms,
+  coalesce(answer_codecs, offer_codecs, '') AS codecs, user_agent, node, flags, initial
+FROM ({MERGED})
+"""
+"""Partial rows to the calls view that lists, filters and summaries use. {source}: partial rows; $now: capture time, ns."""

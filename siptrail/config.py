@@ -1,0 +1,114 @@
+"""Settings: defaults, then the configuration file (TOML), then SIPTRAIL_… variables, then the command line."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from sip.errors import SiptrailError
+
+DEFAULT_LISTEN = "127.0.0.1:8060"
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def default_store() -> Path:
+    """Where the store is unless told otherwise: /var/lib/siptrail for root, else the user's data folder."""
+    if os.environ.get("STATE_DIRECTORY"):
+        return Path(os.environ["STATE_DIRECTORY"].split(":")[0])
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        return Path("/var/lib/siptrail")
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "siptrail"
+
+
+def duration_ns(text: str) -> int:
+    """'7d', '12h', '30m' as nanoseconds."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text.strip())
+    if not match:
+        raise ValueError(f"{text!r} is not a duration; write for example 7d, 12h or 30m")
+    return int(float(match[1]) * _UNITS[match[2]] * 1_000_000_000)
+
+
+def address(text: str) -> tuple[str, int]:
+    """'127.0.0.1:8060' or '[::1]:8060' as (host, port)."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"{text!r} is not ADDR:PORT; write for example 127.0.0.1:8060")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+class Settings(BaseSettings):
+    """Everything `siptrail run` can be told."""
+
+    model_config = SettingsConfigDict(env_prefix="SIPTRAIL_", extra="forbid")
+
+    interfaces: list[str] = Field(default_factory=list)
+    """Interfaces to record; empty: all that are up."""
+    filter: str | None = None
+    """A BPF expression of the user's own instead of the built-in kernel filter."""
+    store: Path = Field(default_factory=default_store)
+    listen: str = DEFAULT_LISTEN
+    token: str | None = None
+    insecure: bool = False
+    keep: str = "7d"
+    """How long calls are kept."""
+    node: str = Field(default_factory=socket.gethostname)
+    """This machine's name in rows and lists."""
+    sip_ports: list[int] = Field(default_factory=lambda: [5060, 5061, 5080])
+    ring_mb: int = 32
+    """Kernel ring per interface."""
+    memory: str = "512MB"
+    """DuckDB's memory limit."""
+    hot_mb: int = 512
+    """Rows in memory before new ones are dropped (and counted), should the store stall."""
+    base_url: str | None = None
+    """How others reach this service; used for links in alerts."""
+    sinks: dict[str, dict[str, Any]] = Field(default_factory=lambda: {"log": {}})
+    """Alert sinks by name with their settings, for example {"webhook": {"url": "https://…"}}."""
+    alert_clear: str = "5m"
+    """Quiet time after which an alert closes."""
+
+    @field_validator("keep", "alert_clear")
+    @classmethod
+    def _is_duration(cls, value: str) -> str:
+        duration_ns(value)
+        return value
+
+    @field_validator("listen")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        address(value)
+        return value
+
+    @classmethod
+    def settings_customise_sources(cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
+                                   env_settings: PydanticBaseSettingsSource, dotenv_settings: PydanticBaseSettingsSource,
+                                   file_secret_settings: PydanticBaseSettingsSource) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings
+
+
+def load(config: Path | None, **given: Any) -> Settings:
+    """Settings from the file, the environment and the command line (`None` means not given); one-line errors."""
+    values: dict[str, Any] = {}
+    if config is not None:
+        try:
+            values = tomllib.loads(config.read_text("utf-8"))
+        except OSError as error:
+            raise SiptrailError(f"cannot read the configuration {config}: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SiptrailError(f"the configuration {config} is not TOML: {error}") from error
+    # The environment overrides the file, so file values only fill what neither gave.
+    values = {k: v for k, v in values.items() if f"SIPTRAIL_{k.upper()}" not in os.environ}
+    values |= {k: v for k, v in given.items() if v is not None}
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(p) for p in first["loc"]) or "settings"
+        raise SiptrailError(f"setting {where}: {first['msg'].removeprefix('Value error, ')}") from error

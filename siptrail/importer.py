@@ -1,0 +1,101 @@
+"""`siptrail import`: hands files to the running service, or writes them into the store itself, with a progress bar."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from sip.errors import SiptrailError
+from sip.text import printable
+from siptrail.config import Settings, default_store
+
+
+def run_import(files: list[str], store: Path | None, url: str | None, token: str | None, as_json: bool) -> int:
+    """Import each file; one line each, a summary of what was not SIP. Returns the exit code: that of the worst file."""
+    from api.client import HttpDesk
+
+    results: list[dict[str, Any]] = []
+    worst = 0
+    remote = None
+    if store is None:
+        from siptrail.config import DEFAULT_LISTEN
+
+        desk = HttpDesk(url or f"http://{DEFAULT_LISTEN}", token)
+        if url is not None or desk.alive():
+            remote = desk
+    if remote is None:
+        worst = _into_store(files, store or default_store(), results)
+    else:
+        for name in files:
+            try:
+                if name == "-":
+                    raise SiptrailError("a running service cannot read standard input; save the capture to a file, or stop the service and use --store")
+                began = time.monotonic()
+                results.append(remote.import_file(Path(name).resolve()) | {"seconds": time.monotonic() - began})
+            except SiptrailError as error:
+                worst = max(worst, _complain(error))
+    for record in results:
+        print(json.dumps(record) if as_json else line(record))
+    return worst
+
+
+def line(r: dict[str, Any]) -> str:
+    """One file's result in words."""
+    rate = f" ({r['messages'] / r['seconds']:,.0f} messages/s)" if r.get("seconds") else ""
+    parts = [f"{printable(r['file'])}: {r['messages']:,} SIP messages from {r['packets']:,} packets{rate}"]
+    lost = [f"{r[k]:,} {text}" for k, text in (("not_sip", "not SIP"), ("unreadable", "unreadable"), ("fragments_lost", "fragments lost"),
+                                               ("stream_gaps", "gaps in TCP streams")) if r.get(k)]
+    if lost:
+        parts.append(", ".join(lost))
+    if r.get("damage"):
+        parts.append(f"warning: {r['damage']}")
+    return "; ".join(parts)
+
+
+def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]]) -> int:
+    from diagnose.local import flat
+    from index.archive import Archive
+    from index.importing import ImportResult, import_file
+    from index.lake import Lake
+    from siptrail.service_summary import summary
+
+    settings = Settings()
+    worst = 0
+    archive = Archive(Lake(folder, memory=settings.memory), time.time_ns)
+    try:
+        with Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TextColumn("{task.fields[rate]}"),
+                      TimeElapsedColumn(), console=Console(file=sys.stderr), transient=True, disable=not sys.stderr.isatty()) as bar:
+            for name in files:
+                task = bar.add_task(printable(Path(name).name if name != "-" else "standard input"), total=1.0, rate="")
+                began = time.monotonic()
+
+                def told(result: ImportResult, share: float | None, task: Any = task, began: float = began) -> None:
+                    rate = result.messages / max(time.monotonic() - began, 1e-3)
+                    bar.update(task, completed=share or 0.0, rate=f"{result.messages:,} messages, {rate:,.0f}/s")
+
+                try:
+                    result = import_file(archive, name, settings.node, sip_ports=frozenset(settings.sip_ports),
+                                         first_seq=int(time.time()) << 30, imported_at=time.time_ns(), progress=told)
+                except SiptrailError as error:
+                    worst = max(worst, _complain(error))
+                    continue
+                finally:
+                    bar.remove_task(task)
+                counted = flat(result.counters)
+                assert archive.lake is not None
+                archive.lake.count(time.time_ns(), settings.node, counted)
+                results.append(summary(result) | {"seconds": time.monotonic() - began})
+    finally:
+        archive.close()
+    return worst
+
+
+def _complain(error: SiptrailError) -> int:
+    print(f"siptrail: {printable(str(error))}", file=sys.stderr)
+    return error.exit_code
