@@ -81,7 +81,7 @@ COLUMNS = (
     Column("Destination", 21, lambda call: call.dst),
     Column("What is wrong", 60, lambda call: call.headline, lambda call: SEVERITY_STYLE.get(call.severity, "")),
 )
-NARROW = (12, 8, 9, 9, 10, 12, 4, 6, 7, 21, 21, 60)
+NARROW = (12, 8, 9, 9, 10, 11, 4, 6, 7, 21, 21, 60)
 """Widths on a screen of fewer than 140 columns: what an 80-column terminal shows first is who, state and result."""
 
 

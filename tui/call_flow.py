@@ -60,7 +60,7 @@ class CallFlowScreen(AskingScreen):
         Binding("d", "findings", "Findings"),
         Binding("t", "preview", "Preview"),
         Binding("c", "app.colours", "Colours"),
-        Binding("f2,s", "save", "Save"),
+        Binding("f2,s", "save", "Save", key_display="F2"),
         Binding("f1,h,question_mark", "app.help", "Help", key_display="F1"),
         Binding("escape,q", "back", "Back", key_display="Esc"),
         Binding("w", "side", show=False),
@@ -153,7 +153,9 @@ class CallFlowScreen(AskingScreen):
             self.app.open_message(self.call_ids, self.trace, number)
 
     def action_findings(self) -> None:
-        self.app.open_findings(self.call_ids[0])
+        number = self.ladder.number()
+        here = self.trace.messages[number - 1].sip.call_id if self.trace is not None and number is not None else ""
+        self.app.open_findings(here if here in self.call_ids else self.call_ids[0])
 
     def action_preview(self) -> None:
         self.toggle_class("bare")

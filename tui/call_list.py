@@ -58,13 +58,13 @@ class CallTable(Lines):
 
     def row_text(self, row: int) -> Text:
         call = self.calls[row]
-        return call_columns.row(call, call_columns.widths(self.size.width), call.call_id in self.chosen, self.colours)
+        return call_columns.row(call, call_columns.widths(self.page_width()), call.call_id in self.chosen, self.colours)
 
     def head_text(self) -> Text:
-        return call_columns.head(call_columns.widths(self.size.width))
+        return call_columns.head(call_columns.widths(self.page_width()))
 
     def row_width(self) -> int:
-        return sum(call_columns.widths(self.size.width)) + len(call_columns.COLUMNS) + 2
+        return sum(call_columns.widths(self.page_width())) + len(call_columns.COLUMNS) + 2
 
     def replace(self, calls: list[CallSummary]) -> None:
         """Show these calls with the cursor on the call it was on."""
@@ -72,6 +72,18 @@ class CallTable(Lines):
         self.calls = calls
         place = next((i for i, call in enumerate(calls) if call.call_id == under), None) if under is not None else None
         self.rows_changed(place)
+
+
+class FilterBox(Input):
+    """Where a filter is typed; the footer then shows only the keys that are not text."""
+
+    BINDINGS: ClassVar[list[Any]] = [
+        Binding("enter", "submit", "Apply", key_display="⏎"),
+        Binding("escape", "screen.back", "Close", key_display="Esc"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__(placeholder="filter; empty shows all calls", id="filter", compact=True, select_on_focus=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +100,10 @@ class CallListScreen(AskingScreen):
 
     TITLE = "calls"
     BINDINGS: ClassVar[list[Any]] = [
-        Binding("enter", "flow", "Flow", key_display="⏎", priority=False),
+        Binding("enter", "flow", "Flow", key_display="⏎"),
         Binding("d", "findings", "Findings"),
         Binding("r,f6", "raw", "Raw"),
-        Binding("f2,s", "save", "Save"),
+        Binding("f2,s", "save", "Save", key_display="F2"),
         Binding("f7,slash,f3", "filter", "Filter", key_display="F7"),
         Binding("space", "choose", "Select", key_display="␣"),
         Binding("p", "pause", "Pause"),
@@ -108,7 +120,7 @@ class CallListScreen(AskingScreen):
         self.where, self.live = title, live
         self.filter = ""
         self.paused = False
-        self.loading: float | None = None
+        self.share: float | None = None
         self.next: str | None = None
         self.stats: Stats | None = None
         self.matched: int | None = None
@@ -120,7 +132,7 @@ class CallListScreen(AskingScreen):
 
     def compose(self) -> ComposeResult:
         yield Static(id="title")
-        yield Input(placeholder="filter; Enter applies, empty shows all calls, Esc closes", id="filter", compact=True)
+        yield FilterBox()
         yield CallTable()
         yield Static(id="headline")
         yield Static(id="status")
@@ -140,7 +152,7 @@ class CallListScreen(AskingScreen):
         """Every second: how far the file is, and the newest calls when something can have changed."""
         if not self.is_waiting("progress"):
             self.ask("progress", self.desk.progress, self.take_progress)
-        if (self.live or self.loading is not None) and not self.paused and self.app.screen is self:
+        if (self.live or self.share is not None) and not self.paused and self.app.screen is self:
             self.refresh_calls(only_if_idle=True)
 
     def refresh_calls(self, only_if_idle: bool = False) -> None:
@@ -174,12 +186,12 @@ class CallListScreen(AskingScreen):
             self.table.replace(fresh)
         self.matched, self.error, self.submitted = page.matched, "", False
         self.stats = picture.stats or self.stats
-        self.loading = picture.progress
+        self.share = picture.progress
 
     def take_progress(self, progress: float | None) -> None:
-        if self.loading is not None and progress is None and not self.paused:
+        if self.share is not None and progress is None and not self.paused:
             self.refresh_calls()  # the file has just been read to its end
-        self.loading = progress
+        self.share = progress
 
     def take_more(self, page: CallPage) -> None:
         """Older calls, under the ones that are there."""
@@ -246,17 +258,21 @@ class CallListScreen(AskingScreen):
             text.append(" · ".join(parts)).append(" · ").append(f"{lost} lost", "bold red" if lost else "")
         else:
             text.append(" · ".join(parts))
-        if self.loading is not None:
-            text.append(f" · reading {self.loading:.0%}", "yellow")
+        if self.share is not None:
+            text.append(f" · reading {self.share:.0%}", "yellow")
         elif self.is_waiting("calls", "more") and not self.live:
             text.append(" · searching, Esc stops", "yellow")
         if self.leaving:
             text.append(" · Esc again quits", "yellow")
-        if not shown and not self.is_waiting("calls") and self.loading is None:
+        if not shown and not self.is_waiting("calls") and self.share is None:
             text.append(" · no call matches, F7 changes the filter" if self.filter else " · no calls yet", "yellow")
         return text
 
     # Keys
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """While a filter is typed, only closing it and the help are keys of this screen."""
+        return action in ("back", "app.help") or not isinstance(self.focused, FilterBox)
 
     def picked(self) -> list[CallSummary]:
         """The selected calls, else the one under the cursor."""
@@ -300,8 +316,9 @@ class CallListScreen(AskingScreen):
         self.refresh_calls()
 
     def action_filter(self) -> None:
-        box = self.query_one("#filter", Input)
+        box = self.query_one(FilterBox)
         box.display, box.value = True, self.filter
+        box.cursor_position = len(self.filter)
         box.focus()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:

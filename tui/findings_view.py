@@ -60,14 +60,25 @@ class FindingBlock(Static):
     """
 
 
+class FindingList(VerticalScroll, inherit_bindings=False):
+    """The blocks; the arrow keys are the screen's, which moves from finding to finding."""
+
+    BINDINGS: ClassVar[list[Any]] = [
+        Binding("pageup", "page_up", show=False),
+        Binding("pagedown", "page_down", show=False),
+        Binding("home", "scroll_home", show=False),
+        Binding("end", "scroll_end", show=False),
+    ]
+
+
 class FindingsScreen(AskingScreen):
     """The findings of one call."""
 
     BINDINGS: ClassVar[list[Any]] = [
         Binding("enter,r,f6", "message", "Message", key_display="⏎"),
-        Binding("n,down,j", "step(1)", "Next", priority=True),
-        Binding("p,up,k", "step(-1)", "Previous", priority=True),
-        Binding("f2,s", "save", "Save"),
+        Binding("n,down,j", "step(1)", "Next", key_display="n"),
+        Binding("p,up,k", "step(-1)", "Previous", key_display="p"),
+        Binding("f2,s", "save", "Save", key_display="F2"),
         Binding("f1,h,question_mark", "app.help", "Help", key_display="F1"),
         Binding("escape,q,d", "back", "Back", key_display="Esc"),
     ]
@@ -81,7 +92,7 @@ class FindingsScreen(AskingScreen):
 
     def compose(self) -> ComposeResult:
         yield Static(id="title")
-        yield VerticalScroll(id="page")
+        yield FindingList(id="page")
         yield Static(id="status")
         yield Footer(compact=True)
 

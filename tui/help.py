@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -23,7 +24,7 @@ KEYS = (
     ("Everywhere", ""),
     ("F1 h ?", "this help"),
     ("Esc q", "back; in the call list q quits, and Esc stops waiting or (twice) quits"),
-    ("↑ ↓ PgUp PgDn Home End", "move (also j k g G, Ctrl-B, Ctrl-F); ← → scroll sideways"),
+    ("↑ ↓ PgUp PgDn", "move (also Home End j k g G Ctrl-B Ctrl-F); ← → scroll sideways"),
     ("c", "colours: by request and response, by transaction, off"),
     ("F2 s", "save the original packets as a pcap file"),
     ("Ctrl-C", "quit"),
@@ -47,16 +48,16 @@ KEYS = (
 )
 
 
-def key_table() -> Text:
-    """The table as text."""
-    text = Text()
+def key_table() -> Table:
+    """The table as two columns."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(min_width=16, max_width=22)
     for keys, meaning in KEYS:
         if meaning:
-            text.append(f"  {keys:<24}", "bold cyan").append(f"{meaning}\n")
+            table.add_row(Text(f"  {keys}", "bold cyan"), Text(meaning))
         else:
-            text.append(f"{keys}\n", "bold underline")
-    text.rstrip()
-    return text
+            table.add_row(Text(keys, "bold underline"), Text())
+    return table
 
 
 class HelpScreen(ModalScreen[None]):

@@ -50,7 +50,7 @@ class LadderLines(Lines):
     def pitch(self) -> int:
         """Cells from one column to the next."""
         count = max(2, len(self.ladder.columns) if self.ladder is not None else 2)
-        return max(NARROWEST, min(WIDEST, (self.size.width - MARGIN - NARROWEST) // (count - 1)))
+        return max(NARROWEST, min(WIDEST, (self.page_width() - MARGIN - NARROWEST) // (count - 1)))
 
     def row_width(self) -> int:
         count = max(2, len(self.ladder.columns) if self.ladder is not None else 2)

@@ -18,14 +18,14 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-CURSOR = Style(bgcolor="#1f4e79", bold=True)
+CURSOR = Style(color="white", bgcolor="#1f4e79", bold=True)
 HEAD = Style(bgcolor="#2b2b2b", bold=True)
 
 
 class Lines(ScrollView, can_focus=True):
     """Subclasses say how many rows there are and what each one looks like."""
 
-    DEFAULT_CSS = "Lines { height: 1fr; }"
+    DEFAULT_CSS = "Lines { height: 1fr; scrollbar-size-horizontal: 0; }"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", show=False),
         Binding("down,j", "move(1)", show=False),
@@ -35,7 +35,6 @@ class Lines(ScrollView, can_focus=True):
         Binding("end,G", "jump(-1)", show=False),
         Binding("left", "slide(-8)", show=False),
         Binding("right", "slide(8)", show=False),
-        Binding("enter", "choose", show=False),
     ]
 
     cursor: int = 0
@@ -87,6 +86,10 @@ class Lines(ScrollView, can_focus=True):
                 self.scroll_to(y=max(0, top + moved), animate=False, force=True)
         self.cursor = max(0, min(self.cursor, count - 1))
         self.refresh()
+
+    def page_width(self) -> int:
+        """Cells of a row that fit on the screen."""
+        return max(1, self.scrollable_content_region.width)
 
     def page_rows(self) -> int:
         """Rows that fit on the screen."""

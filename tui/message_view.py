@@ -38,7 +38,7 @@ class MessageScreen(AskingScreen):
         Binding("n,right", "step(1)", "Next"),
         Binding("p,left", "step(-1)", "Previous"),
         Binding("d", "findings", "Findings"),
-        Binding("f2,s", "save", "Save"),
+        Binding("f2,s", "save", "Save", key_display="F2"),
         Binding("f1,h,question_mark", "app.help", "Help", key_display="F1"),
         Binding("escape,q,r,f6", "back", "Back", key_display="Esc"),
         Binding("c", "app.colours", show=False),

@@ -24,8 +24,9 @@ def heading(message: TraceMessage, number: int, count: int) -> Text:
         notes.append("retransmission")
     if message.seen > 1:
         notes.append(f"seen {message.seen}×")
-    text = Text(f"{number}/{count} ", "bold", no_wrap=True, overflow="ellipsis")
-    text.append(f"{clock(message.ts)} {message.src} → {message.dst} {message.transport.upper()}", "")
+    text = Text(no_wrap=True, overflow="ellipsis")
+    text.append(f"{number}/{count} {clock(message.ts)} ", "bold")
+    text.append(f"{message.src} → {message.dst} {message.transport.upper()}", "bold")
     if notes:
         text.append("  " + ", ".join(notes), "yellow")
     return text
