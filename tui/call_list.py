@@ -17,6 +17,7 @@ Owns which calls are shown, the filter, and the refresh. It must not parse messa
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -40,6 +41,19 @@ PAGE = 200
 """Calls asked for at a time."""
 REFRESH_MOST = 1000
 """Calls that a refresh asks for again; older ones that were scrolled to are kept as they are."""
+
+
+FILTER_ERROR = re.compile(r"filter: (.*) at character (\d+) of ")
+"""What a filter that cannot be read is answered with, in-process and over HTTP alike."""
+
+
+def with_caret(error: str, text: str) -> str:
+    """The error in one line: a filter's own text with a mark where it is wrong, then what is wrong."""
+    place = FILTER_ERROR.match(error)
+    if place is None:
+        return error
+    at = int(place[2]) - 1
+    return printable(f"{text[:at]}▲{text[at:]}   {place[1]}")
 
 
 class CallTable(Lines):
@@ -127,6 +141,8 @@ class CallListScreen(AskingScreen):
         self.error = ""
         self.leaving = False
         """Esc was pressed once with nothing to close."""
+        self.changing = False
+        """The last refresh brought something new: headlines of a file's calls come bit by bit."""
         self.submitted = False
         """The filter was typed just now and not yet answered."""
 
@@ -152,7 +168,7 @@ class CallListScreen(AskingScreen):
         """Every second: how far the file is, and the newest calls when something can have changed."""
         if not self.is_waiting("progress"):
             self.ask("progress", self.desk.progress, self.take_progress)
-        if (self.live or self.share is not None) and not self.paused and self.app.screen is self:
+        if (self.live or self.share is not None or self.changing) and not self.paused and self.app.screen is self:
             self.refresh_calls(only_if_idle=True)
 
     def refresh_calls(self, only_if_idle: bool = False) -> None:
@@ -178,6 +194,7 @@ class CallListScreen(AskingScreen):
         """Put the newest calls on top of the older ones that were already fetched."""
         page = picture.page
         fresh, old = list(page.calls), self.table.calls
+        self.changing = old[: len(fresh)] != fresh
         if page.next is not None and fresh and len(old) > len(fresh):
             ids, last = {call.call_id for call in fresh}, fresh[-1].start
             self.table.replace(fresh + [call for call in old if call.start <= last and call.call_id not in ids])
@@ -210,10 +227,12 @@ class CallListScreen(AskingScreen):
     def failed(self, topic: str, error: str) -> None:
         """The error stays in the status line until an answer comes; a filter that was just typed can be mended."""
         if topic != "progress":
-            self.error = error
+            self.error = with_caret(error, self.filter)
         if topic == "calls" and self.submitted:
             self.submitted = False
             self.action_filter()
+            if place := FILTER_ERROR.match(error):
+                self.query_one(FilterBox).cursor_position = int(place[2]) - 1
 
     # Showing
 
@@ -230,7 +249,7 @@ class CallListScreen(AskingScreen):
             return
         bar = self.query_one("#status", Static)
         bar.set_class(bool(self.error), "error")
-        bar.update(Text(f" {self.error}") if self.error else self.status())
+        bar.update(Text(f" {self.error}", no_wrap=True, overflow="ellipsis") if self.error else self.status())
         self.show_headline()
 
     def show_headline(self) -> None:

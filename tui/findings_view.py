@@ -142,7 +142,7 @@ class FindingsScreen(AskingScreen):
         number, line = (evidence.message or 1, evidence.line) if evidence else (1, "")
 
         def show(trace: CallTrace) -> None:
-            self.app.open_message((self.call_id,), trace, number, printable(line))
+            self.app.open_message((self.call_id,), trace, number, printable(line.strip()))
 
         self.ask("message", lambda: self.desk.trace(self.call_id), show)
 

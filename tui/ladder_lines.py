@@ -11,7 +11,6 @@ from rich.text import Text
 from index.ladder import Ladder, Row, layout
 from index.trace import CallTrace
 from sip.text import printable
-from tui.call_columns import clock
 from tui.lines import Lines
 from tui.sip_text import code_style
 
@@ -20,6 +19,12 @@ MARGIN = 24
 """Time and time since the row before."""
 NARROWEST, WIDEST = 24, 44
 """Cells between two columns."""
+
+
+def beside(record: Row) -> str:
+    """What is written to the right of a row: how often it was sent or seen, why, and its media."""
+    parts = ["again" if record.retransmission else "", f"seen {record.seen} ×" if record.seen > 1 else "", record.note, record.media]
+    return printable(" · ".join(part for part in parts if part))
 
 
 class LadderLines(Lines):
@@ -36,6 +41,7 @@ class LadderLines(Lines):
     def show(self, trace: CallTrace) -> None:
         """Draw this trace; the cursor stays where it is when it is the same call with more messages."""
         self.trace, self.ladder = trace, layout(trace)
+        # A transaction of the eye: one CSeq of one call, so that an ACK has its INVITE's colour.
         keys = dict.fromkeys(f"{m.sip.call_id} {m.sip.cseq}" for m in trace.messages)
         self.turns = {key: turn for turn, key in enumerate(keys)}
         self.rows_changed()
@@ -54,7 +60,8 @@ class LadderLines(Lines):
 
     def row_width(self) -> int:
         count = max(2, len(self.ladder.columns) if self.ladder is not None else 2)
-        return MARGIN + NARROWEST + self.pitch() * (count - 1)
+        rows = self.ladder.rows if self.ladder is not None else ()
+        return MARGIN + NARROWEST // 2 + 3 + self.pitch() * (count - 1) + max((cell_len(beside(row)) for row in rows), default=0)
 
     def column_at(self, column: int) -> int:
         """Where a column's line is."""
@@ -70,33 +77,30 @@ class LadderLines(Lines):
     def row_text(self, row: int) -> Text:
         assert self.ladder is not None
         record = self.ladder.rows[row]
-        previous = self.ladder.rows[row - 1].ts if row else record.ts
-        since = f"+{(record.ts - previous) / 1e9:.3f}" if row else ""
-        text = Text(f"  {clock(record.ts)} {since:>8} ", "dim")
-        cells = [" "] * (self.row_width() - MARGIN)
+        text = Text(f"  {record.time} {record.delta if row else '':>8} ", "dim")
+        cells = [" "] * (self.column_at(len(self.ladder.columns) - 1) - MARGIN + 1)
         for index in range(len(self.ladder.columns)):
             cells[self.column_at(index) - MARGIN] = "│"
-        first, last = sorted((record.source, record.destination))
-        label = printable(record.label) + (f" {printable(record.note)}" if record.note else "")
+        first, last = sorted((record.source, record.target))
+        start, end = self.column_at(first) - MARGIN, self.column_at(last) - MARGIN
         if first == last:
-            start = self.column_at(first) - MARGIN
-            before, arrow = "".join(cells[: start + 1]), f"↺ {label} "
-            after = cells[start + 1 + cell_len(arrow) :]
+            drawn = f"↺ {printable(record.label)} "
+            end = start + 1 + cell_len(drawn)
         else:
-            start, end = self.column_at(first) - MARGIN, self.column_at(last) - MARGIN
-            before, arrow = "".join(cells[: start + 1]), self.arrow(record, label, end - start - 1)
-            after = cells[end:]
-        return text.append(before, "dim").append(arrow, self.style(record)).append("".join(after), "dim")
+            drawn = self.arrow(record, end - start - 1)
+        text.append("".join(cells[: start + 1]), "dim").append(drawn, self.style(record)).append("".join(cells[end:]), "dim")
+        return text.append("  " + beside(record), "dim")
 
     @staticmethod
-    def arrow(record: Row, label: str, space: int) -> str:
-        """The label inside its arrow; a retransmission is drawn with a thin line."""
+    def arrow(record: Row, space: int) -> str:
+        """The label inside its arrow; a retransmission is drawn with a broken line."""
+        label = printable(record.label)
         if cell_len(label) > space - 5:
             label = set_cell_size(label, space - 6).rstrip() + "…"
-        line = "┄" if record.kind == "retransmission" else "─"
+        line = "┄" if record.retransmission else "─"
         rest = space - cell_len(label) - 3
         left, right = line * (rest // 2), line * (rest - rest // 2)
-        return f"{left} {label} {right}▶" if record.destination > record.source else f"◀{left} {label} {right}"
+        return f"{left} {label} {right}▶" if record.target > record.source else f"◀{left} {label} {right}"
 
     def style(self, record: Row) -> str:
         """The colour of one row, as the user has chosen."""

@@ -48,7 +48,8 @@ def write_new(path: Path, data: bytes, replace: bool) -> None:
         with open(path, "wb" if replace else "xb") as file:
             file.write(data)
     except OSError as problem:
-        raise SiptrailError(f"cannot write {path}: {os.strerror(problem.errno or 0)}") from problem
+        reason = os.strerror(problem.errno or 0)
+        raise SiptrailError(f"cannot write {path.name}: {reason} (folder {path.parent})") from problem
 
 
 class SaveScreen(AskingScreen, ModalScreen[None]):

@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass, field
 
 from diagnose.finding import Evidence, Finding
+from index.filter import FilterError
 from index.summary import CallPage, CallSummary, Stats
 from index.trace import CallTrace, Endpoint, TraceMessage
 from sip.errors import NotFound, SiptrailError
@@ -95,7 +96,7 @@ class MemoryDesk:
         if self.error is not None:
             raise self.error
         if "(" in filter:
-            raise SiptrailError(f"filter: unexpected '(' at column {filter.index('(') + 1}: {filter}")
+            raise FilterError("this bracket is not closed", filter, filter.index("("))
         found = [row for row in self.rows if filter in row.state or filter in row.from_user]
         found.sort(key=lambda row: -row.start)
         first = int(before or 0)
