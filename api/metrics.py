@@ -1,0 +1,102 @@
+"""What Prometheus sees: the desk's counters, failures by peer, and this process.
+
+Label values come from small closed sets or are capped, since methods and addresses come from the wire.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from alerts.book import AlertBook
+from alerts.metrics import REGISTRY as NOTICE_REGISTRY
+from diagnose.desk import Desk
+
+METHODS = frozenset((
+    "INVITE", "ACK", "BYE", "CANCEL", "REGISTER", "OPTIONS", "PRACK", "SUBSCRIBE", "NOTIFY", "PUBLISH", "INFO", "REFER",
+    "MESSAGE", "UPDATE",
+))
+COUNTERS = {
+    "packets": "Packets seen",
+    "not_sip": "Packets that carried no SIP",
+    "kernel_drops": "Packets the kernel dropped because the ring was full",
+    "queue_drops": "Packets dropped because the store could not keep up",
+    "unreadable": "Frames that could not be decoded",
+    "fragments_lost": "IP fragments whose rest never came",
+    "stream_gaps": "Holes in TCP streams",
+}
+"""Field of Stats: help text. They only ever grow."""
+
+
+class DeskCollector(Collector):
+    """Asks the desk and the alert book at every scrape."""
+
+    def __init__(self, desk: Desk, alerts: AlertBook | None) -> None:
+        self.desk = desk
+        self.alerts = alerts
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: naming the metrics must not ask the desk while the server starts."""
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        stats = self.desk.stats()
+        for name, text in COUNTERS.items():
+            yield CounterMetricFamily(f"siptrail_{name}", text, value=getattr(stats, name))
+        # What is stored shrinks when old hours go, so these are gauges.
+        yield GaugeMetricFamily("siptrail_stored_messages", "SIP messages in the store", value=stats.messages)
+        yield GaugeMetricFamily("siptrail_stored_calls", "Call-IDs in the store", value=stats.call_ids)
+        methods = GaugeMetricFamily("siptrail_stored_requests", "Requests in the store by method", labels=["method"])
+        for method, count in known(stats.methods).items():
+            methods.add_metric([method], count)
+        yield methods
+        finals = GaugeMetricFamily(
+            "siptrail_stored_final_responses", "Final responses in the store", labels=["method", "code"]
+        )
+        for (method, code), count in finals_by(stats.finals).items():
+            finals.add_metric([method, code], count)
+        yield finals
+        if self.alerts is not None:
+            failures = CounterMetricFamily(
+                "siptrail_invite_failures", "INVITEs that failed for good", labels=["rule", "peer", "code"]
+            )
+            for key, count in self.alerts.failures().items():
+                failures.add_metric(list(key), count)
+            yield failures
+            yield GaugeMetricFamily("siptrail_alerts_open", "Alerts that are open", value=self.alerts.open_count())
+
+
+def known(by_method: Mapping[str, int]) -> dict[str, int]:
+    """Methods that are not in the RFCs are added up as `other`."""
+    out: Counter[str] = Counter()
+    for method, count in by_method.items():
+        out[method if method in METHODS else "other"] += count
+    return dict(out)
+
+
+def finals_by(finals: Mapping[str, int]) -> dict[tuple[str, str], int]:
+    """{"INVITE 486": 3} as {("INVITE", "486"): 3}, bounded in the same way."""
+    out: Counter[tuple[str, str]] = Counter()
+    for key, count in finals.items():
+        method, _, code = key.rpartition(" ")
+        valid = len(code) == 3 and code.isascii() and code.isdigit()
+        out[method if method in METHODS else "other", code if valid else "other"] += count
+    return dict(out)
+
+
+def build_registry(desk: Desk, alerts: AlertBook | None, registry: CollectorRegistry | None) -> CollectorRegistry:
+    """The registry of one server."""
+    registry = registry if registry is not None else CollectorRegistry()
+    registry.register(DeskCollector(desk, alerts))
+    ProcessCollector(registry=registry)
+    return registry
+
+
+def exposition(registry: CollectorRegistry) -> bytes:
+    """The text format."""
+    return generate_latest(registry) + generate_latest(NOTICE_REGISTRY)

@@ -1,0 +1,165 @@
+"""What the API's JSON looks like, for its reference: the answers are built by to_json and in api.records, not here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+
+class Problem(BaseModel):
+    """Every error."""
+
+    detail: str
+
+
+class Call(BaseModel):
+    call_id: str
+    start: str
+    end: str
+    state: str
+    method: str
+    from_user: str
+    to_user: str
+    src: str
+    dst: str
+    transport: str
+    final_code: int | None
+    final_reason: str | None
+    messages: int
+    pdd_ms: float | None
+    ring_ms: float | None
+    talk_ms: float | None
+    codecs: list[str]
+    findings: list[str]
+    headline: str
+    severity: str
+    node: str
+    retransmissions: int
+    user_agent: str
+    flags: int
+
+
+class Calls(BaseModel):
+    calls: list[Call]
+    next: str | None
+    """Give it as `before` for the following page; null on the last page."""
+    matched: int | None
+
+
+class WireMessage(BaseModel):
+    number: int
+    ts: str
+    seq: int
+    src: str
+    dst: str
+    transport: str
+    interface: str
+    node: str
+    seen: int
+    retransmission: bool
+    flags: list[str]
+    ip_id: int
+    first_line: str
+    text: str
+    """Bytes that are not UTF-8 are U+EF00 plus the byte."""
+    raw: str
+    """The exact bytes, in base64."""
+
+
+class Lost(BaseModel):
+    interface: str
+    start: str
+    end: str
+    count: int
+    kind: str
+
+
+class Messages(BaseModel):
+    call_id: str
+    capture_start: str
+    capture_end: str
+    heard: list[str]
+    losses: list[Lost]
+    messages: list[WireMessage]
+
+
+class Fact(BaseModel):
+    message: int | None
+    text: str
+    line: str
+
+
+class Diagnosis(BaseModel):
+    name: str
+    severity: str
+    confidence: str
+    headline: str
+    evidence: list[Fact]
+    advice: str
+    reference: str
+    precedence: int
+
+
+class Findings(BaseModel):
+    call_id: str
+    findings: list[Diagnosis]
+
+
+class Example(BaseModel):
+    call_id: str
+    ladder: str
+    pcap: str
+
+
+class Alert(BaseModel):
+    state: str
+    id: str
+    rule: str
+    peer: str
+    code: int | None
+    finding: str
+    headline: str
+    count: int
+    first: str
+    last: str
+    examples: list[Example]
+    closed: str | None
+
+
+class Alerts(BaseModel):
+    alerts: list[Alert]
+
+
+class Counts(BaseModel):
+    packets: int
+    messages: int
+    call_ids: int
+    methods: dict[str, int]
+    finals: dict[str, int]
+    transports: dict[str, int]
+    not_sip: int
+    kernel_drops: int
+    queue_drops: int
+    unreadable: int
+    fragments_lost: int
+    stream_gaps: int
+    flags: dict[str, int] | None
+    interfaces: dict[str, dict[str, int]] | None
+    first: str | None
+    last: str | None
+
+
+class Interfaces(BaseModel):
+    interfaces: list[dict[str, Any]]
+
+
+class ImportRequest(BaseModel):
+    path: str
+    """A capture file on the machine where the service runs."""
+
+
+class Health(BaseModel):
+    service: str
+    status: str
+    version: str
