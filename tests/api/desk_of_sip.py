@@ -20,22 +20,58 @@ START = 1_700_000_000_123_456_789
 CALLER, PROXY = Endpoint("192.0.2.1", 5060), Endpoint("2001:db8::9", 5062)
 
 ODD_CALL_IDS = [
-    "plain@192.0.2.1", "a/b", "a/ladder", "x/ladder.svg", "100%", "%2F", "a%2Fb", "what?x=1", "#1", "a b", "a+b", "\"'<>&", "",
-    ".", "..", "../stats", "/", "//", "=", "~", "é-ü-日本", "\uefff\uef80 not UTF-8", "a;b=c,d", "\\", "\x01\x1b[31m", "messages",
+    "plain@192.0.2.1",
+    "a/b",
+    "a/ladder",
+    "x/ladder.svg",
+    "100%",
+    "%2F",
+    "a%2Fb",
+    "what?x=1",
+    "#1",
+    "a b",
+    "a+b",
+    "\"'<>&",
+    "",
+    ".",
+    "..",
+    "../stats",
+    "/",
+    "//",
+    "=",
+    "~",
+    "é-ü-日本",
+    "\uefff\uef80 not UTF-8",
+    "a;b=c,d",
+    "\\",
+    "\x01\x1b[31m",
+    "messages",
 ]
 """The bytes ff 80 of the one that is not UTF-8 are written as sip.text writes them."""
 
 FINDING = Finding(
-    "no-common-codec", "critical", "certain", "488: the offer has only G729", (Evidence(1, "offers G729", "a=rtpmap:18"),),
-    "Allow PCMA on the trunk.", "RFC 3264 section 6.1", 50,
+    "no-common-codec",
+    "critical",
+    "certain",
+    "488: the offer has only G729",
+    (Evidence(1, "offers G729", "a=rtpmap:18"),),
+    "Allow PCMA on the trunk.",
+    "RFC 3264 section 6.1",
+    50,
 )
 
 
 def raw_message(start: str, call_id: str, method: str = "INVITE") -> bytes:
     return (
-        f"{start}\r\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK1\r\nFrom: <sip:a@example.org>;tag=1\r\n"
-        f"To: <sip:b@example.org>\r\n"
-    ).encode() + b"Call-ID: " + bytes_of(call_id) + f"\r\nCSeq: 1 {method}\r\nContent-Length: 0\r\n\r\n".encode() + b"\xff\x00"
+        (
+            f"{start}\r\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK1\r\nFrom: <sip:a@example.org>;tag=1\r\n"
+            f"To: <sip:b@example.org>\r\n"
+        ).encode()
+        + b"Call-ID: "
+        + bytes_of(call_id)
+        + f"\r\nCSeq: 1 {method}\r\nContent-Length: 0\r\n\r\n".encode()
+        + b"\xff\x00"
+    )
 
 
 def trace_of(call_id: str) -> CallTrace:
@@ -51,18 +87,50 @@ def trace_of(call_id: str) -> CallTrace:
             message(1, "SIP/2.0 488 Not Acceptable Here", "INVITE", True, retransmission=True),
             message(2, "ACK sip:b@example.org SIP/2.0", "ACK", False),
         ),
-        START - 5, START + 9, frozenset({"192.0.2.1", "2001:db8::9"}), (Loss("eth0", START, START + 1, 3, "kernel"),),
+        START - 5,
+        START + 9,
+        frozenset({"192.0.2.1", "2001:db8::9"}),
+        (Loss("eth0", START, START + 1, 3, "kernel"),),
     )
 
 
 def summary_of(call_id: str) -> CallSummary:
     return CallSummary(
-        call_id, START, START + 2, "failed", "INVITE", "a", "b", str(CALLER), str(PROXY), "udp", 488, "Not Acceptable Here",
-        3, None, None, None, ("G729",), (FINDING.name,), FINDING.headline, "critical", "n1",
+        call_id,
+        START,
+        START + 2,
+        "failed",
+        "INVITE",
+        "a",
+        "b",
+        str(CALLER),
+        str(PROXY),
+        "udp",
+        488,
+        "Not Acceptable Here",
+        3,
+        None,
+        None,
+        None,
+        ("G729",),
+        (FINDING.name,),
+        FINDING.headline,
+        "critical",
+        "n1",
     )
 
 
-STATS = Stats(10, 3, 1, {"INVITE": 1, "ACK": 1, "X\x00Y": 4}, {"INVITE 488": 1, "X\x00Y 999999": 2}, {"udp": 3}, 7, 5, flags={"truncated": 1})
+STATS = Stats(
+    10,
+    3,
+    1,
+    {"INVITE": 1, "ACK": 1, "X\x00Y": 4},
+    {"INVITE 488": 1, "X\x00Y 999999": 2},
+    {"udp": 3},
+    7,
+    5,
+    flags={"truncated": 1},
+)
 
 
 @dataclass

@@ -59,7 +59,10 @@ def test_wrong_filter_is_the_users_error_in_the_services_words(url: str) -> None
 
 
 def test_error_kinds_cross_the_wire() -> None:
-    with serving(SipDesk([], error=Unreachable("the store is gone"))) as url, pytest.raises(Unreachable, match="^the store is gone$"):
+    with (
+        serving(SipDesk([], error=Unreachable("the store is gone"))) as url,
+        pytest.raises(Unreachable, match=r"^the store is gone$"),
+    ):
         HttpDesk(url).calls()
     with serving(SipDesk([], error=ZeroDivisionError("inside"))) as url, pytest.raises(Unreachable) as caught:
         HttpDesk(url).calls()
@@ -119,7 +122,7 @@ def test_alive_and_import() -> None:
         assert client.alive()
         assert client.import_file(Path("/captures/a b.pcap")) == {"file": "a b.pcap", "messages": 3}
         assert got == [Path("/captures/a b.pcap")]
-        with pytest.raises(Unreachable, match="^cannot read /captures/missing.pcap$"):
+        with pytest.raises(Unreachable, match=r"^cannot read /captures/missing\.pcap$"):
             client.import_file(Path("/captures/missing.pcap"))
         with pytest.raises(SiptrailError, match="not an absolute path"):
             client.import_file(Path("a.pcap"))
