@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from rich.cells import set_cell_size
 from rich.text import Text
 
+from index.ladder import clock
 from index.summary import CallSummary
 from sip.text import printable
+from tui.sip_text import code_style
 
 SEVERITY_STYLE = {"critical": "bold red", "error": "red", "warning": "yellow", "info": "cyan", "": ""}
 STATE_STYLE = {
@@ -42,12 +43,6 @@ class Column:
     right: bool = False
 
 
-def clock(ns: int) -> str:
-    """Time of day, UTC, with milliseconds."""
-    seconds, rest = divmod(ns, 1_000_000_000)
-    return datetime.fromtimestamp(seconds, UTC).strftime("%H:%M:%S") + f".{rest // 1_000_000:03d}"
-
-
 def seconds(ms: float | None) -> str:
     """A length of time; empty when it did not happen."""
     if ms is None:
@@ -64,7 +59,7 @@ def result(call: CallSummary) -> str:
 
 
 def _result_style(call: CallSummary) -> str:
-    return "" if call.final_code is None else ("green", "yellow", "red", "red", "red")[max(0, call.final_code // 100 - 2)]
+    return code_style(call.final_code or 0)
 
 
 COLUMNS = (

@@ -34,7 +34,7 @@ from tui.asking import AskingScreen
 from tui.call_columns import SEVERITY_STYLE
 from tui.ladder_lines import LadderLines
 from tui.lines import Lines
-from tui.merging import traces_of
+from tui.merging import findings_of, traces_of
 from tui.sip_text import body_text, heading
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class CallFlowScreen(AskingScreen):
         self.beside: bool | None = None
         """Where the user put the preview; None: as the width has it."""
         self.error = ""
+        self.headline = Text(" looking at the call, Esc goes back", "yellow")
 
     def compose(self) -> ComposeResult:
         yield Static(id="title")
@@ -94,9 +95,10 @@ class CallFlowScreen(AskingScreen):
 
     def action_reload(self) -> None:
         """Ask again: a live call has more messages by now."""
+        self.error = ""
         desk, call_ids = self.desk, self.call_ids
         self.ask("messages", lambda: traces_of(desk, call_ids), self.take)
-        self.ask("findings", lambda: tuple(f for call_id in call_ids for f in desk.findings(call_id)), self.take_findings)
+        self.ask("findings", lambda: findings_of(desk, call_ids), self.take_findings)
 
     def take(self, trace: CallTrace) -> None:
         self.trace = trace
@@ -114,13 +116,13 @@ class CallFlowScreen(AskingScreen):
             line.append("nothing wrong found", "green")
         self.headline = line
 
-    headline: Text = Text(" looking at the call, Esc stops", "yellow")
-
     def failed(self, topic: str, error: str) -> None:
-        self.headline = Text(f" {error}", "bold red", no_wrap=True, overflow="ellipsis")
+        self.error = error
 
     def waiting_changed(self) -> None:
-        self.query_one("#headline", Static).update(self.headline)
+        """An error stays, whichever answer came last."""
+        error = Text(f" {self.error}", "bold red", no_wrap=True, overflow="ellipsis")
+        self.query_one("#headline", Static).update(error if self.error else self.headline)
 
     def on_resize(self, event: events.Resize) -> None:
         self.place(event.size.width)

@@ -18,7 +18,6 @@ Owns which calls are shown, the filter, and the refresh. It must not parse messa
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
@@ -28,10 +27,10 @@ from textual.widgets import Footer, Input, Static
 
 from diagnose.desk import Desk
 from index.summary import CallPage, CallSummary, Stats
-from sip.errors import SiptrailError
 from sip.text import printable
 from tui import call_columns
 from tui.asking import AskingScreen
+from tui.call_table import CallTable
 from tui.lines import Lines
 
 if TYPE_CHECKING:
@@ -56,38 +55,6 @@ def with_caret(error: str, text: str) -> str:
     return printable(f"{text[:at]}▲{text[at:]}   {place[1]}")
 
 
-class CallTable(Lines):
-    """The calls that were fetched so far."""
-
-    DEFAULT_CSS = "CallTable { height: 1fr; }"
-
-    def __init__(self) -> None:
-        super().__init__(id="calls")
-        self.calls: list[CallSummary] = []
-        self.chosen: dict[str, CallSummary] = {}
-        self.colours = True
-
-    def row_count(self) -> int:
-        return len(self.calls)
-
-    def row_text(self, row: int) -> Text:
-        call = self.calls[row]
-        return call_columns.row(call, call_columns.widths(self.page_width()), call.call_id in self.chosen, self.colours)
-
-    def head_text(self) -> Text:
-        return call_columns.head(call_columns.widths(self.page_width()))
-
-    def row_width(self) -> int:
-        return sum(call_columns.widths(self.page_width())) + len(call_columns.COLUMNS) + 2
-
-    def replace(self, calls: list[CallSummary]) -> None:
-        """Show these calls with the cursor on the call it was on."""
-        under = self.calls[self.cursor].call_id if self.touched and self.calls else None
-        self.calls = calls
-        place = next((i for i, call in enumerate(calls) if call.call_id == under), None) if under is not None else None
-        self.rows_changed(place)
-
-
 class FilterBox(Input):
     """Where a filter is typed; the footer then shows only the keys that are not text."""
 
@@ -98,15 +65,6 @@ class FilterBox(Input):
 
     def __init__(self) -> None:
         super().__init__(placeholder="filter; empty shows all calls", id="filter", compact=True, select_on_focus=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """What one refresh learned."""
-
-    page: CallPage
-    stats: Stats | None
-    progress: float | None
 
 
 class CallListScreen(AskingScreen):
@@ -178,21 +136,21 @@ class CallListScreen(AskingScreen):
         desk, wanted = self.desk, self.filter
         limit = max(PAGE, min(len(self.table.calls), REFRESH_MOST))
 
-        def question() -> Picture:
+        def question() -> tuple[CallPage, float | None]:
             progress = desk.progress()  # before the calls: a load that ends in between is asked about once more
-            page = desk.calls(wanted, limit)
-            try:
-                stats = desk.stats()
-            except SiptrailError:
-                stats = None  # the list is worth showing without its counters
-            return Picture(page, stats, progress)
+            return desk.calls(wanted, limit), progress
 
         self.stop_waiting("more")
         self.ask("calls", question, self.take_calls)
+        if not self.is_waiting("stats"):
+            self.ask("stats", desk.stats, self.take_stats)
 
-    def take_calls(self, picture: Picture) -> None:
+    def take_stats(self, stats: Stats) -> None:
+        self.stats = stats
+
+    def take_calls(self, answer: tuple[CallPage, float | None]) -> None:
         """Put the newest calls on top of the older ones that were already fetched."""
-        page = picture.page
+        page, self.share = answer
         fresh, old = list(page.calls), self.table.calls
         self.changing = old[: len(fresh)] != fresh
         if page.next is not None and fresh and len(old) > len(fresh):
@@ -202,8 +160,6 @@ class CallListScreen(AskingScreen):
             self.next = page.next
             self.table.replace(fresh)
         self.matched, self.error, self.submitted = page.matched, "", False
-        self.stats = picture.stats or self.stats
-        self.share = picture.progress
 
     def take_progress(self, progress: float | None) -> None:
         if self.share is not None and progress is None and not self.paused:
@@ -226,7 +182,7 @@ class CallListScreen(AskingScreen):
 
     def failed(self, topic: str, error: str) -> None:
         """The error stays in the status line until an answer comes; a filter that was just typed can be mended."""
-        if topic != "progress":
+        if topic in ("calls", "more"):
             self.error = with_caret(error, self.filter)
         if topic == "calls" and self.submitted:
             self.submitted = False

@@ -120,7 +120,7 @@ class FindingsScreen(AskingScreen):
         bar = self.query_one("#status", Static)
         if self.is_waiting():
             bar.remove_class("error")
-            bar.update(Text(" looking at the call, Esc stops", "yellow"))
+            bar.update(Text(" looking at the call, Esc goes back", "yellow"))
         elif not bar.has_class("error"):
             count = len(self.found)
             bar.update(Text(f" {count} finding{'' if count == 1 else 's'}"))

@@ -23,8 +23,8 @@ NARROWEST, WIDEST = 24, 44
 
 def beside(record: Row) -> str:
     """What is written to the right of a row: how often it was sent or seen, why, and its media."""
-    parts = ["again" if record.retransmission else "", f"seen {record.seen} ×" if record.seen > 1 else "", record.note, record.media]
-    return printable(" · ".join(part for part in parts if part))
+    again, seen = "again" if record.retransmission else "", f"seen {record.seen} ×" if record.seen > 1 else ""
+    return printable(" · ".join(part for part in (again, seen, record.note, record.media) if part))
 
 
 class LadderLines(Lines):
@@ -61,7 +61,8 @@ class LadderLines(Lines):
     def row_width(self) -> int:
         count = max(2, len(self.ladder.columns) if self.ladder is not None else 2)
         rows = self.ladder.rows if self.ladder is not None else ()
-        return MARGIN + NARROWEST // 2 + 3 + self.pitch() * (count - 1) + max((cell_len(beside(row)) for row in rows), default=0)
+        notes = max((cell_len(beside(row)) for row in rows), default=0)
+        return self.column_at(count - 1) + 3 + notes
 
     def column_at(self, column: int) -> int:
         """Where a column's line is."""
@@ -88,8 +89,8 @@ class LadderLines(Lines):
             end = start + 1 + cell_len(drawn)
         else:
             drawn = self.arrow(record, end - start - 1)
-        text.append("".join(cells[: start + 1]), "dim").append(drawn, self.style(record)).append("".join(cells[end:]), "dim")
-        return text.append("  " + beside(record), "dim")
+        text.append("".join(cells[: start + 1]), "dim").append(drawn, self.style(record))
+        return text.append("".join(cells[end:]) + "  " + beside(record), "dim")
 
     @staticmethod
     def arrow(record: Row, space: int) -> str:

@@ -60,7 +60,7 @@ class MessageScreen(AskingScreen):
     def on_mount(self) -> None:
         self.query_one("#page").focus()
         if self.trace is None:
-            self.query_one("#title", Static).update(Text(" reading the call, Esc stops", "yellow"))
+            self.query_one("#title", Static).update(Text(" reading the call, Esc goes back", "yellow"))
             desk, call_ids = self.desk, self.call_ids
             self.ask("messages", lambda: traces_of(desk, call_ids), self.take)
         else:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from rich.text import Text
 
 from capture import flags
+from index.ladder import clock
 from index.trace import TraceMessage
 from sip.text import printable, text_of
-from tui.call_columns import clock
 
 KEY_HEADERS = {"call-id", "i", "from", "f", "to", "t", "via", "v", "contact", "m", "cseq", "reason", "warning"}
 

@@ -17,7 +17,10 @@ LOOKS = 600
 
 
 def drive(
-    desk: Desk, script: Callable[[SiptrailApp, Pilot[None]], Awaitable[None]], size: tuple[int, int] = NARROW, live: bool = False
+    desk: Desk,
+    script: Callable[[SiptrailApp, Pilot[None]], Awaitable[None]],
+    size: tuple[int, int] = NARROW,
+    live: bool = False,
 ) -> None:
     """Run the script against the program; the first list of calls is not waited for."""
 

@@ -14,7 +14,10 @@ from sip.message import parse_message
 
 START = 1_700_000_000_000_000_000
 CALLER, PROXY = Endpoint("192.0.2.1", 5060), Endpoint("198.51.100.9", 5060)
-SDP = "v=0\r\no=- 1 1 IN IP4 10.0.0.5\r\ns=-\r\nc=IN IP4 10.0.0.5\r\nt=0 0\r\nm=audio 4000 RTP/AVP 18\r\na=rtpmap:18 G729/8000\r\n"
+SDP = "\r\n".join((
+    "v=0", "o=- 1 1 IN IP4 10.0.0.5", "s=-", "c=IN IP4 10.0.0.5", "t=0 0", "m=audio 4000 RTP/AVP 18",
+    "a=rtpmap:18 G729/8000", "",
+))
 
 
 def sip_text(start: str, call_id: str, method: str = "INVITE", cseq: int = 1, body: str = "", extra: str = "") -> bytes:
@@ -35,7 +38,8 @@ def message(raw: bytes, at_ms: int, back: bool = False) -> TraceMessage:
 
 def answered(call_id: str) -> tuple[TraceMessage, ...]:
     """An INVITE with SDP that is answered and ended."""
-    invite = sip_text("INVITE sip:bob@example.org SIP/2.0", call_id, body=SDP, extra="Contact: <sip:alice@10.0.0.5>\r\n")
+    contact = "Contact: <sip:alice@10.0.0.5>\r\n"
+    invite = sip_text("INVITE sip:bob@example.org SIP/2.0", call_id, body=SDP, extra=contact)
     return (
         message(invite, 0),
         message(sip_text("SIP/2.0 100 Trying", call_id), 15, back=True),
@@ -71,8 +75,8 @@ def summary(call_id: str, number: int = 0, failed: bool = False, from_user: str 
     """A list row; a larger `number` is a newer call."""
     start = START + number * 1_000_000_000
     return CallSummary(
-        call_id, start, start + 5, "failed" if failed else "completed", "INVITE", from_user, "bob", str(CALLER), str(PROXY),
-        "udp", 488 if failed else 200, "Not Acceptable Here" if failed else "OK", 3 if failed else 7,
+        call_id, start, start + 5, "failed" if failed else "completed", "INVITE", from_user, "bob",
+        str(CALLER), str(PROXY), "udp", 488 if failed else 200, "Not Acceptable Here" if failed else "OK", 3 if failed else 7,
         None if failed else 320.0, None, None if failed else 60_000.0, ("G729",),
         ("no-common-codec",) if failed else (), NO_CODEC.headline if failed else "", "critical" if failed else "", "n1",
     )

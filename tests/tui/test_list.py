@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import threading
 
-from tests.tui.driving import WIDE, drive, screen_text, see, until
-from tests.tui.memory_desk import MemoryDesk, summary
 from textual.pilot import Pilot
 
+from index.summary import CallSummary
 from sip.errors import Unreachable
+from tests.tui.driving import WIDE, drive, screen_text, see, until
+from tests.tui.memory_desk import MemoryDesk, summary
 from tui.app import SiptrailApp
-from tui.call_list import PAGE, REFRESH_MOST, CallListScreen, CallTable
+from tui.call_list import PAGE, REFRESH_MOST, CallListScreen
+from tui.call_table import CallTable
 
 
-def many(count: int) -> list[object]:
-    return [summary(f"call-{i}@x", i, failed=i % 2 == 0, from_user=f"user{i:05d}") for i in range(count)]  # type: ignore
+def many(count: int) -> list[CallSummary]:
+    return [summary(f"call-{i}@x", i, failed=i % 2 == 0, from_user=f"user{i:05d}") for i in range(count)]
 
 
 def table_of(app: SiptrailApp) -> CallTable:

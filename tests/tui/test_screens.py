@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.tui.driving import NARROW, WIDE, drive, see
-from tests.tui.memory_desk import MemoryDesk, summary
 from textual.pilot import Pilot
 
+from tests.tui.driving import NARROW, WIDE, drive, see
+from tests.tui.memory_desk import MemoryDesk, summary
 from tui.app import SiptrailApp
 
 
@@ -22,7 +22,7 @@ def test_list_flow_message_and_back(size: tuple[int, int]) -> None:
         shown = await see(app, pilot, "carol", "failed", "completed", "2 calls", "F7 Filter", "F1 Help")
         assert shown.index("carol") < shown.index("alice"), "the newest call is on top"
         await pilot.press("enter")
-        await see(app, pilot, "Call flow", "bad@example.org", "488", "▶", "◀", "Via: SIP/2.0/UDP", "CRITICAL", "Esc Back")
+        await see(app, pilot, "Call flow", "bad@example.org", "488", "▶", "◀", "Via: SIP/2.0/UDP", "CRITICAL", "Esc")
         await pilot.press("down", "enter")
         await see(app, pilot, "2/3", "SIP/2.0 488 Not Acceptable Here", "n Next")
         await pilot.press("escape", "q")
