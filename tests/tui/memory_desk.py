@@ -76,7 +76,8 @@ def summary(call_id: str, number: int = 0, failed: bool = False, from_user: str 
     start = START + number * 1_000_000_000
     return CallSummary(
         call_id, start, start + 5, "failed" if failed else "completed", "INVITE", from_user, "bob",
-        str(CALLER), str(PROXY), "udp", 488 if failed else 200, "Not Acceptable Here" if failed else "OK", 3 if failed else 7,
+        str(CALLER), str(PROXY), "udp", 488 if failed else 200,
+        "Not Acceptable Here" if failed else "OK", 3 if failed else 7,
         None if failed else 320.0, None, None if failed else 60_000.0, ("G729",),
         ("no-common-codec",) if failed else (), NO_CODEC.headline if failed else "", "critical" if failed else "", "n1",
     )
