@@ -36,6 +36,8 @@ from tui.lines import Lines
 if TYPE_CHECKING:
     from tui.app import SiptrailApp
 
+FIRST = 30
+"""Calls of the first answer: a screen full, because diagnosing them takes the desk longer than finding them."""
 PAGE = 200
 """Calls asked for at a time."""
 REFRESH_MOST = 1000
@@ -134,7 +136,7 @@ class CallListScreen(AskingScreen):
         if only_if_idle and self.is_waiting("calls", "more"):
             return
         desk, wanted = self.desk, self.filter
-        limit = max(PAGE, min(len(self.table.calls), REFRESH_MOST))
+        limit = max(PAGE, min(len(self.table.calls), REFRESH_MOST)) if self.table.calls else FIRST
 
         def question() -> tuple[CallPage, float | None]:
             progress = desk.progress()  # before the calls: a load that ends in between is asked about once more
@@ -160,6 +162,8 @@ class CallListScreen(AskingScreen):
             self.next = page.next
             self.table.replace(fresh)
         self.matched, self.error, self.submitted = page.matched, "", False
+        if page.next is not None and not old and len(fresh) <= FIRST:
+            self.refresh_calls()
 
     def take_progress(self, progress: float | None) -> None:
         if self.share is not None and progress is None and not self.paused:

@@ -11,7 +11,7 @@ from sip.errors import Unreachable
 from tests.tui.driving import WIDE, drive, screen_text, see, until
 from tests.tui.memory_desk import MemoryDesk, summary
 from tui.app import SiptrailApp
-from tui.call_list import PAGE, REFRESH_MOST, CallListScreen
+from tui.call_list import FIRST, PAGE, REFRESH_MOST, CallListScreen
 from tui.call_table import CallTable
 
 
@@ -42,7 +42,7 @@ def test_filter_by_f7_and_slash() -> None:
         await see(app, pilot, "10 calls")
 
     drive(desk, script)
-    assert ("failed", PAGE, None) in desk.asked
+    assert ("failed", FIRST, None) in desk.asked, "the filter is the desk's to apply"
 
 
 def test_a_bad_filter_is_told_in_one_line_and_can_be_mended() -> None:
@@ -225,3 +225,13 @@ def test_wide_screens_show_the_headline_in_the_row() -> None:
         assert screen_text(app).count("the offer has only G729") >= 5
 
     drive(MemoryDesk(many(10)), script, WIDE)
+
+
+def test_the_first_answer_is_a_screen_full_and_the_rest_follows_by_itself() -> None:
+    desk = MemoryDesk(many(1000))
+
+    async def script(app: SiptrailApp, pilot: Pilot[None]) -> None:
+        await see(app, pilot, f"{PAGE} of 1000 calls")
+
+    drive(desk, script)
+    assert [limit for _, limit, _ in desk.asked][:2] == [FIRST, PAGE]
