@@ -12,10 +12,11 @@ import logging
 import os
 import signal
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
 from diagnose.desk import Desk
@@ -114,15 +115,15 @@ def run(
 
 def _warm_up() -> None:
     """Compile (or load) the kernels before a socket opens; say so the first time."""
-    import time
-
     from capture.warm import warm_up
+    from index.columns import to_rows
 
     began = time.monotonic()
-    timer = __import__("threading").Timer(1.5, lambda: print("siptrail: compiling the decoding kernels (first start only) …", flush=True))
+    timer = threading.Timer(1.5, lambda: print("siptrail: compiling the decoding kernels (first start only) …", flush=True))
     timer.daemon = True
     timer.start()
-    warm_up()
+    for block in warm_up():
+        to_rows(block, "")
     timer.cancel()
     logging.getLogger("siptrail").debug("kernels ready after %.2f s", time.monotonic() - began)
 
@@ -277,10 +278,10 @@ def main() -> None:
     except SiptrailError as error:
         print(f"siptrail: {printable(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except click.exceptions.Abort:
+    except typer.Abort:
         sys.exit(130)
-    except click.ClickException as error:
-        error.show()
+    except typer.TyperException as error:
+        print(f"siptrail: {printable(error.format_message())} (see siptrail --help)", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

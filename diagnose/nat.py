@@ -1,0 +1,126 @@
+"""The NAT tests of Kamailio and OpenSIPS, computed from a captured request: the same numbers mean different things in each.
+
+Kamailio 6 `nathelper`: nat_uac_test; OpenSIPS 3 `nathelper`: nat_uac_test; both `nat_traversal`: client_nat_test. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from index.trace import TraceMessage
+from sip.ip import is_private_kamailio, is_private_opensips, literal
+from sip.sdp import SessionDescription
+
+
+@dataclass(frozen=True, slots=True)
+class Bit:
+    """One test that is true."""
+
+    value: int
+    name: str
+    compared: str
+    """The two compared values in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """A dialect's result: its number and the bits it is made of."""
+
+    dialect: str
+    bits: tuple[Bit, ...]
+
+    @property
+    def number(self) -> int:
+        """The sum of the true bits."""
+        return sum(b.value for b in self.bits)
+
+    def __str__(self) -> str:
+        parts = "+".join(str(b.value) for b in self.bits)
+        return f"{self.dialect} = {self.number}" + (f" ({parts})" if len(self.bits) > 1 else "")
+
+
+def same_host(a: str, b: str) -> bool:
+    """Literal comparison of addresses; names are never equal to an address."""
+    first, second = literal(a), literal(b)
+    return first is not None and first == second
+
+
+def sdp_private(sdp: SessionDescription) -> str | None:
+    """First private IPv4 stream address, with Kamailio's habit of stopping at a stream that is not IPv4 or is 0.0.0.0."""
+    for media in sdp.media:
+        found = literal(media.address)
+        if found is None or found.version != 4 or int(found) == 0:
+            return None
+        if is_private_kamailio(media.address):
+            return media.address
+    return None
+
+
+def kamailio(m: TraceMessage) -> Mask:
+    """Kamailio's nat_uac_test with every flag set, for a request."""
+    via, contact = m.sip.top_via, m.sip.contacts[0].uri if m.sip.contacts else None
+    source, port = m.src.ip, m.src.port
+    bits = []
+    if contact and is_private_kamailio(contact.host):
+        bits.append(Bit(1, "private Contact", f"Contact says {contact.host}, which is private"))
+    if via and not same_host(via.host, source):
+        bits.append(Bit(2, "Via is not the source", f"Via says {via.host}, the packet came from {source}"))
+    if via and is_private_kamailio(via.host):
+        bits.append(Bit(4, "private Via", f"Via says {via.host}, which is private"))
+    if m.sip.sdp and (private := sdp_private(m.sip.sdp)):
+        bits.append(Bit(8, "private SDP", f"SDP says {private}, which is private"))
+    if via and (via.port or 5060) != port:
+        bits.append(Bit(16, "Via port is not the source port", f"Via says port {via.port or '5060 (by default)'}, the packet came from port {port}"))
+    if is_private_kamailio(source):
+        bits.append(Bit(32, "private source", f"the packet came from {source}, which is private"))
+    if m.transport in ("ws", "wss"):
+        bits.append(Bit(64, "WebSocket", f"it came over {m.transport}"))
+    if contact and (contact.port or 5060) != port:
+        bits.append(Bit(128, "Contact port is not the source port", f"Contact says port {contact.port or '5060 (by default)'}, the packet came from port {port}"))
+    session = m.sip.sdp.connection if m.sip.sdp else None
+    if session and literal(session) is not None and not same_host(session, source):
+        bits.append(Bit(256, "SDP is not the source", f"the session's c= says {session}, the packet came from {source}"))
+    return Mask("Kamailio nat_uac_test", tuple(bits))
+
+
+def opensips(m: TraceMessage) -> Mask:
+    """OpenSIPS' nat_uac_test with the flags 1 to 64 set, for a request."""
+    via, contact = m.sip.top_via, m.sip.contacts[0].uri if m.sip.contacts else None
+    source, port = m.src.ip, m.src.port
+    bits = []
+    if contact and is_private_opensips(contact.host):
+        bits.append(Bit(1, "private-contact", f"Contact says {contact.host}, which is private"))
+    if via and (not same_host(via.host, source) or "received" in via.params):
+        bits.append(Bit(2, "diff-ip-src-via", f"Via says {via.host}, the packet came from {source}"))
+    if via and is_private_opensips(via.host):
+        bits.append(Bit(4, "private-via", f"Via says {via.host}, which is private"))
+    if m.sip.sdp and any(is_private_opensips(x.address) for x in m.sip.sdp.media):
+        bits.append(Bit(8, "private-sdp", "SDP says " + ", ".join(sorted({x.address for x in m.sip.sdp.media}))))
+    if via and (via.port or 5060) != port:
+        bits.append(Bit(16, "diff-port-src-via", f"Via says port {via.port or '5060 (by default)'}, the packet came from port {port}"))
+    if contact and not same_host(contact.host, source):
+        bits.append(Bit(32, "diff-ip-src-contact", f"Contact says {contact.host}, the packet came from {source}"))
+    if contact and (contact.port or 5060) != port:
+        bits.append(Bit(64, "diff-port-src-contact", f"Contact says port {contact.port or '5060 (by default)'}, the packet came from port {port}"))
+    return Mask("OpenSIPS nat_uac_test", tuple(bits))
+
+
+def client_test(m: TraceMessage, dialect: str) -> Mask:
+    """`client_nat_test` of module nat_traversal: test 2 compares IP and port; OpenSIPS adds 8."""
+    via, contact = m.sip.top_via, m.sip.contacts[0].uri if m.sip.contacts else None
+    private = is_private_kamailio if dialect == "Kamailio" else is_private_opensips
+    bits = []
+    if contact and private(contact.host):
+        bits.append(Bit(1, "private Contact", f"Contact says {contact.host}, which is private"))
+    if via and (not same_host(via.host, m.src.ip) or (via.port or 5060) != m.src.port):
+        bits.append(Bit(2, "Via is not the source", f"Via says {via.host}:{via.port or 5060}, the packet came from {m.src}"))
+    if via and private(via.host):
+        bits.append(Bit(4, "private Via", f"Via says {via.host}, which is private"))
+    if dialect == "OpenSIPS" and contact and not same_host(contact.host, m.src.ip):
+        bits.append(Bit(8, "Contact is not the source", f"Contact says {contact.host}, the packet came from {m.src.ip}"))
+    return Mask(f"{dialect} client_nat_test", tuple(bits))
+
+
+def masks(m: TraceMessage) -> tuple[Mask, ...]:
+    """All four results for a request."""
+    return kamailio(m), opensips(m), client_test(m, "Kamailio"), client_test(m, "OpenSIPS")
