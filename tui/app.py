@@ -13,12 +13,16 @@ from textual.binding import Binding
 from diagnose.desk import Desk
 from index.summary import CallSummary
 from index.trace import CallTrace
+from tui.asking import let_finish
 from tui.call_flow import CallFlowScreen
 from tui.call_list import CallListScreen
 from tui.findings_view import FindingsScreen
 from tui.help import HelpScreen
 from tui.message_view import MessageScreen
 from tui.save import SaveScreen
+
+PATIENCE = 3.0
+"""Seconds that questions still open get when the user has quit."""
 
 
 class SiptrailApp(App[None]):
@@ -82,3 +86,4 @@ class SiptrailApp(App[None]):
 def run_tui(desk: Desk, title: str, live: bool) -> None:
     """Run until the user quits; closing the desk is the caller's business."""
     SiptrailApp(desk, title, live).run()
+    let_finish(PATIENCE)

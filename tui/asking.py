@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -17,6 +18,22 @@ from textual.screen import Screen
 from diagnose.desk import Desk
 from sip.errors import SiptrailError
 from sip.text import printable
+
+NAME = "ask-"
+"""What the names of the threads begin with."""
+
+
+def let_finish(seconds: float) -> bool:
+    """Give open questions this long in all before the interpreter ends; True when none is left.
+
+    A thread that is inside the database's own code when the interpreter ends takes the process down with an abort.
+    One that waits for a socket does no harm, so a service that hangs costs the user these seconds at most.
+    """
+    until = time.monotonic() + seconds
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith(NAME)]
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+    return not any(thread.is_alive() for thread in threads)
 
 
 class Answered(Message):
@@ -55,7 +72,7 @@ class AskingScreen(Screen[None]):
             with contextlib.suppress(RuntimeError):  # the program ended meanwhile
                 self.post_message(Answered(topic, ticket, value, error))
 
-        threading.Thread(target=run, name=f"ask-{topic}", daemon=True).start()
+        threading.Thread(target=run, name=f"{NAME}{topic}", daemon=True).start()
         self.waiting_changed()
 
     def is_waiting(self, *topics: str) -> bool:

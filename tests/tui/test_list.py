@@ -11,6 +11,7 @@ from sip.errors import Unreachable
 from tests.tui.driving import WIDE, drive, screen_text, see, until
 from tests.tui.memory_desk import MemoryDesk, summary
 from tui.app import SiptrailApp
+from tui.asking import let_finish
 from tui.call_list import FIRST, PAGE, REFRESH_MOST, CallListScreen
 from tui.call_table import CallTable
 
@@ -173,7 +174,9 @@ def test_quitting_does_not_wait_for_a_desk_that_hangs() -> None:
     drive(MemoryDesk(many(3), gate=gate), script)
     hanging = [thread for thread in threading.enumerate() if thread.name == "ask-calls"]
     assert hanging and all(thread.daemon for thread in hanging)
+    assert not let_finish(0.0), "it is bounded while the desk hangs"
     gate.set()
+    assert let_finish(60.0), "and sees the last answer out when there is one"
 
 
 def test_an_unreachable_service_is_told_and_recovers() -> None:
