@@ -5,6 +5,8 @@ It talks to a Desk and to nothing else, so it is the same program for a capture 
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from typing import Any, ClassVar
 
 from textual.app import App
@@ -21,7 +23,7 @@ from tui.help import HelpScreen
 from tui.message_view import MessageScreen
 from tui.save import SaveScreen
 
-PATIENCE = 3.0
+PATIENCE = 15.0
 """Seconds that questions still open get when the user has quit."""
 
 
@@ -86,4 +88,7 @@ class SiptrailApp(App[None]):
 def run_tui(desk: Desk, title: str, live: bool) -> None:
     """Run until the user quits; closing the desk is the caller's business."""
     SiptrailApp(desk, title, live).run()
-    let_finish(PATIENCE)
+    if not let_finish(0.5):
+        print("waiting for the last answer; Ctrl-C ends at once", file=sys.stderr)
+        with contextlib.suppress(KeyboardInterrupt):
+            let_finish(PATIENCE)
