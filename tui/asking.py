@@ -47,7 +47,8 @@ class Answered(Message):
 class AskingScreen(Screen[None]):
     """A screen that asks a Desk. A newer question of the same topic, or Esc, makes an older answer worthless."""
 
-    BINDINGS: ClassVar[list[Any]] = []
+    AUTO_FOCUS: ClassVar[str | None] = ""
+    """Screens say themselves what has the keys, so that a hidden input never has them for a moment."""
 
     def __init__(self, desk: Desk) -> None:
         super().__init__()
