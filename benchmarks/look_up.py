@@ -9,8 +9,10 @@ import sys
 import time
 from pathlib import Path
 
-from index.archive import Archive
-from index.lake import Lake
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from index.archive import Archive  # noqa: E402
+from index.lake import Lake  # noqa: E402
 
 
 def look_up(store: Path, call_ids: list[str]) -> list[float]:

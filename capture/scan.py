@@ -395,6 +395,18 @@ def gather(data: U8, starts: I64, lengths: I64, values: U8, offsets: I32, odd: U
 
 
 @kernel
+def gather_bytes(data: U8, starts: I64, lengths: I64, values: U8, offsets: I32) -> None:
+    """Copy slices one behind the other into `values` with Arrow offsets, whatever bytes they hold."""
+    n = 0
+    for i in range(len(starts)):
+        offsets[i] = n
+        size = lengths[i]
+        values[n:n + size] = data[starts[i]:starts[i] + size]
+        n += size
+    offsets[len(starts)] = n
+
+
+@kernel
 def gather_codecs(data: U8, bodies: I64, values: U8, offsets: I32) -> int:
     """Run `codec_lines` on each body; values[offsets[i]:offsets[i+1]] is its key."""
     n = 0

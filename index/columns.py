@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from capture.pipeline import TRANSPORTS, MessageBlock
-from capture.scan import BODY, CALL_ID, FROM_USER, METHOD, REASON, RURI_USER, TO_USER, USER_AGENT, gather, gather_codecs, gather_size
+from capture.scan import BODY, CALL_ID, FROM_USER, METHOD, REASON, RURI_USER, TO_USER, USER_AGENT, gather, gather_bytes, gather_codecs, gather_size
 from sip.sdp import parse_sdp
 from sip.text import text_of
 
@@ -98,11 +98,12 @@ def _gather(data: Any, starts: Any, lengths: Any, binary: bool = False) -> pa.Ar
     n = len(starts)
     values = np.empty(int(lengths.sum()), np.uint8)
     offsets, odd = np.empty(n + 1, np.int32), np.empty(n, np.uint8)
-    any_odd = gather(data, starts, lengths, values, offsets, odd)
-    kind = pa.binary() if binary else pa.string()
-    array = pa.Array.from_buffers(kind, n, [None, pa.py_buffer(offsets), pa.py_buffer(values)])
-    if binary or not any_odd:
-        return array
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(values)]
+    if binary:
+        gather_bytes(data, starts, lengths, values, offsets)
+        return pa.Array.from_buffers(pa.binary(), n, buffers)
+    if not gather(data, starts, lengths, values, offsets, odd):
+        return pa.Array.from_buffers(pa.string(), n, buffers)
     # Bytes that are not ASCII: decode these rows one by one, without losing a byte.
     raw = values.tobytes()
     texts = [text_of(raw[offsets[i]:offsets[i + 1]]) for i in range(n)]
