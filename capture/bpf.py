@@ -1,7 +1,7 @@
-"""Kernel filters: the built-in program that keeps RTP out of user space, and users' own expressions (libpcap).
+"""Classic BPF programs that keep RTP in the kernel: the built-in one, assembled here, and users' own, by libpcap.
 
-Classic BPF as sock_filter records. The built-in program accepts UDP whose payload begins like SIP on any port, the SIP ports
-for everything, every IP fragment (the later ones carry no ports), and tunnels as a whole.
+It owns what the kernel lets through. A frame let through for nothing costs a little; one kept out is lost for good,
+so whatever the program cannot judge (fragments, tunnels, extension headers) is let through.
 """
 
 from __future__ import annotations
@@ -10,24 +10,42 @@ import ctypes
 import ctypes.util
 import socket
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from capture.netdevices import ETHERNET, RAW
 from sip.errors import SiptrailError
 
+DEFAULT_WS_PORTS = (80, 5066, 8080, 8088)
+"""Where SIP over WebSocket (RFC 7118) is met in the clear: HTTP, FreeSWITCH, application servers, Asterisk."""
+
 SO_ATTACH_FILTER = 26
-LD_B, LD_H, LD_W = 0x30, 0x28, 0x20
-LDI_B, LDI_H, LDI_W = 0x50, 0x48, 0x40
-LDX_MSH, LDX_IMM, ST, LDX_MEM, LD_MEM = 0xB1, 0x01, 0x02, 0x61, 0x60
-JEQ, JSET, JGT, JA, RET = 0x15, 0x45, 0x25, 0x05, 0x06
-ADD_X, ADD_K, TAX = 0x0C, 0x04, 0x07
-ACCEPT, REJECT = 262_144, 0
-STARTS = (b"SIP/", b"INVI", b"ACK ", b"BYE ", b"CANC", b"REGI", b"OPTI", b"PRAC", b"SUBS", b"NOTI", b"PUBL", b"INFO", b"REFE", b"MESS", b"UPDA")
-"""First four payload bytes of SIP requests and responses."""
+LONGEST = 4096
+"""BPF_MAXINSNS of the kernel."""
+WHOLE = 0x40000
+"""Bytes of an accepted frame that are kept: more than any frame has."""
+
+# Instruction codes (linux/bpf_common.h): load a half or a byte at k; a word or a half at X + k; …
+LD_H, LD_B = 0x28, 0x30
+LD_W_X, LD_H_X, LD_B_X = 0x40, 0x48, 0x50
+LDX_K, LDX_HEADER = 0x01, 0xB1
+ADD, AND, TAX, TXA = 0x04, 0x54, 0x07, 0x87
+JA, JEQ, JSET = 0x05, 0x15, 0x45
+RET = 0x06
+
+ETH_IP4, ETH_IP6 = 0x0800, 0x86DD
+ETH_VLAN = (0x8100, 0x88A8, 0x9100)
+ETH_ACCEPTED = (0x8864, 0x8847, 0x8848)
+"""PPPoE session, MPLS unicast and multicast: what they carry is looked at later."""
+PROTOCOLS_ACCEPTED = (4, 41, 47, 137, 43, 44, 51, 60, 135)
+"""IP in IP, GRE, MPLS in IP; then the IPv6 extension headers (44 is the fragment header, RFC 8200 section 4.5)."""
 TUNNEL_PORTS = (4789, 6081, 2152, 1701)
+"""VXLAN, GENEVE, GTP-U, L2TP."""
+HOP_BY_HOP, TCP, UDP, ICMP6, SCTP = 0, 6, 17, 58, 132
 
 
 class FilterSyntax(SiptrailError):
-    """A BPF expression that libpcap does not accept, or no libpcap."""
+    """A filter that cannot be compiled or attached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,164 +55,181 @@ class Program:
     code: tuple[tuple[int, int, int, int], ...]
 
     def attach(self, sock: socket.socket) -> None:
-        """Let the kernel run it on every packet of `sock`."""
-        raw = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *c) for c in self.code))
-        prog = struct.pack("@HP", len(self.code), ctypes.addressof(raw))
-        sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, prog)
+        """Make it the socket's filter: from now on the kernel drops what it does not accept."""
+        if len(self.code) > LONGEST:
+            raise FilterSyntax(f"the filter has {len(self.code)} instructions and the kernel takes {LONGEST}: "
+                               "name fewer ports")
+        code = b"".join(struct.pack("HBBI", *one) for one in self.code)
+        buffer = ctypes.create_string_buffer(code, len(code))
+        head = struct.pack("@HP", len(self.code), ctypes.addressof(buffer))
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, head)
+        except OSError as error:
+            raise FilterSyntax(f"the kernel refuses the filter: {error.strerror}") from error
 
 
 @dataclass(slots=True)
 class _Assembler:
-    """Instructions with labels instead of distances."""
+    """A label assembler. A test that holds runs into an unconditional jump, whose 32 bits reach any label."""
 
-    out: list[tuple[int, str | None, str | None, int, str]] = field(default_factory=list)
+    code: list[tuple[int, int, int, int | str]] = field(default_factory=list)
     labels: dict[str, int] = field(default_factory=dict)
 
+    def put(self, code: int, k: int = 0) -> None:
+        self.code.append((code, 0, 0, k))
+
     def label(self, name: str) -> None:
-        self.labels[name] = len(self.out)
+        self.labels[name] = len(self.code)
 
-    def put(self, code: int, k: int, yes: str | None = None, no: str | None = None) -> None:
-        self.out.append((code, yes, no, k, ""))
+    def go(self, label: str) -> None:
+        self.code.append((JA, 0, 0, label))
 
-    def jump(self, target: str) -> None:
-        self.out.append((JA, None, None, 0, target))
+    def when(self, value: int, label: str, test: int = JEQ) -> None:
+        self.code.append((test, 0, 1, value))
+        self.go(label)
+
+    def when_any(self, values: Iterable[int], label: str) -> None:
+        for value in values:
+            self.when(value, label)
 
     def program(self) -> Program:
-        done = []
-        for here, (code, yes, no, k, target) in enumerate(self.out):
-            if target:
-                done.append((code, 0, 0, self.labels[target] - here - 1))
-            else:
-                jumps = [0 if x is None else self.labels[x] - here - 1 for x in (yes, no)]
-                assert all(0 <= j < 256 for j in jumps), "a conditional jump is too far"
-                done.append((code, *jumps, k))
-        return Program(tuple(done))
+        return Program(tuple((code, jt, jf, self.labels[k] - at - 1 if isinstance(k, str) else k)
+                             for at, (code, jt, jf, k) in enumerate(self.code)))
 
 
-def default_program(sip_ports: frozenset[int], ws_ports: frozenset[int] = frozenset(), link_type: int = 1) -> Program:
-    """The built-in filter for Ethernet (1, also loopback) or raw IP (101) frames."""
-    a = _Assembler()
-    ports = sorted(sip_ports | ws_ports)
-    # M[0] holds the offset of the IP header; VLAN tags in the frame move it.
-    if link_type == 1:
-        a.put(LDX_IMM, 12)
-        for tag in range(3):
-            a.put(LDI_H, 0)
-            a.put(JEQ, 0x0800, f"v4_{tag}", None)
-            a.put(JEQ, 0x86DD, f"v6_{tag}", None)
-            a.put(JEQ, 0x8864, f"yes_{tag}", None)
-            a.put(JEQ, 0x8847, f"yes_{tag}", None)
-            if tag < 2:
-                a.put(JEQ, 0x8100, f"tag_{tag}", None)
-                a.put(JEQ, 0x88A8, f"tag_{tag}", None)
-                a.put(JEQ, 0x9100, f"tag_{tag}", f"no_{tag}")
-            else:
-                a.jump(f"no_{tag}")
-            a.label(f"v4_{tag}")
-            a.put(LDX_IMM, 14 + 4 * tag)
-            a.jump("ip4")
-            a.label(f"v6_{tag}")
-            a.put(LDX_IMM, 14 + 4 * tag)
-            a.jump("ip6")
-            a.label(f"yes_{tag}")
-            a.put(RET, ACCEPT)
-            a.label(f"no_{tag}")
-            a.put(RET, REJECT)
-            if tag < 2:
-                a.label(f"tag_{tag}")
-                a.put(LDX_IMM, 16 + 4 * tag)
+def _ip(asm: _Assembler, base: int) -> None:
+    """The labels ip4@base and ip6@base: leave the transport's offset in X, its protocol in A."""
+    asm.label(f"ip4@{base}")
+    asm.put(LD_H, base + 6)
+    asm.when(0x3FFF, "accept", JSET)  # more fragments, or an offset: later ones carry no ports (RFC 791 section 3.1)
+    asm.put(LDX_HEADER, base)
+    asm.put(TXA)
+    asm.put(ADD, base)
+    asm.put(TAX)
+    asm.put(LD_B, base + 9)
+    asm.go("protocol")
+    asm.label(f"ip6@{base}")
+    asm.put(LDX_K, base + 40)
+    asm.put(LD_B, base + 6)
+    asm.go("protocol")
+
+
+def _ethernet(asm: _Assembler) -> None:
+    """Ethertypes behind no, one or two VLAN tags (the kernel has often taken the outer one off already)."""
+    for base in (14, 18, 22):
+        asm.label(f"ethertype@{base}")
+        asm.put(LD_H, base - 2)
+        asm.when(ETH_IP4, f"ip4@{base}")
+        asm.when(ETH_IP6, f"ip6@{base}")
+        asm.when_any(ETH_ACCEPTED, "accept")
+        asm.when_any(ETH_VLAN, f"ethertype@{base + 4}" if base < 22 else "accept")
+        asm.go("reject")
+    for base in (14, 18, 22):
+        _ip(asm, base)
+
+
+def _raw_ip(asm: _Assembler) -> None:
+    asm.put(LD_B, 0)
+    asm.put(AND, 0xF0)
+    asm.when(0x40, "ip4@0")
+    asm.when(0x60, "ip6@0")
+    asm.go("reject")
+    _ip(asm, 0)
+
+
+def _number(text: bytes) -> int:
+    return int.from_bytes(text, "big")
+
+
+def default_program(sip_ports: Iterable[int], ws_ports: Iterable[int] = DEFAULT_WS_PORTS,
+                    link_type: int = ETHERNET) -> Program:
+    """SIP on any UDP port by its first bytes, the given ports whole, and whatever has to be put together first."""
+    sip = sorted(set(sip_ports))
+    asm = _Assembler()
+    if link_type == RAW:
+        _raw_ip(asm)
     else:
-        a.put(LDX_IMM, 0)
-        a.put(LD_B, 0)
-        a.put(0x54, 0xF0)
-        a.put(JEQ, 0x60, "raw6", "raw4")
-        a.label("raw6")
-        a.jump("ip6")
-        a.label("raw4")
-    a.label("ip4")
-    a.put(LDI_H, 6)
-    a.put(JSET, 0x3FFF, "yes4", None)
-    a.put(LDI_B, 9)
-    a.put(JEQ, 17, "udp4", None)
-    a.put(JEQ, 6, "tcp4", None)
-    a.put(JEQ, 132, "tcp4", None)
-    for proto in (4, 41, 47):
-        a.put(JEQ, proto, "yes4", None)
-    a.put(RET, REJECT)
-    a.label("yes4")
-    a.put(RET, ACCEPT)
-    # X = offset of the transport header: IP offset + 4 * IHL.
-    for name in ("udp4", "tcp4"):
-        a.label(name)
-        a.put(LDI_B, 0)
-        a.put(0x54, 0x0F)
-        a.put(0x64, 2)
-        a.put(ADD_X, 0)
-        a.put(TAX, 0)
-        a.jump(name[:3])
-    a.label("ip6")
-    a.put(LDI_B, 6)
-    a.put(JEQ, 17, "udp6", None)
-    a.put(JEQ, 6, "tcp6", None)
-    a.put(JEQ, 132, "tcp6", None)
-    for proto in (0, 43, 44, 51, 60, 4, 41, 47):
-        a.put(JEQ, proto, "yes6", None)
-    a.put(RET, REJECT)
-    a.label("yes6")
-    a.put(RET, ACCEPT)
-    for name in ("udp6", "tcp6"):
-        a.label(name)
-        a.put(0x87, 0)  # A = X
-        a.put(ADD_K, 40)
-        a.put(TAX, 0)
-        a.jump(name[:3])
-    a.label("tcp")
-    for offset in (0, 2):
-        a.put(LDI_H, offset)
-        for port in ports:
-            a.put(JEQ, port, "yes", None)
-    a.put(RET, REJECT)
-    a.label("udp")
-    for offset in (0, 2):
-        a.put(LDI_H, offset)
-        for port in (*ports, *TUNNEL_PORTS):
-            a.put(JEQ, port, "yes", None)
-    a.put(LDI_W, 8)
-    for start in STARTS:
-        a.put(JEQ, int.from_bytes(start, "big"), "yes", None)
-    # SIP may follow line ends (RFC 3261 section 7.5).
-    a.put(0x54, 0xFFFF0000)
-    a.put(JEQ, 0x0D0A0000, "yes", None)
-    a.put(RET, REJECT)
-    a.label("yes")
-    a.put(RET, ACCEPT)
-    return a.program()
+        _ethernet(asm)
+    asm.label("protocol")
+    asm.when(UDP, "udp")
+    asm.when_any((TCP, SCTP), "stream")
+    asm.when_any(PROTOCOLS_ACCEPTED, "accept")
+    asm.when(HOP_BY_HOP, "options")
+    asm.go("reject")
+    asm.label("options")  # its first byte names what follows; every multicast listener report (RFC 3810) has one
+    asm.put(LD_B_X)
+    asm.when(ICMP6, "reject")
+    asm.go("accept")
+    asm.label("stream")
+    for at in (0, 2):
+        asm.put(LD_H_X, at)
+        asm.when_any(sorted({*sip, *ws_ports}), "accept")
+    asm.go("reject")
+    asm.label("udp")
+    for at in (0, 2):
+        asm.put(LD_H_X, at)
+        asm.when_any((*sip, *TUNNEL_PORTS), "accept")
+    # The UDP payload: 'SIP/', HEP, or a method name of four capitals or more, or of three and a space. One masked
+    # comparison asks whether each byte lies in 0x40-0x5F; RTP, RTCP, STUN and DTLS begin with other bytes
+    # (RFC 7983 section 7). Blank lines before the start line are legal (RFC 3261 section 7.5).
+    asm.put(LD_H_X, 8)
+    asm.when(_number(b"\r\n"), "accept")
+    asm.put(LD_W_X, 8)
+    asm.when_any((_number(b"SIP/"), _number(b"HEP3")), "accept")
+    asm.put(AND, 0xE0E0E0FF)
+    asm.when(0x40404020, "accept")
+    asm.put(LD_W_X, 8)
+    asm.put(AND, 0xE0E0E0E0)
+    asm.when(0x40404040, "accept")
+    asm.label("reject")
+    asm.put(RET, 0)
+    asm.label("accept")
+    asm.put(RET, WHOLE)
+    return asm.program()
 
 
-class _BpfProgram(ctypes.Structure):
-    _fields_ = (("length", ctypes.c_uint), ("code", ctypes.POINTER(ctypes.c_uint8)))
+class _Compiled(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_uint), ("code", ctypes.c_void_p))
+
+
+def _libpcap() -> ctypes.CDLL:
+    for name in ("libpcap.so.1", "libpcap.so.0.8", ctypes.util.find_library("pcap")):
+        if name is None:
+            continue
+        try:
+            library = ctypes.CDLL(name)
+        except OSError:
+            continue
+        library.pcap_open_dead.restype = ctypes.c_void_p
+        library.pcap_geterr.restype = ctypes.c_char_p
+        library.pcap_geterr.argtypes = library.pcap_close.argtypes = [ctypes.c_void_p]
+        library.pcap_compile.argtypes = [ctypes.c_void_p, ctypes.POINTER(_Compiled), ctypes.c_char_p, ctypes.c_int,
+                                         ctypes.c_uint32]
+        return library
+    raise FilterSyntax("--filter needs libpcap: install it (Debian: apt install libpcap0.8), or leave the option out "
+                       "for the built-in filter")
 
 
 def compile_user(expression: str, link_type: int) -> Program:
-    """A user's expression, compiled by libpcap; FilterSyntax in one line when that cannot be done."""
-    name = ctypes.util.find_library("pcap") or "libpcap.so.0.8"
+    """A pcap-filter expression, compiled by libpcap for frames of `link_type`."""
+    words = expression.lower().translate({ord(c): " " for c in "()!&|"}).split()
+    if "vlan" in words:
+        raise FilterSyntax(f"--filter {expression!r} names 'vlan', but the kernel takes VLAN tags off before filters "
+                           "run: leave it out, or record the VLAN's own interface")
+    if "\0" in expression:
+        raise FilterSyntax("--filter holds a NUL character")
+    library = _libpcap()
+    # DLT_RAW is 101 in files and 12 inside libpcap.
+    handle = library.pcap_open_dead(12 if link_type == RAW else link_type, WHOLE)
+    if not handle:
+        raise FilterSyntax(f"--filter {expression!r}: libpcap cannot compile for link type {link_type}")
+    compiled = _Compiled()
     try:
-        pcap = ctypes.CDLL(name)
-    except OSError as error:
-        raise FilterSyntax("--filter needs libpcap; install it (Debian: apt install libpcap0.8)") from error
-    pcap.pcap_open_dead.restype = ctypes.c_void_p
-    pcap.pcap_geterr.restype = ctypes.c_char_p
-    pcap.pcap_geterr.argtypes = [ctypes.c_void_p]
-    pcap.pcap_compile.argtypes = [ctypes.c_void_p, ctypes.POINTER(_BpfProgram), ctypes.c_char_p, ctypes.c_int, ctypes.c_uint32]
-    pcap.pcap_freecode.argtypes = [ctypes.POINTER(_BpfProgram)]
-    pcap.pcap_close.argtypes = [ctypes.c_void_p]
-    handle = pcap.pcap_open_dead(12 if link_type == 101 else link_type, ACCEPT)
-    try:
-        program = _BpfProgram()
-        if pcap.pcap_compile(handle, ctypes.byref(program), expression.encode(), 1, 0xFFFFFFFF) != 0:
-            raise FilterSyntax(f"--filter {expression!r}: {pcap.pcap_geterr(handle).decode('utf-8', 'replace')}")
-        raw = ctypes.string_at(program.code, program.length * 8)
-        pcap.pcap_freecode(ctypes.byref(program))
+        if library.pcap_compile(handle, ctypes.byref(compiled), expression.encode(), 1, 0xFFFFFFFF) != 0:
+            reason = " ".join(library.pcap_geterr(handle).decode(errors="replace").split())
+            raise FilterSyntax(f"--filter {expression!r}: {reason}")
+        code = ctypes.string_at(compiled.code, compiled.length * 8)
+        library.pcap_freecode(ctypes.byref(compiled))
     finally:
-        pcap.pcap_close(handle)
-    return Program(tuple(struct.iter_unpack("=HBBI", raw)))
+        library.pcap_close(handle)
+    return Program(tuple(struct.iter_unpack("HBBI", code)))

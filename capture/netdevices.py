@@ -1,36 +1,62 @@
-"""Network interfaces of this machine, and the framing of what a raw socket sees on them."""
+"""Which network interfaces there are, whether they are up, and how their frames are framed.
+
+It asks the kernel through ioctls (they answer for the caller's network namespace; /sys may show another one's).
+It opens no packet socket and changes nothing.
+"""
 
 from __future__ import annotations
 
+import errno
 import socket
+import struct
 from dataclasses import dataclass
-from pathlib import Path
 
 ETHERNET, RAW = 1, 101
-_ARPHRD = {"1": ETHERNET, "772": ETHERNET, "65534": RAW, "512": RAW, "768": RAW, "776": RAW, "519": RAW}
-"""ARPHRD number to LINKTYPE: Ethernet, loopback, none (tun, WireGuard), PPP, IP-in-IP, SIT."""
+"""libpcap link types: with an Ethernet header, or the IP packet alone."""
+
+SIOCGIFFLAGS, SIOCGIFHWADDR = 0x8913, 0x8927
+IFF_UP, IFF_LOOPBACK = 0x1, 0x8
+
+# Hardware types (linux/if_arp.h) whose frames begin with an Ethernet header: Ethernet, loopback.
+WITH_ETHERNET_HEADER = frozenset({1, 772})
+# CAN, 802.11 and 802.15.4 in monitor mode, netlink monitors: no IP right behind the link header.
+WITHOUT_IP = frozenset({280, 801, 802, 803, 804, 805, 820, 821, 824})
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One interface."""
+    """One interface of this machine."""
 
     name: str
     up: bool
     link_type: int
+    loopback: bool = False
+
+
+def device(name: str) -> Device | None:
+    """The interface of that name; None when there is none, or none that carries IP."""
+    asked = name.encode()
+    if not 0 < len(asked) < 16 or b"\0" in asked:
+        return None
+    if not hasattr(socket, "AF_PACKET"):
+        return Device(name, True, ETHERNET) if name in (n for _, n in socket.if_nameindex()) else None
+    from fcntl import ioctl
+
+    request = struct.pack("16s24x", asked)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            flags = struct.unpack_from("H", ioctl(sock, SIOCGIFFLAGS, request), 16)[0]
+            hardware = struct.unpack_from("H", ioctl(sock, SIOCGIFHWADDR, request), 16)[0]
+        except OSError as error:
+            if error.errno in (errno.ENODEV, errno.ENXIO):
+                return None
+            raise
+    if hardware in WITHOUT_IP:
+        return None
+    link = ETHERNET if hardware in WITH_ETHERNET_HEADER else RAW
+    return Device(name, bool(flags & IFF_UP), link, bool(flags & IFF_LOOPBACK))
 
 
 def list_interfaces() -> list[Device]:
-    """All interfaces that can be recorded, in the kernel's order."""
-    out = []
-    for _, name in socket.if_nameindex():
-        folder = Path("/sys/class/net") / name
-        try:
-            up = int((folder / "flags").read_text(), 16) & 1 == 1
-            kind = (folder / "type").read_text().strip()
-        except OSError:
-            # Another network namespace's sysfs may be mounted: assume what is usual.
-            up, kind = True, "1"
-        if kind in _ARPHRD:
-            out.append(Device(name, up, _ARPHRD[kind]))
-    return out
+    """Every interface that can be recorded, in the kernel's order."""
+    return [found for _, name in socket.if_nameindex() if (found := device(name)) is not None]

@@ -1,38 +1,80 @@
-"""The right to open raw sockets: whether it is there, how to get it, and giving up everything once they are open."""
+"""What this process may do: open packet sockets, and give that right up once they are open.
+
+Capabilities belong to threads: `drop_capabilities` reaches the calling thread and those it starts later, so call it
+before other threads exist. It never changes the user, and never asks for a right the process does not have.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import socket
-import struct
 import sys
-from pathlib import Path
 
-_PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP = 38, 24
-_VERSION_3 = 0x20080522
+VERSION_3 = 0x20080522
+PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 38, 47, 4
+
+
+class _Header(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _Data(ctypes.Structure):
+    _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
 
 
 def can_capture() -> bool:
-    """Whether this process may open a packet socket."""
+    """Whether a packet socket can be opened: tried, because a container may forbid it whatever the capabilities say."""
+    if not hasattr(socket, "AF_PACKET"):
+        return False
     try:
+        # Protocol 0: such a socket is given no packet at all.
         socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
-    except (PermissionError, OSError, AttributeError):
+    except OSError:
         return False
     return True
 
 
 def missing_capability_text() -> str:
-    """What is missing and how to grant it, in one line."""
+    """One line: what is missing, and how to give it."""
     if not hasattr(socket, "AF_PACKET"):
         return "this system has no packet sockets; install siptrail[scapy] to record through libpcap"
-    python = Path(sys.executable).resolve()
-    return (f"the right to open raw sockets is missing (CAP_NET_RAW); grant it with `sudo setcap cap_net_raw+ep {python}`, "
-            "run as root, or use the systemd unit")
+    # setcap follows no symbolic link, and a virtual environment's python is one.
+    python = os.path.realpath(sys.executable)
+    return ("the right to open raw sockets is missing (CAP_NET_RAW); run as root, grant it with "
+            f"`sudo setcap cap_net_raw+ep {python}`, or set AmbientCapabilities=CAP_NET_RAW in the systemd unit")
+
+
+def threads_with_capabilities() -> int:
+    """How many threads of this process still hold a capability (0 where /proc cannot tell)."""
+    count = 0
+    try:
+        tasks = os.listdir("/proc/self/task")
+    except OSError:
+        return 0
+    for task in tasks:
+        try:
+            with open(f"/proc/self/task/{task}/status", encoding="ascii", errors="replace") as status:
+                held = next((line for line in status if line.startswith("CapPrm:")), "CapPrm: 0")
+        except OSError:
+            continue  # the thread has just ended
+        count += int(held.split()[1], 16) != 0
+    return count
 
 
 def drop_capabilities() -> None:
-    """Give up every capability of this process for good (capabilities(7)); sockets that are open stay open."""
+    """Give up every capability of this thread for good, and forbid gaining any by running a program.
+
+    Open packet sockets go on working, and can still be bound to an interface that went and came back.
+    Raises OSError where the kernel refuses: a caller must not go on believing it has dropped them."""
+    if not sys.platform.startswith("linux"):
+        return
     libc = ctypes.CDLL(None, use_errno=True)
-    header = ctypes.create_string_buffer(struct.pack("=Ii", _VERSION_3, 0))
-    libc.capset(header, ctypes.create_string_buffer(24))
-    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    libc.prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
+    libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    if libc.capset(ctypes.byref(_Header(VERSION_3, 0)), ctypes.byref((_Data * 2)())) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"cannot drop capabilities: {os.strerror(error)}")
+    if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"cannot set no_new_privs: {os.strerror(error)}")

@@ -1,4 +1,8 @@
-"""Kernel that copies the packets of one TPACKET_V3 block into columns (Documentation/networking/packet_mmap.rst)."""
+"""The kernel that walks one block of a TPACKET_V3 ring and copies its frames out.
+
+It owns the layout of struct tpacket_block_desc and tpacket3_hdr (linux/if_packet.h), nothing else: no socket, no
+decision which blocks are ready. The numbers it reads were written by the kernel, and are bounded all the same.
+"""
 
 from __future__ import annotations
 
@@ -6,63 +10,75 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.jit import kernel
+from capture.walk import u16, u32
 
 U8 = NDArray[np.uint8]
-VLAN_VALID, VLAN_TPID_VALID = 0x10, 0x40
+
+BLOCK_STATUS, BLOCK_PACKETS, BLOCK_FIRST, BLOCK_LENGTH = 8, 12, 16, 20
+"""Offsets inside a block descriptor."""
+PACKET_HEADERS = 68
+"""struct tpacket3_hdr (48 bytes, aligned) and the struct sockaddr_ll behind it."""
+PACKET_TYPE = 58
+"""Where sll_pkttype is, from the start of the packet's header."""
 OUTGOING = 4
-"""sll_pkttype of a packet that this machine sends."""
+"""PACKET_OUTGOING: this machine sent the frame."""
+VLAN_VALID, VLAN_TPID_VALID = 0x10, 0x40
 
 
 @kernel
-def le(ring: U8, at: int, size: int) -> int:
-    """A little-endian number (the ring is in host order; every supported host is little-endian)."""
-    out = 0
-    for i in range(size):
-        out |= int(ring[at + i]) << (8 * i)
-    return out
+def signed32(ring: U8, at: int, swapped: bool) -> int:
+    """u32, signed: a signed and an unsigned number would make a float in numba."""
+    return int(np.int64(u32(ring, at, swapped)))
 
 
 @kernel
-def walk_block(ring: U8, block: int, skip_outgoing: bool, data: U8, used: int, offset: NDArray[np.int64], captured: NDArray[np.int32],
-               original: NDArray[np.int32], ts: NDArray[np.int64], n: int) -> tuple[int, int]:
-    """Append the packets of the block at `block` to data[used:] and the columns from row n; returns (rows, bytes used).
+def signed16(ring: U8, at: int, swapped: bool) -> int:
+    """u16, signed likewise."""
+    return int(np.int64(u16(ring, at, swapped)))
 
-    VLAN tags that the kernel moved into the metadata are put back into the frame."""
-    count = le(ring, block + 12, 4)
-    at = block + le(ring, block + 16, 4)
-    for _ in range(count):
-        snap = le(ring, at + 12, 4)
-        length = le(ring, at + 16, 4)
-        status = le(ring, at + 20, 4)
-        mac = le(ring, at + 24, 2)
-        # sockaddr_ll follows the 48-byte header: family 2, protocol 2, ifindex 4, hatype 2, pkttype 1.
-        kind = ring[at + 48 + 10]
-        if not (skip_outgoing and kind == OUTGOING) and n < len(offset) and used + snap + 4 <= len(data):
-            offset[n] = used
-            ts[n] = le(ring, at + 4, 4) * 1_000_000_000 + le(ring, at + 8, 4)
-            src = at + mac
-            if status & VLAN_VALID and snap >= 12:
-                for j in range(12):
-                    data[used + j] = ring[src + j]
-                tpid = le(ring, at + 36, 2) if status & VLAN_TPID_VALID else 0x8100
-                tci = le(ring, at + 32, 4)
+
+@kernel
+def walk_block(ring: U8, block: int, size: int, swapped: bool, skip_outgoing: bool, tags: bool, data: U8, used: int,
+               offset: NDArray[np.int64], captured: NDArray[np.int32], original: NDArray[np.int32],
+               ts: NDArray[np.int64], frames: int) -> tuple[int, int]:
+    """Append the frames of ring[block : block + size] to `data` (from `used`) and to the columns (from `frames`).
+
+    With `tags`, a VLAN tag that the kernel keeps beside the frame goes back into its Ethernet header.
+    `swapped`: this machine is big-endian. Returns the new (used, frames)."""
+    packets = signed32(ring, block + BLOCK_PACKETS, swapped)
+    at = block + signed32(ring, block + BLOCK_FIRST, swapped)
+    end = block + size
+    for _ in range(packets):
+        if at + PACKET_HEADERS > end or frames >= len(offset):
+            break
+        step = signed32(ring, at, swapped)
+        snap = signed32(ring, at + 12, swapped)
+        wire = signed32(ring, at + 16, swapped)
+        status = signed32(ring, at + 20, swapped)
+        begin = at + signed16(ring, at + 24, swapped)
+        skip = skip_outgoing and ring[at + PACKET_TYPE] == OUTGOING
+        if not skip and begin + snap <= end and used + snap + 4 <= len(data):
+            offset[frames] = used
+            ts[frames] = signed32(ring, at + 4, swapped) * 1_000_000_000 + signed32(ring, at + 8, swapped)
+            if tags and status & VLAN_VALID and snap >= 12:
+                tci = signed32(ring, at + 32, swapped)
+                # Where the kernel names no tag protocol, IEEE 802.1Q is meant.
+                tpid = signed16(ring, at + 36, swapped) if status & VLAN_TPID_VALID else 0x8100
+                data[used:used + 12] = ring[begin:begin + 12]
                 data[used + 12] = tpid >> 8
-                data[used + 13] = tpid & 0xFF
-                data[used + 14] = (tci >> 8) & 0xFF
-                data[used + 15] = tci & 0xFF
-                for j in range(12, snap):
-                    data[used + 4 + j] = ring[src + j]
+                data[used + 13] = tpid & 255
+                data[used + 14] = (tci >> 8) & 255
+                data[used + 15] = tci & 255
+                data[used + 16:used + 4 + snap] = ring[begin + 12:begin + snap]
                 snap += 4
-                length += 4
+                wire += 4
             else:
-                for j in range(snap):
-                    data[used + j] = ring[src + j]
-            captured[n] = snap
-            original[n] = length
+                data[used:used + snap] = ring[begin:begin + snap]
+            captured[frames] = snap
+            original[frames] = min(max(wire, snap), 0x7FFFFFFF)
             used += snap
-            n += 1
-        step = le(ring, at, 4)
+            frames += 1
         if step == 0:
             break
         at += step
-    return n, used
+    return used, frames

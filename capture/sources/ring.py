@@ -1,129 +1,212 @@
-"""Frames from an interface: an AF_PACKET raw socket with a TPACKET_V3 ring, mapped into this process.
+"""Live frames from one interface: an AF_PACKET socket with a TPACKET_V3 ring mapped into this process.
 
-It owns the socket and the ring. `poll` copies what the kernel has ready and gives the blocks back at once, so that only a
-full ring loses packets, and the kernel counts those.
+It owns the socket, its filter and the ring, and counts what the kernel had to drop. It never looks inside a frame
+beyond the VLAN tag that the kernel keeps beside it, and it starts no thread.
 """
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import select
 import socket
 import struct
+import sys
+import threading
+from typing import cast
 
 import numpy as np
+from numpy.typing import NDArray
 
-from capture import privileges
 from capture.bpf import Program
 from capture.frames import FrameBlock, Interface
-from capture.netdevices import ETHERNET, list_interfaces
-from capture.ringwalk import walk_block
+from capture.netdevices import ETHERNET, Device, device
+from capture.privileges import missing_capability_text
+from capture.ringwalk import BLOCK_LENGTH, BLOCK_PACKETS, BLOCK_STATUS, walk_block
 from sip.errors import Unreachable
 
-SOL_PACKET, PACKET_ADD_MEMBERSHIP, PACKET_RX_RING, PACKET_STATISTICS, PACKET_VERSION, PACKET_FANOUT = 263, 1, 5, 6, 10, 18
-TPACKET_V3, PACKET_MR_PROMISC, ETH_P_ALL = 2, 1, 3
-FRAME = 2048
-RETIRE_MS = 60
-"""A block is handed over at the latest after this time: the latency of a quiet link."""
-TP_STATUS_USER = 1
+# linux/if_packet.h, linux/if_ether.h
+SOL_PACKET = 263
+ADD_MEMBERSHIP, RX_RING, STATISTICS, VERSION, FANOUT, IGNORE_OUTGOING = 1, 5, 6, 10, 18, 23
+MEMBERSHIP_PROMISCUOUS = 1
+TPACKET_V3 = 2
+ETH_P_ALL = 3
+USER = 1
+"""TP_STATUS_USER: the block is ours until the word is zeroed."""
+
+RETIRE_MS = 50
+"""A block that is not full is handed over after this time. Shorter is no use to anybody who looks at a screen, and
+uses up blocks: on a quiet line each one holds a few frames, and `blocks` of them are how long a stall may last."""
+FRAME_BYTES = 2048
+"""Only divides the block as the kernel's sanity check wants it; version 3 packs frames of any size."""
+MOST_BYTES = 8 << 20
+"""Frames copied out by one `poll`, at most (but always one block)."""
+SWAPPED = sys.byteorder == "big"
+
+
+class CaptureError(Unreachable):
+    """An interface cannot be recorded (now)."""
 
 
 class Ring:
-    """One open interface."""
+    """Frames of one interface. Made by `open_ring`; `poll` and `close` belong to one thread, `losses` to any."""
 
-    def __init__(self, name: str, sock: socket.socket, ring: mmap.mmap, block_bytes: int, blocks: int, link_type: int, program: Program | None,
-                 skip_outgoing: bool) -> None:
-        self.name, self.program = name, program
-        self._sock, self._map = sock, ring
-        self._block_bytes, self._blocks, self._next = block_bytes, blocks, 0
-        self._interfaces = (Interface(name, link_type),)
-        self._ring = np.frombuffer(ring, np.uint8)
-        self._skip = skip_outgoing
+    def __init__(self, sock: socket.socket, found: Device, program: Program | None, *, block_bytes: int, blocks: int,
+                 promiscuous: bool) -> None:
+        self.interface = Interface(found.name, found.link_type)
+        self.program = program
+        self._socket: socket.socket | None = sock
+        self._loopback, self._promiscuous = found.loopback, promiscuous
+        self._block_bytes, self._blocks = block_bytes, blocks
+        self._map = mmap.mmap(sock.fileno(), block_bytes * blocks, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        self._bytes: NDArray[np.uint8] = np.frombuffer(self._map, np.uint8)
+        self._words: NDArray[np.uint32] = np.frombuffer(self._map, np.uint32)
+        self._next = 0
+        self._index = -1
+        self._down = False
         self._packets = self._drops = 0
-        self._poll = select.poll()
-        self._poll.register(sock, select.POLLIN | select.POLLERR)
+        self._lock = threading.Lock()
+        self._poller = select.poll()
+        self._poller.register(sock.fileno(), select.POLLIN | select.POLLERR)
+
+    def bind(self) -> None:
+        """Start to receive, or again on an interface that came back under the same name. Needs no capability."""
+        assert self._socket is not None
+        name = self.interface.name
+        found = device(name)
+        if found is None or not found.up:
+            raise CaptureError(f"interface {name} is {'gone' if found is None else 'down'}: recording it goes on once "
+                               f"it is up (`ip link set dev {name} up`)")
+        try:
+            index = socket.if_nametoindex(name)
+            if index == self._index:
+                return  # the kernel took the socket up again by itself
+            self._socket.bind((name, ETH_P_ALL))
+            if self._promiscuous and not self._loopback:
+                self._socket.setsockopt(SOL_PACKET, ADD_MEMBERSHIP,
+                                        struct.pack("iHH8x", index, MEMBERSHIP_PROMISCUOUS, 0))
+        except OSError as error:
+            raise CaptureError(f"interface {name} cannot be recorded: {os.strerror(error.errno or 0)}") from error
+        self._index = index
 
     def poll(self, timeout: float) -> FrameBlock | None:
-        """The frames that are ready, at the latest after `timeout` seconds; None where there are none."""
-        ready = self._ready()
-        if not ready and timeout > 0:
-            self._poll.poll(timeout * 1000)
-            ready = self._ready()
-        if not ready:
-            error = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if error:
-                raise Unreachable(f"interface {self.name}: {os.strerror(error).lower()}")
-            return None
-        counts = [struct.unpack_from("=I", self._map, b + 12)[0] for b in ready]
-        sizes = [struct.unpack_from("=I", self._map, b + 20)[0] for b in ready]
-        total = sum(counts)
-        data = np.empty(sum(sizes) + 4 * total + 64, np.uint8)
-        offset, ts = np.empty(total, np.int64), np.empty(total, np.int64)
-        captured, original = np.empty(total, np.int32), np.empty(total, np.int32)
-        n = used = 0
-        for block in ready:
-            n, used = walk_block(self._ring, block, self._skip, data, used, offset, captured, original, ts, n)
-            struct.pack_into("=I", self._map, block + 8, 0)
-        if not n:
-            return None
-        return FrameBlock(data[:used], offset[:n], captured[:n], original[:n], ts[:n], np.zeros(n, np.int32), self._interfaces)
+        """The frames that are ready, waiting up to `timeout` seconds for some; None when there were none.
 
-    def _ready(self) -> list[int]:
-        out = []
-        while len(out) < min(self._blocks, 16):
-            block = self._next * self._block_bytes
-            if not struct.unpack_from("=I", self._map, block + 8)[0] & TP_STATUS_USER:
-                break
-            out.append(block)
-            self._next = (self._next + 1) % self._blocks
-        return out
+        Raises CaptureError while the interface is down or gone; the next call tries again, with the same socket."""
+        if self._socket is None:
+            raise CaptureError(f"the capture on {self.interface.name} is closed")
+        block = self._take()
+        if block is not None:
+            return block
+        if self._down:
+            self.bind()
+            self._down = False
+        for _, event in self._poller.poll(max(0.0, timeout) * 1000):
+            if event & select.POLLERR:
+                failed = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                block = self._take()
+                self._down = failed != 0
+                if failed and block is None:
+                    word = "went down" if failed == errno.ENETDOWN else os.strerror(failed)
+                    raise CaptureError(f"interface {self.interface.name}: {word}; recording it goes on once it is up")
+                return block
+        return self._take()
+
+    def _word(self, block: int, at: int) -> int:
+        return int(self._words[(block * self._block_bytes + at) >> 2])
+
+    def _take(self) -> FrameBlock | None:
+        with self._lock:  # taking it also keeps the reads of the frames behind those of the status words
+            ready: list[int] = []
+            room = frames = 0
+            while len(ready) < self._blocks and room < MOST_BYTES:
+                block = (self._next + len(ready)) % self._blocks
+                if not self._word(block, BLOCK_STATUS) & USER:
+                    break
+                ready.append(block)
+                # The ring's own headers leave more room than the VLAN tags need.
+                room += min(self._word(block, BLOCK_LENGTH), self._block_bytes)
+                frames += self._word(block, BLOCK_PACKETS)
+            if not ready:
+                return None
+            data = np.empty(room, np.uint8)
+            offset, ts = np.empty(frames, np.int64), np.empty(frames, np.int64)
+            captured, original = np.empty(frames, np.int32), np.empty(frames, np.int32)
+            used = n = 0
+            for block in ready:
+                used, n = walk_block(self._bytes, block * self._block_bytes, self._block_bytes, SWAPPED,
+                                     self._loopback, self.interface.link_type == ETHERNET,
+                                     data, used, offset, captured, original, ts, n)
+                self._words[(block * self._block_bytes + BLOCK_STATUS) >> 2] = 0
+            self._next = (ready[-1] + 1) % self._blocks
+        if n == 0:
+            return None
+        return FrameBlock(data[:used], offset[:n], captured[:n], original[:n], ts[:n], np.zeros(n, np.int32),
+                          (self.interface,))
 
     def losses(self) -> tuple[int, int]:
-        """(packets, drops) since the ring was opened, as the kernel counts them."""
-        raw = self._sock.getsockopt(SOL_PACKET, PACKET_STATISTICS, 12)
-        packets, drops = struct.unpack("=II", raw[:8])
-        self._packets += packets
-        self._drops += drops
-        return self._packets, self._drops
+        """(packets that passed the filter, those of them the kernel dropped for want of room) since the start."""
+        with self._lock:
+            if self._socket is not None:
+                # Reading them resets the kernel's counters.
+                packets, drops, _ = struct.unpack("III", self._socket.getsockopt(SOL_PACKET, STATISTICS, 12))
+                self._packets += packets
+                self._drops += drops
+            return self._packets, self._drops
 
     def close(self) -> None:
-        """Give the ring and the socket back."""
-        self._ring = np.empty(0, np.uint8)
-        self._sock.close()
-        try:
+        """Give everything back. Closing twice does nothing."""
+        self.losses()
+        with self._lock:
+            if self._socket is None:
+                return
+            self._bytes, self._words = np.empty(0, np.uint8), np.empty(0, np.uint32)
             self._map.close()
-        except BufferError:
-            pass  # a last view of it still lives; the memory goes with it
+            self._socket.close()
+            self._socket = None
 
 
-def open_ring(interface: str, *, program: Program | None, block_bytes: int = 1 << 20, blocks: int = 32, promiscuous: bool = True,
-              fanout: int | None = None) -> Ring:
-    """Open an interface; Unreachable in one line when it is not there or the right is missing."""
-    devices = {d.name: d for d in list_interfaces()}
-    if interface not in devices:
-        known = ", ".join(devices) or "none"
-        raise Unreachable(f"there is no interface {interface!r} that can be recorded (there are: {known})")
-    link = devices[interface].link_type
+def open_ring(interface: str, *, program: Program | None, block_bytes: int = 1 << 20, blocks: int = 32,
+              promiscuous: bool = True, fanout: int | None = None) -> Ring:
+    """Record one interface through `program` (None: everything). Rings with the same `fanout` number share its
+    flows."""
+    if not hasattr(socket, "AF_PACKET"):
+        raise CaptureError(missing_capability_text())
+    found = device(interface)
+    if found is None:
+        names = ", ".join(name for _, name in socket.if_nameindex())
+        raise CaptureError(f"no interface {interface!r} to record: there are {names}")
+    # Without an Ethernet header the kernel is asked for the packet alone, which makes every such link raw IP.
+    kind = socket.SOCK_RAW if found.link_type == ETHERNET else socket.SOCK_DGRAM
     try:
-        # Protocol 0: nothing arrives before the filter and the ring are in place.
-        sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        sock = socket.socket(socket.AF_PACKET, kind, 0)  # protocol 0: nothing arrives until it is bound
     except PermissionError as error:
-        raise Unreachable(f"cannot record {interface}: {privileges.missing_capability_text()}") from error
+        raise CaptureError(f"cannot record {interface}: {missing_capability_text()}") from error
     try:
+        sock.setsockopt(SOL_PACKET, VERSION, TPACKET_V3)
         if program is not None:
             program.attach(sock)
-        sock.setsockopt(SOL_PACKET, PACKET_VERSION, struct.pack("=i", TPACKET_V3))
-        sock.setsockopt(SOL_PACKET, PACKET_RX_RING, struct.pack("=IIIIIII", block_bytes, blocks, FRAME, block_bytes * blocks // FRAME, RETIRE_MS, 0, 0))
-        ring = mmap.mmap(sock.fileno(), block_bytes * blocks, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
-        sock.bind((interface, ETH_P_ALL))
-        if promiscuous:
-            sock.setsockopt(SOL_PACKET, PACKET_ADD_MEMBERSHIP, struct.pack("=iHH8s", socket.if_nametoindex(interface), PACKET_MR_PROMISC, 0, b""))
+        if found.loopback:
+            # There every packet is seen leaving and arriving. Kernels before 4.20 cannot leave one out; walking does.
+            try:
+                sock.setsockopt(SOL_PACKET, IGNORE_OUTGOING, 1)
+            except OSError as error:
+                if error.errno != errno.ENOPROTOOPT:
+                    raise
+        sock.setsockopt(SOL_PACKET, RX_RING, struct.pack("7I", block_bytes, blocks, FRAME_BYTES,
+                                                        block_bytes // FRAME_BYTES * blocks, RETIRE_MS, 0, 0))
+        ring = Ring(sock, found, program, block_bytes=block_bytes, blocks=blocks, promiscuous=promiscuous)
+        ring.bind()
         if fanout is not None:
-            sock.setsockopt(SOL_PACKET, PACKET_FANOUT, struct.pack("=I", (fanout & 0xFFFF)))
+            sock.setsockopt(SOL_PACKET, FANOUT, fanout & 0xFFFF)
     except OSError as error:
         sock.close()
-        raise Unreachable(f"cannot record {interface}: {(error.strerror or str(error)).lower()}") from error
-    # On loopback every packet is seen leaving and arriving: once is enough.
-    loopback = link == ETHERNET and interface == "lo"
-    return Ring(interface, sock, ring, block_bytes, blocks, link, program, loopback)
+        size = block_bytes * blocks >> 10
+        reason = (f"the kernel has no memory for a ring of {size} KiB; ask for fewer blocks"
+                  if error.errno == errno.ENOMEM else os.strerror(cast(int, error.errno)))
+        raise CaptureError(f"cannot record {interface}: {reason}") from error
+    except BaseException:
+        sock.close()
+        raise
+    return ring
