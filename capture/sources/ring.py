@@ -26,6 +26,9 @@ from capture.privileges import missing_capability_text
 from capture.ringwalk import BLOCK_LENGTH, BLOCK_PACKETS, BLOCK_STATUS, walk_block
 from sip.errors import Unreachable
 
+I64 = NDArray[np.int64]
+I32 = NDArray[np.int32]
+
 # linux/if_packet.h, linux/if_ether.h
 SOL_PACKET = 263
 ADD_MEMBERSHIP, RX_RING, STATISTICS, VERSION, FANOUT, IGNORE_OUTGOING = 1, 5, 6, 10, 18, 23
@@ -69,6 +72,8 @@ class Ring:
         self._lock = threading.Lock()
         self._poller = select.poll()
         self._poller.register(sock.fileno(), select.POLLIN | select.POLLERR)
+        # Nothing is in the ring yet; the kernel is compiled (or loaded) before the first packet can wait for it.
+        self._walk(0, np.empty(0, np.uint8), 0, *self._columns(0), 0)
 
     def bind(self) -> None:
         """Start to receive, or again on an interface that came back under the same name. Needs no capability."""
@@ -116,6 +121,15 @@ class Ring:
     def _word(self, block: int, at: int) -> int:
         return int(self._words[(block * self._block_bytes + at) >> 2])
 
+    @staticmethod
+    def _columns(rows: int) -> tuple[I64, I32, I32, I64]:
+        return np.empty(rows, np.int64), np.empty(rows, np.int32), np.empty(rows, np.int32), np.empty(rows, np.int64)
+
+    def _walk(self, block: int, data: NDArray[np.uint8], used: int, offset: I64, captured: I32, original: I32, ts: I64,
+              frames: int) -> tuple[int, int]:
+        return walk_block(self._bytes, block * self._block_bytes, self._block_bytes, SWAPPED, self._loopback,
+                          self.interface.link_type == ETHERNET, data, used, offset, captured, original, ts, frames)
+
     def _take(self) -> FrameBlock | None:
         with self._lock:  # taking it also keeps the reads of the frames behind those of the status words
             ready: list[int] = []
@@ -131,13 +145,10 @@ class Ring:
             if not ready:
                 return None
             data = np.empty(room, np.uint8)
-            offset, ts = np.empty(frames, np.int64), np.empty(frames, np.int64)
-            captured, original = np.empty(frames, np.int32), np.empty(frames, np.int32)
+            offset, captured, original, ts = self._columns(frames)
             used = n = 0
             for block in ready:
-                used, n = walk_block(self._bytes, block * self._block_bytes, self._block_bytes, SWAPPED,
-                                     self._loopback, self.interface.link_type == ETHERNET,
-                                     data, used, offset, captured, original, ts, n)
+                used, n = self._walk(block, data, used, offset, captured, original, ts, n)
                 self._words[(block * self._block_bytes + BLOCK_STATUS) >> 2] = 0
             self._next = (ready[-1] + 1) % self._blocks
         if n == 0:
