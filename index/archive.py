@@ -24,7 +24,8 @@ from capture.pipeline import MessageBlock
 from index.columns import FRAMES, HOUR_NS, MESSAGES, Rows
 from index.filter import Filter
 from index.lake import Batch, Lake
-from index.rollup import CALL_COLUMNS, CALLS, PARTIALS
+from index.partials import partials
+from index.rollup import CALL_COLUMNS, CALLS
 from index.spool import Spool
 from index.summary import CallSummary
 from index.trace import CallTrace, Loss
@@ -117,16 +118,8 @@ class Archive:
             frames = frames.take(order)
         else:
             frames = frames.take(_sorted(frames))
-        calls = self._partials(messages)
+        calls = partials(messages)
         return Batch(messages, frames, calls.take(pc.sort_indices(calls, [("day", "ascending"), ("hour", "ascending"), ("call_id", "ascending")])))
-
-    def _partials(self, messages: pa.Table) -> pa.Table:
-        cur = self._con.cursor()
-        try:
-            cur.register("incoming", messages)
-            return cur.execute(PARTIALS.format(source="incoming")).to_arrow_table()
-        finally:
-            cur.close()
 
     def remember_findings(self, found: dict[str, tuple[str, ...]]) -> None:
         """Names of findings by Call-ID, for `finding:` in filters."""
@@ -168,10 +161,10 @@ class Archive:
     def _hot_calls(self, hot: tuple[_Hot, ...]) -> pa.Table:
         fresh = [h for h in hot if h.calls is None]
         for h in fresh:
-            h.calls = self._partials(pa.Table.from_batches([h.rows.messages]))
+            h.calls = partials(pa.Table.from_batches([h.rows.messages]))
         tables = [h.calls for h in hot if h.calls is not None]
         if not tables:
-            tables = [self._partials(pa.Table.from_batches([], MESSAGES))]
+            tables = [partials(pa.Table.from_batches([], MESSAGES))]
         return pa.concat_tables(tables)
 
     def _source(self, name: str) -> str:

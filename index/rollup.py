@@ -1,54 +1,14 @@
 """Calls as a roll-up of messages: associative aggregates, one partial row per call, hour and batch.
 
 Partials of one call may come from several hours, nodes or restarts, in any order; adding them up again gives the
-call. It owns the SQL of both steps and the meaning of `state`. It runs nothing itself.
+call. It owns the columns, the SQL that adds partials up, and the meaning of `state`;
+index.partials makes the partials. It runs nothing itself.
 """
 
 from __future__ import annotations
 
-# A request in preference to a response, then the earliest: whose addresses and numbers describe the call.
-_FIRST = "ts + CASE WHEN code > 0 THEN 4611686018427387904 ELSE 0 END"
-_INV = "method = 'INVITE'"
-_SIDE = "method NOT IN ('INVITE', 'ACK', 'CANCEL', 'BYE', 'PRACK')"
-
-PARTIALS = f"""
-SELECT day, hour, call_id, node,
-  min(ts) AS first_ts, max(ts) AS last_ts, count(*) AS messages,
-  min({_FIRST}) AS first_key, arg_min(method, {_FIRST}) AS method,
-  arg_min(from_user, {_FIRST}) AS from_user, arg_min(to_user, {_FIRST}) AS to_user,
-  arg_min(CASE WHEN code > 0 THEN dst_ip ELSE src_ip END, {_FIRST}) AS src_ip,
-  arg_min(CASE WHEN code > 0 THEN dst_port ELSE src_port END, {_FIRST}) AS src_port,
-  arg_min(CASE WHEN code > 0 THEN src_ip ELSE dst_ip END, {_FIRST}) AS dst_ip,
-  arg_min(CASE WHEN code > 0 THEN src_port ELSE dst_port END, {_FIRST}) AS dst_port,
-  arg_min(transport, {_FIRST}) AS transport, arg_min(user_agent, {_FIRST}) AS user_agent,
-  bool_or(code = 0 AND NOT in_dialog) AS initial,
-  min(ts) FILTER ({_INV} AND code = 0 AND NOT in_dialog) AS invite_ts,
-  max(ts) FILTER ({_INV} AND code = 0 AND NOT in_dialog) AS last_invite_ts,
-  max(cseq) FILTER ({_INV} AND code = 0 AND NOT in_dialog) AS last_invite_cseq,
-  min(ts) FILTER ({_INV} AND code = 100) AS trying_ts,
-  min(ts) FILTER ({_INV} AND code BETWEEN 101 AND 199) AS ring_ts,
-  min(ts) FILTER ({_INV} AND code BETWEEN 200 AND 299) AS answer_ts,
-  arg_min(code, ts) FILTER ({_INV} AND code BETWEEN 200 AND 299) AS answer_code,
-  arg_min(reason, ts) FILTER ({_INV} AND code BETWEEN 200 AND 299) AS answer_reason,
-  max(ts) FILTER ({_INV} AND code >= 300) AS fail_ts,
-  arg_max(code, ts) FILTER ({_INV} AND code >= 300) AS fail_code,
-  arg_max(reason, ts) FILTER ({_INV} AND code >= 300) AS fail_reason,
-  arg_max(cseq, ts) FILTER ({_INV} AND code >= 300) AS fail_cseq,
-  min(ts) FILTER (method = 'BYE' AND code = 0) AS bye_ts,
-  min(ts) FILTER (method = 'CANCEL' AND code = 0) AS cancel_ts,
-  max(ts) FILTER ({_SIDE} AND code = 0) AS side_ts,
-  max(ts) FILTER ({_SIDE} AND code >= 200) AS side_final_ts,
-  arg_max(code, ts) FILTER ({_SIDE} AND code >= 200) AS side_code,
-  arg_max(reason, ts) FILTER ({_SIDE} AND code >= 200) AS side_reason,
-  min(ts) FILTER (codecs <> '' AND code = 0) AS offer_ts,
-  arg_min(codecs, ts) FILTER (codecs <> '' AND code = 0) AS offer_codecs,
-  min(ts + CASE WHEN code >= 200 THEN 0 ELSE 4611686018427387904 END) FILTER (codecs <> '' AND {_INV} AND code > 100) AS answer_key,
-  arg_min(codecs, ts + CASE WHEN code >= 200 THEN 0 ELSE 4611686018427387904 END)
-    FILTER (codecs <> '' AND {_INV} AND code > 100) AS answer_codecs,
-  bit_or(flags) AS flags
-FROM {{source}} GROUP BY day, hour, call_id, node
-"""
-"""Messages to partial rows. {source}: a relation with the columns of index.columns.MESSAGES."""
+LATER = 1 << 62
+"""Added to the time of what counts only where nothing better is there: a response as the first message, a provisional answer's codecs."""
 
 CALL_COLUMNS = {
     "day": "DATE", "hour": "TINYINT", "call_id": "VARCHAR", "node": "VARCHAR", "first_ts": "BIGINT", "last_ts": "BIGINT",

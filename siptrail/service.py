@@ -71,14 +71,21 @@ class Service:
         s = self.settings
         host, port = address(s.listen)
         check_bind(host, s.token, s.insecure)
-        lake = Lake(s.store, memory=s.memory)
+        # Capabilities belong to threads: the sockets are opened and the rights given up before any thread is started.
+        rings = self._open_rings()
+        if rings:
+            privileges.drop_capabilities()
+        try:
+            lake = Lake(s.store, memory=s.memory)
+        except BaseException:
+            _close(rings)
+            raise
         try:
             self.archive = Archive(lake, time.time_ns)
             self.archive.spool = Spool(s.store / "spool")
             self.archive.losses = self._losses_between
             self.desk = LocalDesk(self.archive, self.counters)
             self._recover()
-            rings = self._open_rings()
             base = s.base_url or f"http://{s.listen}"
             self.book = AlertBook(quiet_ns=duration_ns(s.alert_clear), base_url=base)
             self.dispatcher = Dispatcher(s.sinks)
@@ -87,10 +94,10 @@ class Service:
             self.server = ApiServer(app, host, port)
             self.server.start()
         except BaseException:
+            _close(rings)
             lake.close()
             raise
         if rings:
-            privileges.drop_capabilities()
             self.archive.live_since = time.time_ns()
         for index, (name, ring) in enumerate(rings.items()):
             self._spawn(f"capture-{name}", self._capture, name, ring, index)
@@ -141,10 +148,9 @@ class Service:
             for name in wanted:
                 link = devices[name].link_type if name in devices else 1
                 program = bpf.compile_user(s.filter, link) if s.filter else bpf.default_program(frozenset(s.sip_ports), link_type=link)
-                rings[name] = open_ring(name, program=program, blocks=max(4, s.ring_mb))
+                rings[name] = open_ring(name, program=program, block_bytes=1 << 18, blocks=max(4, 4 * s.ring_mb))
         except SiptrailError:
-            for ring in rings.values():
-                ring.close()
+            _close(rings)
             raise
         return rings
 
@@ -160,16 +166,13 @@ class Service:
                 block = ring.poll(0.0 if stopping else 0.2)
             except SiptrailError as error:
                 log.warning("%s", error)
+                # The ring binds its old socket again when the interface is back, without any right.
                 self._rings[name] = None
-                if self._stop.wait(2.0):
+                if self._stop.wait(1.0):
+                    ring.close()
                     return
-                try:
-                    ring = open_ring(name, program=ring.program, blocks=max(4, self.settings.ring_mb))
-                    self._rings[name] = ring
-                    last_drops = 0
-                except SiptrailError:
-                    continue
                 continue
+            self._rings[name] = ring
             try:
                 for messages in decoder.feed(block) if block is not None else (decoder.flush() if stopping else []):
                     rows = to_rows(messages, self.settings.node)
@@ -331,3 +334,7 @@ class Service:
             for notice in self.book.feed(event, now):
                 self.dispatcher.send(notice)
 
+
+def _close(rings: dict[str, Ring]) -> None:
+    for ring in rings.values():
+        ring.close()
