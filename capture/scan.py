@@ -407,6 +407,34 @@ def gather_bytes(data: U8, starts: I64, lengths: I64, values: U8, offsets: I32) 
 
 
 @kernel
+def number_pairs(hi: NDArray[np.uint64], lo: NDArray[np.uint64], codes: I32, first: I64) -> int:
+    """Number the distinct (hi, lo) pairs in order of appearance: codes[i] is the number of pair i, first[code] where it
+    came first. Returns how many there are. A hash table with open addressing; sorting would cost ten times that."""
+    size = 64
+    while size < 2 * len(hi):
+        size *= 2
+    table = np.full(size, -1, np.int64)
+    mask = np.uint64(size - 1)
+    n = 0
+    for i in range(len(hi)):
+        mixed = (hi[i] * np.uint64(0x9E3779B97F4A7C15)) ^ (lo[i] * np.uint64(0xC2B2AE3D27D4EB4F))
+        at = (mixed ^ (mixed >> np.uint64(29))) & mask
+        while True:
+            seen = table[at]
+            if seen < 0:
+                table[at] = i
+                first[n] = i
+                codes[i] = n
+                n += 1
+                break
+            if hi[seen] == hi[i] and lo[seen] == lo[i]:
+                codes[i] = codes[seen]
+                break
+            at = (at + np.uint64(1)) & mask
+    return n
+
+
+@kernel
 def gather_codecs(data: U8, bodies: I64, values: U8, offsets: I32) -> int:
     """Run `codec_lines` on each body; values[offsets[i]:offsets[i+1]] is its key."""
     n = 0

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from capture.pipeline import TRANSPORTS, MessageBlock
-from capture.scan import BODY, CALL_ID, FROM_USER, METHOD, REASON, RURI_USER, TO_USER, USER_AGENT, gather, gather_bytes, gather_codecs, gather_size
+from capture.scan import BODY, CALL_ID, FROM_USER, METHOD, REASON, RURI_USER, TO_USER, USER_AGENT, gather, gather_bytes, gather_codecs, gather_size, number_pairs
 from sip.sdp import parse_sdp
 from sip.text import text_of
 
@@ -115,14 +115,9 @@ def _strings(block: MessageBlock, k: int) -> pa.Array:
 
 
 def _addresses(hi: Any, lo: Any) -> pa.Array:
-    if not hi.any():
-        # All IPv4: one number says it all, and sorting numbers is far quicker than sorting pairs.
-        lows, inverse = np.unique(lo, return_inverse=True)
-        return pa.array([address_text(0, int(u)) for u in lows], pa.string()).take(pa.array(inverse.ravel()))
-    both = np.empty(len(hi), dtype=[("hi", np.uint64), ("lo", np.uint64)])
-    both["hi"], both["lo"] = hi, lo
-    unique, inverse = np.unique(both, return_inverse=True)
-    return pa.array([address_text(int(u["hi"]), int(u["lo"])) for u in unique], pa.string()).take(pa.array(inverse.ravel()))
+    codes, first = np.empty(len(hi), np.int32), np.empty(len(hi), np.int64)
+    n = number_pairs(hi, lo, codes, first)
+    return pa.array([address_text(int(hi[i]), int(lo[i])) for i in first[:n]], pa.string()).take(pa.array(codes))
 
 
 def address_text(hi: int, lo: int) -> str:

@@ -10,6 +10,7 @@ import fcntl
 import logging
 import threading
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,6 +60,7 @@ class Lake:
     def __init__(self, folder: Path, memory: str = "512MB", threads: int = 2) -> None:
         self.folder = folder
         self._writes = threading.Lock()
+        self._writer = ThreadPoolExecutor(1, "write-frames")
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = open(folder / "lock", "w")  # noqa: SIM115
@@ -121,8 +123,13 @@ class Lake:
             files: dict[str, list[Path]] = {}
             cur = self.con.cursor()
             try:
-                for name, table in (("messages", batch.messages), ("frames", batch.frames), ("calls", batch.calls)):
-                    files[name] = write_partitions(table, self.folder / "data" / "main" / name)
+                place = self.folder / "data" / "main"
+                wide = self._writer.submit(write_partitions, batch.frames, place / "frames")
+                try:
+                    files["messages"] = write_partitions(batch.messages, place / "messages")
+                    files["calls"] = write_partitions(batch.calls, place / "calls")
+                finally:
+                    files["frames"] = wide.result()
                 cur.execute("BEGIN")
                 for name, paths in files.items():
                     for path in paths:
@@ -201,6 +208,7 @@ class Lake:
 
     def close(self) -> None:
         """Close the store and let others open it."""
+        self._writer.shutdown()
         self.con.close()
         self._lock.close()
 

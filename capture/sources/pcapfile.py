@@ -16,7 +16,7 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from capture.frames import FrameBlock, Interface
-from capture.walk import DAMAGED, FULL, NEED_PYTHON, walk_pcap, walk_pcapng
+from capture.walk import DAMAGED, FULL, NEED_PYTHON, U8, walk_pcap, walk_pcapng
 from sip.errors import Unreachable
 
 CHUNK = 8 << 20
@@ -103,6 +103,23 @@ class PcapFile:
 
     _left = 0
 
+    def _more(self, left: U8) -> tuple[U8, int]:
+        """A new array with the unread rest in front and up to CHUNK further bytes; and how many those are.
+
+        Blocks that were handed out keep the old array, so it is never written to again."""
+        room = np.empty(len(left) + CHUNK, np.uint8)
+        room[:len(left)] = left
+        view, got = memoryview(room)[len(left):], 0
+        try:
+            while got < CHUNK:
+                count = self._file.readinto(view[got:])  # type: ignore[attr-defined]
+                if not count:
+                    break
+                got += count
+        except Exception as error:  # gzip raises OSError, EOFError and zlib.error
+            self.damage = f"the compressed data ends or is damaged ({error})"
+        return room[:len(left) + got], got
+
     def _pcap_blocks(self) -> Iterator[FrameBlock]:
         swapped, unit = PCAP_MAGIC[self._at_start]
         header = self._read(20)
@@ -113,8 +130,7 @@ class PcapFile:
         self._interfaces = [Interface(self._label, link)]
         buffer = np.empty(0, np.uint8)
         while True:
-            piece = self._read(CHUNK)
-            buffer = np.concatenate((buffer, np.frombuffer(piece, np.uint8))) if len(buffer) else np.frombuffer(piece, np.uint8)
+            buffer, piece = self._more(buffer)
             while True:
                 offset, captured, original, ts = _columns()
                 n, used, why = walk_pcap(buffer, len(buffer), swapped, unit, offset, captured, original, ts)
@@ -136,9 +152,8 @@ class PcapFile:
         ticks, bases, snaps = [], [], []
         done = False
         while not done:
-            piece = self._read(CHUNK)
+            buffer, piece = self._more(buffer)
             done = not piece
-            buffer = np.concatenate((buffer, np.frombuffer(piece, np.uint8)))
             while True:
                 if len(buffer) >= 12 and bytes(buffer[:4]) == PCAPNG_MAGIC:
                     swapped = bytes(buffer[8:12]) == b"\x1a\x2b\x3c\x4d"
