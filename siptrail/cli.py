@@ -82,6 +82,10 @@ def run(
     demo: Annotated[Path | None, typer.Option("--demo", help="Import the captures in this folder first.")] = None,
 ) -> None:
     """Record: capture, index, alerts and the HTTP API in one process."""
+    from capture.packetsockets import PacketSockets
+
+    # Before anything else is imported: libraries start threads, and a thread keeps the rights it was born with.
+    sockets = PacketSockets()
     from siptrail.service import Service
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -92,7 +96,7 @@ def run(
     if webhook:
         settings = settings.model_copy(update={"sinks": {**settings.sinks, "webhook": {"url": webhook}}})
     _warm_up()
-    service = Service(settings, lambda text: print(f"siptrail: {text}", flush=True))
+    service = Service(settings, sockets, lambda text: print(f"siptrail: {text}", flush=True))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.request_stop())
     service.start()

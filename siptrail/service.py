@@ -23,8 +23,9 @@ from alerts.classify import failure_of
 from alerts.dispatch import Dispatcher
 from api.serve import ApiServer, check_bind
 from api.server import create_app
-from capture import bpf, privileges
+from capture import bpf
 from capture.netdevices import list_interfaces
+from capture.packetsockets import PacketSockets
 from capture.pipeline import Decoder
 from capture.sources.ring import Ring, open_ring
 from diagnose.local import LocalDesk, flat
@@ -51,8 +52,9 @@ TIDY_SECONDS = 3600.0
 class Service:
     """`start()`, then `wait()` until `stop()`; afterwards every message that was seen is in the store."""
 
-    def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
+    def __init__(self, settings: Settings, sockets: PacketSockets, say: Callable[[str], None]) -> None:
         self.settings = settings
+        self._sockets = sockets
         self.say = say
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -71,10 +73,8 @@ class Service:
         s = self.settings
         host, port = address(s.listen)
         check_bind(host, s.token, s.insecure)
-        # Capabilities belong to threads: the sockets are opened and the rights given up before any thread is started.
         rings = self._open_rings()
-        if rings:
-            privileges.drop_capabilities()
+        self._sockets.close()
         try:
             lake = Lake(s.store, memory=s.memory)
         except BaseException:
@@ -133,10 +133,10 @@ class Service:
 
     def _open_rings(self) -> dict[str, Ring]:
         s = self.settings
-        if not privileges.can_capture():
+        if self._sockets.missing is not None:
             if s.interfaces:
-                raise Unreachable(f"cannot record {', '.join(s.interfaces)}: {privileges.missing_capability_text()}")
-            self.say(f"not recording: {privileges.missing_capability_text()}")
+                raise Unreachable(f"cannot record {', '.join(s.interfaces)}: {self._sockets.missing}")
+            self.say(f"not recording: {self._sockets.missing}")
             self.say("imports and the API work all the same")
             return {}
         wanted = [n for n in s.interfaces if n != "any"]
@@ -148,7 +148,7 @@ class Service:
             for name in wanted:
                 link = devices[name].link_type if name in devices else 1
                 program = bpf.compile_user(s.filter, link) if s.filter else bpf.default_program(frozenset(s.sip_ports), link_type=link)
-                rings[name] = open_ring(name, program=program, block_bytes=1 << 18, blocks=max(4, 4 * s.ring_mb))
+                rings[name] = open_ring(name, program=program, block_bytes=1 << 18, blocks=max(4, 4 * s.ring_mb), sockets=self._sockets)
         except SiptrailError:
             _close(rings)
             raise

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from capture.bpf import Program
 from capture.frames import FrameBlock, Interface
 from capture.netdevices import ETHERNET, Device, device
+from capture.packetsockets import PacketSockets, framing
 from capture.privileges import missing_capability_text
 from capture.ringwalk import BLOCK_LENGTH, BLOCK_PACKETS, BLOCK_STATUS, walk_block
 from sip.errors import Unreachable
@@ -179,19 +180,20 @@ class Ring:
 
 
 def open_ring(interface: str, *, program: Program | None, block_bytes: int = 1 << 20, blocks: int = 32,
-              promiscuous: bool = True, fanout: int | None = None) -> Ring:
+              promiscuous: bool = True, fanout: int | None = None, sockets: PacketSockets | None = None) -> Ring:
     """Record one interface through `program` (None: everything). Rings with the same `fanout` number share its
-    flows."""
+    flows. The socket comes from `sockets` where they are given."""
     if not hasattr(socket, "AF_PACKET"):
         raise CaptureError(missing_capability_text())
     found = device(interface)
     if found is None:
         names = ", ".join(name for _, name in socket.if_nameindex())
         raise CaptureError(f"no interface {interface!r} to record: there are {names}")
-    # Without an Ethernet header the kernel is asked for the packet alone, which makes every such link raw IP.
-    kind = socket.SOCK_RAW if found.link_type == ETHERNET else socket.SOCK_DGRAM
+    kind = framing(found)
     try:
-        sock = socket.socket(socket.AF_PACKET, kind, 0)  # protocol 0: nothing arrives until it is bound
+        sock = sockets.take(kind) if sockets is not None else None
+        # Protocol 0: nothing arrives until it is bound.
+        sock = sock or socket.socket(socket.AF_PACKET, kind, 0)
     except PermissionError as error:
         raise CaptureError(f"cannot record {interface}: {missing_capability_text()}") from error
     try:
