@@ -39,7 +39,7 @@ SDP = (
 )
 _VIA = b"Via: SIP/2.0/UDP %(uac)s:5060;branch=z9hG4bK%(branch)s;rport\r\n"
 _VIA_BACK = b"Via: SIP/2.0/UDP %(uac)s:5060;received=%(uac)s;branch=z9hG4bK%(branch)s;rport=5060\r\n"
-_FROM = b"From: \"%(caller)s\" <sip:%(caller)s@%(uac)s;user=phone>;tag=%(from_tag)s\r\n"
+_FROM = b'From: "%(caller)s" <sip:%(caller)s@%(uac)s;user=phone>;tag=%(from_tag)s\r\n'
 _TO = b"To: <sip:%(callee)s@%(uas)s;user=phone>%(to_tag)s\r\n"
 _CALL = b"Call-ID: %(call_id)s\r\n"
 _SDP_END = b"Content-Type: application/sdp\r\nContent-Length: %(length)d\r\n\r\n%(sdp)s"
@@ -97,12 +97,12 @@ NO_ANSWER: Script = (
     *_SETUP, *_RING, ("a", "CANCEL", 20_000_000, 40_000_000), ("a", "200 CANCEL", 200, 900),
     ("b", "CANCEL", 300, 1_500), ("b", "200 CANCEL", 4_000, 30_000), ("b", "FINAL", 300, 2_000), *_REFUSED_ONWARD,
 )  # fmt: skip
-_CONGESTED = b"Retry-After: 5\r\nReason: Q.850;cause=42;text=\"Switching equipment congestion\"\r\n"
+_CONGESTED = b'Retry-After: 5\r\nReason: Q.850;cause=42;text="Switching equipment congestion"\r\n'
 FAILURES: list[tuple[Script, bytes, bytes]] = [
     (REJECTED, b"503 Service Unavailable", _CONGESTED),
-    (REJECTED, b"404 Not Found", b"Reason: Q.850;cause=1;text=\"Unallocated number\"\r\n"),
-    (RANG_THEN_REJECTED, b"486 Busy Here", b"Reason: Q.850;cause=17;text=\"User busy\"\r\n"),
-    (RANG_THEN_REJECTED, b"480 Temporarily Unavailable", b"Reason: Q.850;cause=19;text=\"No answer from user\"\r\n"),
+    (REJECTED, b"404 Not Found", b'Reason: Q.850;cause=1;text="Unallocated number"\r\n'),
+    (RANG_THEN_REJECTED, b"486 Busy Here", b'Reason: Q.850;cause=17;text="User busy"\r\n'),
+    (RANG_THEN_REJECTED, b"480 Temporarily Unavailable", b'Reason: Q.850;cause=19;text="No answer from user"\r\n'),
     (NO_ANSWER, b"487 Request Terminated", b""),
 ]
 

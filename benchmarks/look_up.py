@@ -11,8 +11,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from index.archive import Archive  # noqa: E402
-from index.lake import Lake  # noqa: E402
+from index.archive import Archive
+from index.lake import Lake
 
 
 def look_up(store: Path, call_ids: list[str]) -> list[float]:

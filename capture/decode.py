@@ -67,8 +67,21 @@ def starts_sip(data: U8, at: int, end: int) -> bool:
     while i < stop:
         c = data[i]
         # token (RFC 3261 section 25.1): letters, digits and - . ! % * _ + ` ' ~
-        if not ((65 <= c <= 90) or (97 <= c <= 122) or (48 <= c <= 57) or c == 45 or c == 46 or c == 33 or c == 37
-                or c == 42 or c == 95 or c == 43 or c == 96 or c == 39 or c == 126):
+        if not (
+            (65 <= c <= 90)
+            or (97 <= c <= 122)
+            or (48 <= c <= 57)
+            or c == 45
+            or c == 46
+            or c == 33
+            or c == 37
+            or c == 42
+            or c == 95
+            or c == 43
+            or c == 96
+            or c == 39
+            or c == 126
+        ):
             break
         i += 1
     if i == at or i >= stop or data[i] != 32:
@@ -78,17 +91,32 @@ def starts_sip(data: U8, at: int, end: int) -> bool:
         c = data[i]
         if c == 13 or c == 10:
             return False
-        if (c == 32 and data[i + 1] == 83 and data[i + 2] == 73 and data[i + 3] == 80 and data[i + 4] == 47):
+        if c == 32 and data[i + 1] == 83 and data[i + 2] == 73 and data[i + 3] == 80 and data[i + 4] == 47:
             return True
         i += 1
     return False
 
 
 @kernel
-def decode_frames(data: U8, offset: I64, captured: NDArray[np.int32], original: NDArray[np.int32],
-                  link: NDArray[np.int32], sip_port: U8, kind: U8, payload: I64, length: NDArray[np.int32],
-                  src_hi: U64, src_lo: U64, dst_hi: U64, dst_lo: U64, sport: NDArray[np.int32],
-                  dport: NDArray[np.int32], ip_id: NDArray[np.int32], flags: NDArray[np.int32]) -> None:
+def decode_frames(
+    data: U8,
+    offset: I64,
+    captured: NDArray[np.int32],
+    original: NDArray[np.int32],
+    link: NDArray[np.int32],
+    sip_port: U8,
+    kind: U8,
+    payload: I64,
+    length: NDArray[np.int32],
+    src_hi: U64,
+    src_lo: U64,
+    dst_hi: U64,
+    dst_lo: U64,
+    sport: NDArray[np.int32],
+    dport: NDArray[np.int32],
+    ip_id: NDArray[np.int32],
+    flags: NDArray[np.int32],
+) -> None:
     """Fill the columns of `Decoded`. `sip_port[p]` is 1 for the ports that SIP is expected on."""
     mapped = np.uint64(0xFFFF) << np.uint64(32)
     for f in range(len(offset)):
@@ -174,8 +202,19 @@ def decode_frames(data: U8, offset: I64, captured: NDArray[np.int32], original: 
             continue
         if proto != 17:
             # TCP, tunnels (4, 41, 47, 115), IPv6 extension headers (0, 43, 44, 60, 51), SCTP: rare, so careful.
-            if (proto == 6 or proto == 4 or proto == 41 or proto == 47 or proto == 0 or proto == 43 or proto == 44
-                    or proto == 60 or proto == 51 or proto == 132 or proto == 137):
+            if (
+                proto == 6
+                or proto == 4
+                or proto == 41
+                or proto == 47
+                or proto == 0
+                or proto == 43
+                or proto == 44
+                or proto == 60
+                or proto == 51
+                or proto == 132
+                or proto == 137
+            ):
                 kind[f] = CAREFUL
             continue
         if end - at < 8:
@@ -203,7 +242,7 @@ def decode_frames(data: U8, offset: I64, captured: NDArray[np.int32], original: 
         length[f] = stop - body
         src_hi[f], src_lo[f], dst_hi[f], dst_lo[f] = sh, sl, dh, dl
         sport[f], dport[f], ip_id[f] = sp, dp, ident
-        if claimed > end or original[f] > captured[f] and ip_end > end:
+        if claimed > end or (original[f] > captured[f] and ip_end > end):
             flags[f] = 1
 
 
@@ -212,9 +251,18 @@ def decode(block: FrameBlock, sip_port: U8) -> Decoded:
     n = len(block)
     links = np.array([i.link_type for i in block.interfaces], np.int32)
     out = Decoded(
-        np.zeros(n, np.uint8), np.zeros(n, np.int64), np.zeros(n, np.int32), np.zeros(n, np.uint64), np.zeros(n, np.uint64),
-        np.zeros(n, np.uint64), np.zeros(n, np.uint64), np.zeros(n, np.int32), np.zeros(n, np.int32),
-        np.zeros(n, np.int32), np.zeros(n, np.int32))
+        np.zeros(n, np.uint8),
+        np.zeros(n, np.int64),
+        np.zeros(n, np.int32),
+        np.zeros(n, np.uint64),
+        np.zeros(n, np.uint64),
+        np.zeros(n, np.uint64),
+        np.zeros(n, np.uint64),
+        np.zeros(n, np.int32),
+        np.zeros(n, np.int32),
+        np.zeros(n, np.int32),
+        np.zeros(n, np.int32),
+    )
     decode_frames(block.data, block.offset, block.captured, block.original, links[block.interface], sip_port, *out)
     return out
 

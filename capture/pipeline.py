@@ -112,13 +112,39 @@ class Decoder:
             flags = d.flags[fast]
             code, cseq, in_dialog, slices = _scan(block.data, starts, lengths, flags)
             n = len(fast)
-            out.append(MessageBlock(
-                block.data, starts, lengths, block.ts[fast], seq[:n], d.src_hi[fast], d.src_lo[fast], d.dst_hi[fast],
-                d.dst_lo[fast], d.sport[fast], d.dport[fast], np.zeros(n, np.uint8), block.interface[fast], d.ip_id[fast],
-                flags, code, cseq, in_dialog, slices, block.interfaces, False, np.arange(n), block.offset[fast],
-                block.captured[fast], block.original[fast], block.ts[fast], block.interface[fast]))
+            out.append(
+                MessageBlock(
+                    block.data,
+                    starts,
+                    lengths,
+                    block.ts[fast],
+                    seq[:n],
+                    d.src_hi[fast],
+                    d.src_lo[fast],
+                    d.dst_hi[fast],
+                    d.dst_lo[fast],
+                    d.sport[fast],
+                    d.dport[fast],
+                    np.zeros(n, np.uint8),
+                    block.interface[fast],
+                    d.ip_id[fast],
+                    flags,
+                    code,
+                    cseq,
+                    in_dialog,
+                    slices,
+                    block.interfaces,
+                    False,
+                    np.arange(n),
+                    block.offset[fast],
+                    block.captured[fast],
+                    block.original[fast],
+                    block.ts[fast],
+                    block.interface[fast],
+                )
+            )
         if payloads:
-            out.append(from_payloads(payloads, seq[len(fast):]))
+            out.append(from_payloads(payloads, seq[len(fast) :]))
         return out
 
     def flush(self) -> list[MessageBlock]:
@@ -139,8 +165,13 @@ class Decoder:
 def _frame(block: FrameBlock, f: int) -> Frame:
     at = int(block.offset[f])
     where = block.interfaces[int(block.interface[f])]
-    return Frame(int(block.ts[f]), where.link_type, where.name, int(block.original[f]),
-                 block.data[at:at + int(block.captured[f])].tobytes())
+    return Frame(
+        int(block.ts[f]),
+        where.link_type,
+        where.name,
+        int(block.original[f]),
+        block.data[at : at + int(block.captured[f])].tobytes(),
+    )
 
 
 def _scan(data: U8, starts: I64, lengths: I32, flags: I32) -> tuple[I32, I64, U8, I64]:
@@ -185,10 +216,31 @@ def from_payloads(payloads: list[Payload], seq: I64) -> MessageBlock:
     rows = np.array(frame_rows, np.int64).reshape(-1, 6)
     first = np.searchsorted(rows[:, 0], np.arange(len(payloads)))
     return MessageBlock(
-        data, start, length, np.array([p.ts for p in payloads], np.int64), seq, src[:, 0].copy(), src[:, 1].copy(),
-        dst[:, 0].copy(), dst[:, 1].copy(), np.array([p.sport for p in payloads], np.int32),
+        data,
+        start,
+        length,
+        np.array([p.ts for p in payloads], np.int64),
+        seq,
+        src[:, 0].copy(),
+        src[:, 1].copy(),
+        dst[:, 0].copy(),
+        dst[:, 1].copy(),
+        np.array([p.sport for p in payloads], np.int32),
         np.array([p.dport for p in payloads], np.int32),
         np.array([TRANSPORTS.index(p.transport) for p in payloads], np.uint8),
-        rows[first, 5].astype(np.int32), np.array([p.ip_id for p in payloads], np.int32), flags, code, cseq, in_dialog,
-        slices, tuple(interfaces), True, rows[:, 0], rows[:, 1], rows[:, 2].astype(np.int32),
-        rows[:, 3].astype(np.int32), rows[:, 4], rows[:, 5].astype(np.int32))
+        rows[first, 5].astype(np.int32),
+        np.array([p.ip_id for p in payloads], np.int32),
+        flags,
+        code,
+        cseq,
+        in_dialog,
+        slices,
+        tuple(interfaces),
+        True,
+        rows[:, 0],
+        rows[:, 1],
+        rows[:, 2].astype(np.int32),
+        rows[:, 3].astype(np.int32),
+        rows[:, 4],
+        rows[:, 5].astype(np.int32),
+    )

@@ -45,7 +45,12 @@ def _word(text: str) -> U8:
 
 
 W_CALL_ID, W_FROM, W_TO, W_CSEQ = _word("call-id"), _word("from"), _word("to"), _word("cseq")
-W_LENGTH, W_AGENT, W_SERVER, W_TYPE = _word("content-length"), _word("user-agent"), _word("server"), _word("content-type")
+W_LENGTH, W_AGENT, W_SERVER, W_TYPE = (
+    _word("content-length"),
+    _word("user-agent"),
+    _word("server"),
+    _word("content-type"),
+)
 
 
 @kernel
@@ -159,15 +164,21 @@ def has_tag(data: U8, at: int, end: int) -> bool:
             j = i + 1
             while j < end and (data[j] == 32 or data[j] == 9):
                 j += 1
-            if (end - j > 4 and lower(int(data[j])) == 116 and lower(int(data[j + 1])) == 97
-                    and lower(int(data[j + 2])) == 103):
+            if (
+                end - j > 4
+                and lower(int(data[j])) == 116
+                and lower(int(data[j + 1])) == 97
+                and lower(int(data[j + 2])) == 103
+            ):
                 return True
         i += 1
     return False
 
 
 @kernel
-def scan_messages(data: U8, start: I64, length: I32, slices: I64, code: I32, cseq: I64, in_dialog: U8, flags: I32) -> None:
+def scan_messages(
+    data: U8, start: I64, length: I32, slices: I64, code: I32, cseq: I64, in_dialog: U8, flags: I32
+) -> None:
     """Fill slices[i, k] = (start, length) for each message i and SLICES[k], its status code (0: request), CSeq
     number (-1: none), whether the To header has a tag, and the capture flags that can be seen here."""
     for i in range(len(start)):
@@ -350,8 +361,16 @@ def codec_lines(data: U8, at: int, end: int, out: U8) -> int:
                 if n < limit:
                     out[n] = 10
                     n += 1
-            elif data[pos] == 97 and line - pos > 9 and data[pos + 2] == 114 and data[pos + 3] == 116 and data[pos + 4] == 112 \
-                    and data[pos + 5] == 109 and data[pos + 6] == 97 and data[pos + 7] == 112:
+            elif (
+                data[pos] == 97
+                and line - pos > 9
+                and data[pos + 2] == 114
+                and data[pos + 3] == 116
+                and data[pos + 4] == 112
+                and data[pos + 5] == 109
+                and data[pos + 6] == 97
+                and data[pos + 7] == 112
+            ):
                 for j in range(pos, line):
                     if n < limit:
                         out[n] = data[j]
@@ -401,7 +420,7 @@ def gather_bytes(data: U8, starts: I64, lengths: I64, values: U8, offsets: I32) 
     for i in range(len(starts)):
         offsets[i] = n
         size = lengths[i]
-        values[n:n + size] = data[starts[i]:starts[i] + size]
+        values[n : n + size] = data[starts[i] : starts[i] + size]
         n += size
     offsets[len(starts)] = n
 

@@ -35,8 +35,16 @@ def u16(data: U8, at: int, swapped: bool) -> int:
 
 
 @kernel
-def walk_pcap(data: U8, end: int, swapped: bool, unit: int, offset: NDArray[np.int64], captured: NDArray[np.int32],
-              original: NDArray[np.int32], ts: NDArray[np.int64]) -> tuple[int, int, int]:
+def walk_pcap(
+    data: U8,
+    end: int,
+    swapped: bool,
+    unit: int,
+    offset: NDArray[np.int64],
+    captured: NDArray[np.int32],
+    original: NDArray[np.int32],
+    ts: NDArray[np.int64],
+) -> tuple[int, int, int]:
     """Records of a classic pcap in data[:end] (after the file header). `unit` is ns per sub-second tick.
 
     Returns (frames found, bytes consumed, why it stopped)."""
@@ -60,10 +68,19 @@ def walk_pcap(data: U8, end: int, swapped: bool, unit: int, offset: NDArray[np.i
 
 
 @kernel
-def walk_pcapng(data: U8, end: int, swapped: bool, ticks: NDArray[np.int64], snaps: NDArray[np.int64],
-                base: NDArray[np.int64], offset: NDArray[np.int64], captured: NDArray[np.int32],
-                original: NDArray[np.int32], ts: NDArray[np.int64],
-                interface: NDArray[np.int32]) -> tuple[int, int, int]:
+def walk_pcapng(
+    data: U8,
+    end: int,
+    swapped: bool,
+    ticks: NDArray[np.int64],
+    snaps: NDArray[np.int64],
+    base: NDArray[np.int64],
+    offset: NDArray[np.int64],
+    captured: NDArray[np.int32],
+    original: NDArray[np.int32],
+    ts: NDArray[np.int64],
+    interface: NDArray[np.int32],
+) -> tuple[int, int, int]:
     """Packet blocks of a pcapng in data[:end]; stops (NEED_PYTHON) at section and interface blocks.
 
     ticks[i] > 0: ns per tick of interface i; < 0: ticks per second are 2**-ticks[i]. base[i]: if_tsoffset in ns."""

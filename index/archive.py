@@ -81,7 +81,9 @@ class Archive:
         """Messages and bytes that are only in memory."""
         with self._lock:
             hot = tuple(self._hot)
-        return sum(h.rows.messages.num_rows for h in hot), sum(h.rows.frames.nbytes + h.rows.messages.nbytes for h in hot)
+        return sum(h.rows.messages.num_rows for h in hot), sum(
+            h.rows.frames.nbytes + h.rows.messages.nbytes for h in hot
+        )
 
     def flush(self, segments: Sequence[str] = (), imported_at: int | None = None) -> int:
         """Move all hot rows to the lake; returns how many messages. `segments`: the spool files that hold them."""
@@ -99,7 +101,7 @@ class Archive:
             def publish(commit: Callable[[], None]) -> None:
                 with self._lock:
                     commit()
-                    self._hot = self._hot[len(moving):]
+                    self._hot = self._hot[len(moving) :]
 
             self.lake.commit(batch, [*segments, *spooled], imported_at, publish)
             if self.spool is not None and spooled:
@@ -119,7 +121,11 @@ class Archive:
         else:
             frames = frames.take(_sorted(frames))
         calls = partials(messages)
-        return Batch(messages, frames, calls.take(pc.sort_indices(calls, [("day", "ascending"), ("hour", "ascending"), ("call_id", "ascending")])))
+        return Batch(
+            messages,
+            frames,
+            calls.take(pc.sort_indices(calls, [("day", "ascending"), ("hour", "ascending"), ("call_id", "ascending")])),
+        )
 
     def remember_findings(self, found: dict[str, tuple[str, ...]]) -> None:
         """Names of findings by Call-ID, for `finding:` in filters."""
@@ -127,7 +133,9 @@ class Archive:
         if pairs:
             new = pa.table({"call_id": [p[0] for p in pairs], "name": [p[1] for p in pairs]})
             with self._lock:
-                self._findings = pa.concat_tables([self._findings, new]).slice(max(0, self._findings.num_rows - 1_000_000))
+                self._findings = pa.concat_tables([self._findings, new]).slice(
+                    max(0, self._findings.num_rows - 1_000_000)
+                )
 
     # ---------------------------------------------------------------- reading
 
@@ -151,9 +159,13 @@ class Archive:
             cur.register("hot_calls", self._hot_calls(hot))
             yield cur
         except duckdb.InterruptException as error:
-            raise QueryTooLong(f"the search took longer than {deadline:.0f} s; narrow it, for example with since:1h") from error
+            raise QueryTooLong(
+                f"the search took longer than {deadline:.0f} s; narrow it, for example with since:1h"
+            ) from error
         except duckdb.OutOfMemoryException as error:
-            raise QueryTooLong("the search needs more memory than allowed; narrow it, for example with since:1h") from error
+            raise QueryTooLong(
+                "the search needs more memory than allowed; narrow it, for example with since:1h"
+            ) from error
         finally:
             timer.cancel()
             cur.close()
@@ -168,12 +180,15 @@ class Archive:
         return pa.concat_tables(tables)
 
     def _source(self, name: str) -> str:
-        columns = ", ".join(f'"{c}"' for c in (CALL_COLUMNS if name == "calls" else (MESSAGES if name == "messages" else FRAMES).names))
+        columns = ", ".join(
+            f'"{c}"' for c in (CALL_COLUMNS if name == "calls" else (MESSAGES if name == "messages" else FRAMES).names)
+        )
         hot = f"SELECT {columns} FROM hot_{name}"
         return f"{hot} UNION ALL SELECT {columns} FROM lake.{name}" if self.lake else hot
 
-    def calls(self, where: Filter | None, limit: int, before: tuple[int, str] | None = None,
-              now: int | None = None) -> list[CallSummary]:
+    def calls(
+        self, where: Filter | None, limit: int, before: tuple[int, str] | None = None, now: int | None = None
+    ) -> list[CallSummary]:
         """Newest calls first (by start, then Call-ID) that match; `before` is the last row of the page before."""
         condition, parameters = where.to_sql() if where else ("true", [])
         if before:
@@ -184,25 +199,32 @@ class Archive:
             source = self._source("calls")
             if self.lake is None:
                 return self._run(cur, source, condition, parameters, limit, now)
-            newest = before[0] if before else (cur.execute(f"SELECT max(last_ts) FROM ({source})").fetchone() or (None,))[0]
+            newest = (
+                before[0] if before else (cur.execute(f"SELECT max(last_ts) FROM ({source})").fetchone() or (None,))[0]
+            )
             for window in WINDOWS:
                 if newest is None:
                     return []
                 edge = (newest - window) // HOUR_NS * HOUR_NS
-                inside = (f"(day > make_date({_days(edge)}) OR (day = make_date({_days(edge)}) AND hour >= {edge % (24 * HOUR_NS) // HOUR_NS}))")
+                inside = f"(day > make_date({_days(edge)}) OR (day = make_date({_days(edge)}) AND hour >= {edge % (24 * HOUR_NS) // HOUR_NS}))"
                 # A call without its first request in the window began before it: fetch the older part of exactly these.
-                part = (f"WITH part AS (SELECT * FROM ({source}) WHERE {inside}), "
-                        "late AS (SELECT call_id FROM part GROUP BY call_id HAVING NOT bool_or(initial)) "
-                        f"SELECT * FROM part UNION ALL SELECT older.* FROM ({source}) older JOIN late USING (call_id) WHERE NOT {inside}")
+                part = (
+                    f"WITH part AS (SELECT * FROM ({source}) WHERE {inside}), "
+                    "late AS (SELECT call_id FROM part GROUP BY call_id HAVING NOT bool_or(initial)) "
+                    f"SELECT * FROM part UNION ALL SELECT older.* FROM ({source}) older JOIN late USING (call_id) WHERE NOT {inside}"
+                )
                 found = self._run(cur, part, f"({condition}) AND start >= {edge}", parameters, limit, now)
                 if len(found) >= limit:
                     return found
             return self._run(cur, source, condition, parameters, limit, now)
 
-    def _run(self, cur: duckdb.DuckDBPyConnection, source: str, condition: str, parameters: list[Any], limit: int,
-             now: int) -> list[CallSummary]:
+    def _run(
+        self, cur: duckdb.DuckDBPyConnection, source: str, condition: str, parameters: list[Any], limit: int, now: int
+    ) -> list[CallSummary]:
         sql = CALLS.format(source=source).replace("$now", str(int(now)))
-        rows = cur.execute(f"SELECT * FROM ({sql}) WHERE {condition} ORDER BY start DESC, call_id LIMIT {int(limit)}", parameters)
+        rows = cur.execute(
+            f"SELECT * FROM ({sql}) WHERE {condition} ORDER BY start DESC, call_id LIMIT {int(limit)}", parameters
+        )
         names = [d[0] for d in rows.description]
         return [_summary(dict(zip(names, row, strict=True))) for row in rows.fetchall()]
 
@@ -227,12 +249,19 @@ class Archive:
             out = {}
             low = min(rows[0]["ts"] for rows in messages.values())
             high = max(rows[-1]["ts"] for rows in messages.values())
-            near = cur.execute(f"SELECT min(first_ts), max(last_ts) FROM ({self._source('calls')}) WHERE last_ts >= ? AND first_ts <= ?",
-                               [low - HOUR_NS, high + HOUR_NS]).fetchone()
+            near = cur.execute(
+                f"SELECT min(first_ts), max(last_ts) FROM ({self._source('calls')}) WHERE last_ts >= ? AND first_ts <= ?",
+                [low - HOUR_NS, high + HOUR_NS],
+            ).fetchone()
             for call_id, rows in messages.items():
                 start, end = rows[0]["ts"], rows[-1]["ts"]
-                trace = build_trace(call_id, rows, frames.get(call_id, []), *self._span(near, start, end),
-                                    losses=self.losses(start - 2_000_000_000, end + 2_000_000_000))
+                trace = build_trace(
+                    call_id,
+                    rows,
+                    frames.get(call_id, []),
+                    *self._span(near, start, end),
+                    losses=self.losses(start - 2_000_000_000, end + 2_000_000_000),
+                )
                 out[call_id] = trace
             self._hear(cur, out, low, high)
         return out
@@ -262,15 +291,21 @@ class Archive:
             out.append(Frame(r["frame_ts"], r["link"], r["interface"], r["original"], bytes(r["frame"])))
         return out
 
-    def _fetch(self, cur: duckdb.DuckDBPyConnection, call_ids: Sequence[str]) -> tuple[dict[str, list[dict[str, Any]]], dict[str, list[dict[str, Any]]]]:
+    def _fetch(
+        self, cur: duckdb.DuckDBPyConnection, call_ids: Sequence[str]
+    ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, list[dict[str, Any]]]]:
         out: list[dict[str, list[dict[str, Any]]]] = []
         for name, order in (("messages", "ts, seq"), ("frames", "ts, seq, part")):
             grouped: dict[str, list[dict[str, Any]]] = {}
             if len(call_ids) == 1:
-                rows = cur.execute(f"SELECT * FROM ({self._source(name)}) WHERE call_id = ? ORDER BY {order}", [call_ids[0]])
+                rows = cur.execute(
+                    f"SELECT * FROM ({self._source(name)}) WHERE call_id = ? ORDER BY {order}", [call_ids[0]]
+                )
             else:
                 cur.register("wanted", pa.table({"call_id": pa.array(list(call_ids), pa.string())}))
-                rows = cur.execute(f"SELECT s.* FROM ({self._source(name)}) s JOIN wanted USING (call_id) ORDER BY {order}")
+                rows = cur.execute(
+                    f"SELECT s.* FROM ({self._source(name)}) s JOIN wanted USING (call_id) ORDER BY {order}"
+                )
             for row in rows.to_arrow_table().to_pylist():
                 grouped.setdefault(row["call_id"], []).append(row)
             out.append(grouped)
@@ -293,7 +328,8 @@ class Archive:
                 f"WITH near AS (SELECT * FROM ({self._source('calls')}) WHERE last_ts >= ? AND first_ts <= ?) "
                 "SELECT DISTINCT ip FROM asked WHERE EXISTS (SELECT 1 FROM near WHERE dst_ip = ip) OR EXISTS (SELECT 1 FROM near "
                 "WHERE src_ip = ip AND coalesce(trying_ts, ring_ts, answer_ts, fail_ts, side_final_ts) IS NOT NULL)",
-                [low - around, high + around]).fetchall()
+                [low - around, high + around],
+            ).fetchall()
             known = {r[0] for r in rows}
         for call_id, t in traces.items():
             own = {m.dst.ip for m in t.messages}
@@ -303,8 +339,12 @@ class Archive:
         """Counts over all stored messages: messages, call_ids, methods, finals, transports, flags, first, last."""
         with self._reader(120.0) as cur:
             source = self._source("messages")
-            total = cur.execute(f"SELECT count(*), count(DISTINCT call_id) FILTER (call_id <> ''), min(ts), max(ts) FROM ({source})").fetchone()
-            groups = cur.execute(f"SELECT method, code, transport, flags, count(*) FROM ({source}) GROUP BY ALL").fetchall()
+            total = cur.execute(
+                f"SELECT count(*), count(DISTINCT call_id) FILTER (call_id <> ''), min(ts), max(ts) FROM ({source})"
+            ).fetchone()
+            groups = cur.execute(
+                f"SELECT method, code, transport, flags, count(*) FROM ({source}) GROUP BY ALL"
+            ).fetchall()
         methods: Counter[str] = Counter()
         finals: Counter[str] = Counter()
         transports: Counter[str] = Counter()
@@ -319,8 +359,16 @@ class Archive:
                 if bits & bit:
                     flags[name] += n
         assert total is not None
-        return {"messages": total[0], "call_ids": total[1], "first": total[2], "last": total[3], "methods": dict(methods),
-                "finals": dict(finals), "transports": dict(transports), "flags": dict(flags)}
+        return {
+            "messages": total[0],
+            "call_ids": total[1],
+            "first": total[2],
+            "last": total[3],
+            "methods": dict(methods),
+            "finals": dict(finals),
+            "transports": dict(transports),
+            "flags": dict(flags),
+        }
 
     def close(self) -> None:
         """Close the store; hot rows that were not flushed are gone."""
@@ -357,9 +405,27 @@ def _summary(row: dict[str, Any]) -> CallSummary:
         return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
 
     return CallSummary(
-        call_id=row["call_id"], start=row["start"], end=row["end"], state=row["state"], method=row["method"],
-        from_user=row["from_user"], to_user=row["to_user"], src=place(row["src_ip"], row["src_port"]),
-        dst=place(row["dst_ip"], row["dst_port"]), transport=row["transport"], final_code=row["final_code"],
-        final_reason=row["final_reason"], messages=row["messages"], pdd_ms=row["pdd_ms"], ring_ms=row["ring_ms"],
-        talk_ms=row["talk_ms"], codecs=tuple(c for c in row["codecs"].split(",") if c), findings=(), headline="", severity="",
-        node=row["node"], user_agent=row["user_agent"], flags=row["flags"])
+        call_id=row["call_id"],
+        start=row["start"],
+        end=row["end"],
+        state=row["state"],
+        method=row["method"],
+        from_user=row["from_user"],
+        to_user=row["to_user"],
+        src=place(row["src_ip"], row["src_port"]),
+        dst=place(row["dst_ip"], row["dst_port"]),
+        transport=row["transport"],
+        final_code=row["final_code"],
+        final_reason=row["final_reason"],
+        messages=row["messages"],
+        pdd_ms=row["pdd_ms"],
+        ring_ms=row["ring_ms"],
+        talk_ms=row["talk_ms"],
+        codecs=tuple(c for c in row["codecs"].split(",") if c),
+        findings=(),
+        headline="",
+        severity="",
+        node=row["node"],
+        user_agent=row["user_agent"],
+        flags=row["flags"],
+    )

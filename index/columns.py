@@ -14,7 +14,21 @@ import numpy as np
 import pyarrow as pa
 
 from capture.pipeline import TRANSPORTS, MessageBlock
-from capture.scan import BODY, CALL_ID, FROM_USER, METHOD, REASON, RURI_USER, TO_USER, USER_AGENT, gather, gather_bytes, gather_codecs, gather_size, number_pairs
+from capture.scan import (
+    BODY,
+    CALL_ID,
+    FROM_USER,
+    METHOD,
+    REASON,
+    RURI_USER,
+    TO_USER,
+    USER_AGENT,
+    gather,
+    gather_bytes,
+    gather_codecs,
+    gather_size,
+    number_pairs,
+)
 from sip.sdp import parse_sdp
 from sip.text import text_of
 
@@ -23,20 +37,56 @@ HOUR_NS = 3_600_000_000_000
 SANE = (946_684_800_000_000_000, 4_102_444_800_000_000_000)
 """2000 to 2100: a time outside of it is a broken clock; such rows go to the nearest sane hour."""
 
-MESSAGES = pa.schema([
-    ("day", pa.date32()), ("hour", pa.int8()), ("call_id", pa.string()), ("ts", pa.int64()), ("seq", pa.int64()),
-    ("method", pa.string()), ("code", pa.int16()), ("reason", pa.string()), ("cseq", pa.int64()),
-    ("in_dialog", pa.bool_()), ("from_user", pa.string()), ("to_user", pa.string()), ("ruri_user", pa.string()),
-    ("user_agent", pa.string()), ("src_ip", pa.string()), ("src_port", pa.uint16()), ("dst_ip", pa.string()),
-    ("dst_port", pa.uint16()), ("transport", pa.string()), ("interface", pa.string()), ("node", pa.string()),
-    ("size", pa.int32()), ("flags", pa.int32()), ("ip_id", pa.int32()), ("codecs", pa.string())])
+MESSAGES = pa.schema(
+    [
+        ("day", pa.date32()),
+        ("hour", pa.int8()),
+        ("call_id", pa.string()),
+        ("ts", pa.int64()),
+        ("seq", pa.int64()),
+        ("method", pa.string()),
+        ("code", pa.int16()),
+        ("reason", pa.string()),
+        ("cseq", pa.int64()),
+        ("in_dialog", pa.bool_()),
+        ("from_user", pa.string()),
+        ("to_user", pa.string()),
+        ("ruri_user", pa.string()),
+        ("user_agent", pa.string()),
+        ("src_ip", pa.string()),
+        ("src_port", pa.uint16()),
+        ("dst_ip", pa.string()),
+        ("dst_port", pa.uint16()),
+        ("transport", pa.string()),
+        ("interface", pa.string()),
+        ("node", pa.string()),
+        ("size", pa.int32()),
+        ("flags", pa.int32()),
+        ("ip_id", pa.int32()),
+        ("codecs", pa.string()),
+    ]
+)
 """One row a SIP message. ts: ns since the epoch; code: 0 for requests; ip_id: -1 where there is none."""
 
-FRAMES = pa.schema([
-    ("day", pa.date32()), ("hour", pa.int8()), ("call_id", pa.string()), ("ts", pa.int64()), ("seq", pa.int64()),
-    ("part", pa.int16()), ("node", pa.string()), ("interface", pa.string()), ("link", pa.int32()),
-    ("frame_ts", pa.int64()), ("original", pa.int32()), ("frame", pa.binary()), ("payload_at", pa.int32()),
-    ("payload_size", pa.int32()), ("payload", pa.binary())])
+FRAMES = pa.schema(
+    [
+        ("day", pa.date32()),
+        ("hour", pa.int8()),
+        ("call_id", pa.string()),
+        ("ts", pa.int64()),
+        ("seq", pa.int64()),
+        ("part", pa.int16()),
+        ("node", pa.string()),
+        ("interface", pa.string()),
+        ("link", pa.int32()),
+        ("frame_ts", pa.int64()),
+        ("original", pa.int32()),
+        ("frame", pa.binary()),
+        ("payload_at", pa.int32()),
+        ("payload_size", pa.int32()),
+        ("payload", pa.binary()),
+    ]
+)
 """One row a frame of a message. The payload is frame[payload_at:][:payload_size], or `payload` (in part 0) where it was reassembled."""
 
 
@@ -58,19 +108,42 @@ def to_rows(block: MessageBlock, node: str) -> Rows:
     names = pa.array([i.name for i in block.interfaces], pa.string())
     codecs = _codecs(block)
     nodes = pa.repeat(pa.scalar(node, pa.string()), n)
-    messages = pa.record_batch([
-        day, hour, call_id, pa.array(block.ts), pa.array(block.seq), _strings(block, METHOD),
-        pa.array(block.code.astype(np.int16)), _strings(block, REASON), pa.array(block.cseq),
-        pa.array(block.in_dialog.astype(bool)), _strings(block, FROM_USER), _strings(block, TO_USER),
-        _strings(block, RURI_USER), _strings(block, USER_AGENT), _addresses(block.src_hi, block.src_lo),
-        pa.array(block.sport.astype(np.uint16)), _addresses(block.dst_hi, block.dst_lo),
-        pa.array(block.dport.astype(np.uint16)), pa.array(TRANSPORTS).take(pa.array(block.transport)),
-        names.take(pa.array(block.interface)), nodes, pa.array(block.length), pa.array(block.flags),
-        pa.array(block.ip_id), codecs], schema=MESSAGES)
+    messages = pa.record_batch(
+        [
+            day,
+            hour,
+            call_id,
+            pa.array(block.ts),
+            pa.array(block.seq),
+            _strings(block, METHOD),
+            pa.array(block.code.astype(np.int16)),
+            _strings(block, REASON),
+            pa.array(block.cseq),
+            pa.array(block.in_dialog.astype(bool)),
+            _strings(block, FROM_USER),
+            _strings(block, TO_USER),
+            _strings(block, RURI_USER),
+            _strings(block, USER_AGENT),
+            _addresses(block.src_hi, block.src_lo),
+            pa.array(block.sport.astype(np.uint16)),
+            _addresses(block.dst_hi, block.dst_lo),
+            pa.array(block.dport.astype(np.uint16)),
+            pa.array(TRANSPORTS).take(pa.array(block.transport)),
+            names.take(pa.array(block.interface)),
+            nodes,
+            pa.array(block.length),
+            pa.array(block.flags),
+            pa.array(block.ip_id),
+            codecs,
+        ],
+        schema=MESSAGES,
+    )
     return Rows(messages, _frames(block, day, hour, call_id, names, node))
 
 
-def _frames(block: MessageBlock, day: pa.Array, hour: pa.Array, call_id: pa.Array, names: pa.Array, node: str) -> pa.RecordBatch:
+def _frames(
+    block: MessageBlock, day: pa.Array, hour: pa.Array, call_id: pa.Array, names: pa.Array, node: str
+) -> pa.RecordBatch:
     owner = pa.array(block.frame_message)
     m = len(block.frame_message)
     part = np.arange(m) - np.searchsorted(block.frame_message, block.frame_message)
@@ -86,12 +159,26 @@ def _frames(block: MessageBlock, day: pa.Array, hour: pa.Array, call_id: pa.Arra
         payload = pa.nulls(m, pa.binary())
         at = (block.start[block.frame_message] - block.frame_start).astype(np.int32)
         size = block.length[block.frame_message]
-    return pa.record_batch([
-        day.take(owner), hour.take(owner), call_id.take(owner), pa.array(block.ts[block.frame_message]),
-        pa.array(block.seq[block.frame_message]), pa.array(part.astype(np.int16)),
-        pa.repeat(pa.scalar(node, pa.string()), m), names.take(pa.array(block.frame_interface)),
-        pa.array(links[block.frame_interface]), pa.array(block.frame_ts), pa.array(block.frame_original), frame,
-        pa.array(at), pa.array(size), payload], schema=FRAMES)
+    return pa.record_batch(
+        [
+            day.take(owner),
+            hour.take(owner),
+            call_id.take(owner),
+            pa.array(block.ts[block.frame_message]),
+            pa.array(block.seq[block.frame_message]),
+            pa.array(part.astype(np.int16)),
+            pa.repeat(pa.scalar(node, pa.string()), m),
+            names.take(pa.array(block.frame_interface)),
+            pa.array(links[block.frame_interface]),
+            pa.array(block.frame_ts),
+            pa.array(block.frame_original),
+            frame,
+            pa.array(at),
+            pa.array(size),
+            payload,
+        ],
+        schema=FRAMES,
+    )
 
 
 def _gather(data: Any, starts: Any, lengths: Any, binary: bool = False) -> pa.Array:
@@ -106,7 +193,7 @@ def _gather(data: Any, starts: Any, lengths: Any, binary: bool = False) -> pa.Ar
         return pa.Array.from_buffers(pa.string(), n, buffers)
     # Bytes that are not ASCII: decode these rows one by one, without losing a byte.
     raw = values.tobytes()
-    texts = [text_of(raw[offsets[i]:offsets[i + 1]]) for i in range(n)]
+    texts = [text_of(raw[offsets[i] : offsets[i + 1]]) for i in range(n)]
     return pa.array(texts, pa.string())
 
 
@@ -132,7 +219,7 @@ def _codecs(block: MessageBlock) -> pa.Array:
     values = np.empty(gather_size(block.slices, BODY) + 2 * len(block) + 64, np.uint8)
     offsets = np.empty(len(block) + 1, np.int32)
     gather_codecs(block.data, bodies, values, offsets)
-    raw = values[:offsets[-1]].tobytes()
+    raw = values[: offsets[-1]].tobytes()
     ends = offsets.tolist()
     return pa.array([codec_names(raw[a:b]) if b > a else "" for a, b in zip(ends, ends[1:], strict=False)], pa.string())
 
@@ -141,8 +228,12 @@ def _codecs(block: MessageBlock) -> pa.Array:
 def codec_names(lines: bytes) -> str:
     """Audio codecs of SDP media lines in order of preference, comma-separated; '' where there is no audio."""
     # The port was taken out of the m= line; put one back so that the lines are SDP again.
-    whole = [b"v=0"] + [b" ".join((parts := line.split(b" "))[:1] + [b"1"] + [p for p in parts[1:] if p])
-                        if line.startswith(b"m=") else line for line in lines.split(b"\n")]
+    whole = [b"v=0"] + [
+        b" ".join((parts := line.split(b" "))[:1] + [b"1"] + [p for p in parts[1:] if p])
+        if line.startswith(b"m=")
+        else line
+        for line in lines.split(b"\n")
+    ]
     sdp = parse_sdp(b"\r\n".join(whole))
     if sdp is None:
         return ""

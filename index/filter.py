@@ -40,9 +40,19 @@ class Filter:
         return self.sql, list(self.parameters)
 
 
-_TEXT = {"from": ("from_user",), "to": ("to_user",), "number": ("from_user", "to_user"), "reason": ("final_reason",), "ua": ("user_agent",),
-         "node": ("node",), "method": ("method",), "state": ("state",), "transport": ("transport",), "codec": ("codecs",),
-         "call-id": ("call_id",)}
+_TEXT = {
+    "from": ("from_user",),
+    "to": ("to_user",),
+    "number": ("from_user", "to_user"),
+    "reason": ("final_reason",),
+    "ua": ("user_agent",),
+    "node": ("node",),
+    "method": ("method",),
+    "state": ("state",),
+    "transport": ("transport",),
+    "codec": ("codecs",),
+    "call-id": ("call_id",),
+}
 _PLACES = {"src": ("src",), "dst": ("dst",), "ip": ("src", "dst")}
 _NUMBERS = {"pdd": "pdd_ms", "ring": "ring_ms", "talk": "talk_ms", "messages": "messages"}
 KEYS = tuple(sorted([*_TEXT, *_PLACES, *_NUMBERS, "code", "since", "until", "finding"]))
@@ -59,7 +69,9 @@ def parse_filter(text: str, now_ns: int) -> Filter:
         match = _TOKEN.match(text, at)
         if not match:
             raise FilterError("cannot read this", text, at)
-        tokens.append((match["paren"] or match["word"], match.start("paren") if match["paren"] else match.start("word")))
+        tokens.append(
+            (match["paren"] or match["word"], match.start("paren") if match["paren"] else match.start("word"))
+        )
         at = match.end()
     if not tokens:
         return Filter("true", ())
@@ -152,25 +164,30 @@ class _Parser:
         host, port = value, None
         if match := re.fullmatch(r"(?:\[(.+)\]|([^:]+)):(\d+)", value):
             host, port = match[1] or match[2], int(match[3])
+        parameters: list[object]
         if "/" in host:
             try:
                 net = ip_network(host, strict=False)
             except ValueError:
-                raise FilterError(f"{host!r} is no network (write for example 203.0.113.0/24)", self.text, place) from None
+                raise FilterError(
+                    f"{host!r} is no network (write for example 203.0.113.0/24)", self.text, place
+                ) from None
             if not isinstance(net, IPv4Network):
                 if net.prefixlen == 128:
                     return f"{side}_ip = ?", [str(net.network_address)]
                 raise FilterError("networks are searched for IPv4 only; give the IPv6 address", self.text, place)
             low = int(net.network_address)
-            number = " + ".join(f"TRY_CAST(split_part({side}_ip, '.', {i + 1}) AS BIGINT) * {256 ** (3 - i)}" for i in range(4))
+            number = " + ".join(
+                f"TRY_CAST(split_part({side}_ip, '.', {i + 1}) AS BIGINT) * {256 ** (3 - i)}" for i in range(4)
+            )
             sql, parameters = f"({side}_ip LIKE '%.%' AND {number} BETWEEN ? AND ?)", [low, low + net.num_addresses - 1]
         elif "*" in host:
-            sql, parameters = f"{side}_ip LIKE ? ESCAPE '\\'", [_like(host)]  # type: ignore[assignment]
+            sql, parameters = f"{side}_ip LIKE ? ESCAPE '\\'", [_like(host)]
         else:
             found = literal(host)
             if found is None:
                 raise FilterError(f"{host!r} is no IP address", self.text, place)
-            sql, parameters = f"{side}_ip = ?", [str(found)]  # type: ignore[list-item]
+            sql, parameters = f"{side}_ip = ?", [str(found)]
         if port is not None:
             return f"({sql} AND {side}_port = ?)", [*parameters, port]
         return sql, list(parameters)
@@ -180,12 +197,17 @@ class _Parser:
             return self.now - int(float(match[1]) * _SCALE[match[2]] * 1e6)
         day_ns = 86_400_000_000_000
         if match := re.fullmatch(r"(\d{1,2}):(\d{2})(?::(\d{2}))?", value):
-            stamp = self.now // day_ns * day_ns + (int(match[1]) * 3600 + int(match[2]) * 60 + int(match[3] or 0)) * 1_000_000_000
+            stamp = (
+                self.now // day_ns * day_ns
+                + (int(match[1]) * 3600 + int(match[2]) * 60 + int(match[3] or 0)) * 1_000_000_000
+            )
             return stamp if stamp <= self.now else stamp - day_ns
         try:
             return from_rfc3339(value if "T" in value else value + "T00:00:00Z")
         except ValueError:
-            raise FilterError(f"{value!r} is no time (write 2h, 10:42 or 2026-01-31T10:42:00Z, in UTC)", self.text, place) from None
+            raise FilterError(
+                f"{value!r} is no time (write 2h, 10:42 or 2026-01-31T10:42:00Z, in UTC)", self.text, place
+            ) from None
 
 
 def _join(parts: list[Sql], word: str) -> Sql:

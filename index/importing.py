@@ -28,10 +28,18 @@ class ImportResult:
     unknown_links: tuple[int, ...] = ()
 
 
-def import_file(archive: Archive, path: str, node: str, *, sip_ports: frozenset[int] = DEFAULT_SIP_PORTS, first_seq: int = 0,
-                imported_at: int | None = None, segments: Sequence[str] = (),
-                progress: Callable[[ImportResult, float | None], None] | None = None,
-                stop: Callable[[], bool] = lambda: False) -> ImportResult:
+def import_file(
+    archive: Archive,
+    path: str,
+    node: str,
+    *,
+    sip_ports: frozenset[int] = DEFAULT_SIP_PORTS,
+    first_seq: int = 0,
+    imported_at: int | None = None,
+    segments: Sequence[str] = (),
+    progress: Callable[[ImportResult, float | None], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> ImportResult:
     """Read `path` ('-' is standard input) into the archive. `progress` is told after each block; `stop` ends it early.
 
     Raises Unreachable when the file cannot be read at all; damage further in is reported in the result."""

@@ -1,9 +1,9 @@
 """The ladder of a call: who sent what to whom, as columns and rows. One pure layout that every face draws.
 
-         customer              switch
-            │                     │
-    1       │── INVITE (SDP) ────►│      Row(source=0, target=1)
-    2       │◄─ 100 Trying ───────│      Row(source=1, target=0)
+     customer              switch
+        │                     │
+1       │── INVITE (SDP) ────►│      Row(source=0, target=1)
+2       │◄─ 100 Trying ───────│      Row(source=1, target=0)
 """
 
 from __future__ import annotations
@@ -85,9 +85,24 @@ def layout(trace: CallTrace, aliases: Mapping[str, str] | None = None) -> Ladder
     first = trace.messages[0].ts if trace.messages else 0
     before = first
     for number, m in enumerate(trace.messages, 1):
-        rows.append(Row(
-            number, m.ts, clock(m.ts), _seconds(m.ts - before), _seconds(m.ts - first), columns[m.src.ip if merged else str(m.src)],
-            columns[m.dst.ip if merged else str(m.dst)], label(m), kind(m.sip.code), m.transport, m.retransmission, m.seen, note(m), media(m)))
+        rows.append(
+            Row(
+                number,
+                m.ts,
+                clock(m.ts),
+                _seconds(m.ts - before),
+                _seconds(m.ts - first),
+                columns[m.src.ip if merged else str(m.src)],
+                columns[m.dst.ip if merged else str(m.dst)],
+                label(m),
+                kind(m.sip.code),
+                m.transport,
+                m.retransmission,
+                m.seen,
+                note(m),
+                media(m),
+            )
+        )
         before = m.ts
     return Ladder(printable(trace.call_id), tuple(Column(name(a), printable(a)) for a in columns), tuple(rows))
 
@@ -127,5 +142,9 @@ def media(m: TraceMessage) -> str:
     streams = []
     for s in m.sip.sdp.media:
         codecs = " ".join(c.name for c in s.codecs) or " ".join(s.formats)
-        streams.append(f"{s.kind} refused" if s.port == 0 else f"{s.kind} {codecs} {s.address}:{s.port}" + ("" if s.direction == "sendrecv" else f" {s.direction}"))
+        streams.append(
+            f"{s.kind} refused"
+            if s.port == 0
+            else f"{s.kind} {codecs} {s.address}:{s.port}" + ("" if s.direction == "sendrecv" else f" {s.direction}")
+        )
     return printable("; ".join(streams))

@@ -15,7 +15,11 @@ def render_text(ladder: Ladder, width: int | None = None, color: bool = False) -
         return f"{ladder.call_id}\n(no messages)\n"
     n = max(2, len(ladder.columns))
     longest = max([len(_label(r)) + 6 for r in ladder.rows] + [len(c.label) + 2 for c in ladder.columns])
-    room = max(12, ((width or 0) - _LEFT - 12) // (n - 1)) if width else max(min(longest, 44), (80 - _LEFT - 12) // (n - 1))
+    room = (
+        max(12, ((width or 0) - _LEFT - 12) // (n - 1))
+        if width
+        else max(min(longest, 44), (80 - _LEFT - 12) // (n - 1))
+    )
     at = [_LEFT + 8 + i * room for i in range(n)]
     out = [f"Call-ID {ladder.call_id}", "", _heads(ladder, at, room), _lifelines(at, n)]
     for r in ladder.rows:
@@ -50,22 +54,20 @@ def _lifelines(at: list[int], n: int, prefix: str = "") -> str:
 
 
 def _arrow(r: Row, at: list[int], n: int) -> str:
-    line = list(_lifelines(at, n, f"{r.number:>3}  {r.time}"[:_LEFT - 8].ljust(_LEFT - 8) + f"{r.delta:>8}"[-8:]))
+    line = list(_lifelines(at, n, f"{r.number:>3}  {r.time}"[: _LEFT - 8].ljust(_LEFT - 8) + f"{r.delta:>8}"[-8:]))
     dash = "╌" if r.retransmission else "─"
     text = f" {_label(r)} "
     if r.source == r.target:
         tail = f"│◄{dash}{dash}{text.rstrip()}"
-        return "".join(line[:at[r.source]]) + tail
+        return "".join(line[: at[r.source]]) + tail
     a, b = sorted((at[r.source], at[r.target]))
     inside = b - a - 1
     if len(text) > inside - 3:
         text = text[: max(1, inside - 5)] + "… "
     body = (dash + text).ljust(inside - 1, dash)
-    line[a + 1:b] = list((body + "►") if r.target > r.source else ("◄" + body))
+    line[a + 1 : b] = list((body + "►") if r.target > r.source else ("◄" + body))
     return "".join(line)
 
 
 def _under(text: str, at: list[int], n: int) -> str:
     return _lifelines(at, n)[: at[0] + 1] + "   " + text
-
-

@@ -29,10 +29,12 @@ _MESSAGE_COLUMNS = (
     "day DATE, hour TINYINT, call_id VARCHAR, ts BIGINT, seq BIGINT, method VARCHAR, code SMALLINT, reason VARCHAR, cseq BIGINT, "
     "in_dialog BOOLEAN, from_user VARCHAR, to_user VARCHAR, ruri_user VARCHAR, user_agent VARCHAR, src_ip VARCHAR, "
     "src_port USMALLINT, dst_ip VARCHAR, dst_port USMALLINT, transport VARCHAR, interface VARCHAR, node VARCHAR, size INTEGER, "
-    "flags INTEGER, ip_id INTEGER, codecs VARCHAR")
+    "flags INTEGER, ip_id INTEGER, codecs VARCHAR"
+)
 _FRAME_COLUMNS = (
     "day DATE, hour TINYINT, call_id VARCHAR, ts BIGINT, seq BIGINT, part SMALLINT, node VARCHAR, interface VARCHAR, link INTEGER, "
-    "frame_ts BIGINT, original INTEGER, frame BLOB, payload_at INTEGER, payload_size INTEGER, payload BLOB")
+    "frame_ts BIGINT, original INTEGER, frame BLOB, payload_at INTEGER, payload_size INTEGER, payload BLOB"
+)
 TABLES = {
     "messages": _MESSAGE_COLUMNS,
     "frames": _FRAME_COLUMNS,
@@ -65,13 +67,17 @@ class Lake:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = open(folder / "lock", "w")  # noqa: SIM115
         except OSError as error:
-            raise Unreachable(f"cannot open the store {folder}: {error.strerror}; choose another with --store") from error
+            raise Unreachable(
+                f"cannot open the store {folder}: {error.strerror}; choose another with --store"
+            ) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             self._lock.close()
-            raise Unreachable(f"the store {folder} is open in another process (is `siptrail run` running? "
-                              "ask it with --url, or choose another folder with --store)") from error
+            raise Unreachable(
+                f"the store {folder} is open in another process (is `siptrail run` running? "
+                "ask it with --url, or choose another folder with --store)"
+            ) from error
         try:
             self._open(memory, threads)
         except BaseException:
@@ -83,21 +89,36 @@ class Lake:
         catalogue, data = self.folder / "catalogue.duckdb", self.folder / "data"
         try:
             data.mkdir(exist_ok=True)
-            self.con = duckdb.connect(config={
-                "memory_limit": memory, "threads": threads, "temp_directory": str(temp),
-                "enable_external_file_cache": False, "preserve_insertion_order": True})
+            self.con = duckdb.connect(
+                config={
+                    "memory_limit": memory,
+                    "threads": threads,
+                    "temp_directory": str(temp),
+                    "enable_external_file_cache": False,
+                    "preserve_insertion_order": True,
+                }
+            )
             load_ducklake(self.con)
-            self.con.execute(f"ATTACH {_quoted('ducklake:' + str(catalogue))} AS lake "
-                             f"(DATA_PATH {_quoted(str(data) + '/')}, DATA_INLINING_ROW_LIMIT 0)")
-            have = {r[0] for r in self.con.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'").fetchall()}
+            self.con.execute(
+                f"ATTACH {_quoted('ducklake:' + str(catalogue))} AS lake "
+                f"(DATA_PATH {_quoted(str(data) + '/')}, DATA_INLINING_ROW_LIMIT 0)"
+            )
+            have = {
+                r[0]
+                for r in self.con.execute(
+                    "SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'"
+                ).fetchall()
+            }
             if "about" not in have:
                 self._create()
             row = self.con.execute("SELECT value FROM lake.about WHERE name = 'schema'").fetchone()
         except (duckdb.Error, OSError) as error:
             raise Unreachable(f"cannot open the store {self.folder}: {_one_line(error)}") from error
         if row is None or int(row[0]) > SCHEMA_VERSION:
-            raise Unreachable(f"the store {self.folder} was written by a newer siptrail (schema {row and row[0]}, this one "
-                              f"knows {SCHEMA_VERSION}); upgrade siptrail or choose another folder with --store")
+            raise Unreachable(
+                f"the store {self.folder} was written by a newer siptrail (schema {row and row[0]}, this one "
+                f"knows {SCHEMA_VERSION}); upgrade siptrail or choose another folder with --store"
+            )
 
     def _create(self) -> None:
         con = self.con
@@ -116,8 +137,13 @@ class Lake:
         """A connection of its own for one reader."""
         return self.con.cursor()
 
-    def commit(self, batch: Batch, segments: Iterable[str], imported_at: int | None,
-               publish: Callable[[Callable[[], None]], None]) -> None:
+    def commit(
+        self,
+        batch: Batch,
+        segments: Iterable[str],
+        imported_at: int | None,
+        publish: Callable[[Callable[[], None]], None],
+    ) -> None:
         """Write a batch; `publish(do_commit)` makes it visible at the moment the caller drops its hot rows."""
         with self._writes:
             files: dict[str, list[Path]] = {}
@@ -133,14 +159,18 @@ class Lake:
                 cur.execute("BEGIN")
                 for name, paths in files.items():
                     for path in paths:
-                        cur.execute(f"CALL ducklake_add_data_files('lake', '{name}', {_quoted(str(path))}, hive_partitioning => true)")
+                        cur.execute(
+                            f"CALL ducklake_add_data_files('lake', '{name}', {_quoted(str(path))}, hive_partitioning => true)"
+                        )
                 for segment in segments:
                     cur.execute("INSERT INTO lake.spooled VALUES (?, ?)", [segment, imported_at or 0])
                 if imported_at is not None:
                     cur.register("incoming", batch.calls)
-                    cur.execute("INSERT INTO lake.imported SELECT DISTINCT day, hour, ?::BIGINT FROM incoming", [imported_at])
+                    cur.execute(
+                        "INSERT INTO lake.imported SELECT DISTINCT day, hour, ?::BIGINT FROM incoming", [imported_at]
+                    )
                     cur.unregister("incoming")
-                publish(lambda: cur.execute("COMMIT") and None)
+                publish(lambda: _run(cur, "COMMIT"))
             except BaseException:
                 try:
                     cur.execute("ROLLBACK")
@@ -184,7 +214,9 @@ class Lake:
                 "SELECT day, hour, sum(messages)::BIGINT FROM lake.calls c "
                 "WHERE (epoch_ns(day::TIMESTAMP) + (hour + 1) * 3600000000000::BIGINT) < ? "
                 "AND NOT EXISTS (SELECT 1 FROM lake.imported i WHERE i.day = c.day AND i.hour = c.hour AND i.stamp >= ?) "
-                "GROUP BY day, hour ORDER BY day, hour", [now - keep_ns, now - keep_ns]).fetchall()
+                "GROUP BY day, hour ORDER BY day, hour",
+                [now - keep_ns, now - keep_ns],
+            ).fetchall()
             for day, hour, _ in old:
                 cur.execute("BEGIN")
                 for name in PARTITIONED:
@@ -221,10 +253,18 @@ def load_ducklake(con: duckdb.DuckDBPyConnection) -> None:
         con.execute("INSTALL ducklake")
         con.execute("LOAD ducklake")
         return
-    found = sorted(Path(duckdb_extension_ducklake.__file__).parent.glob(f"extensions/v{duckdb.__version__}/*.duckdb_extension"))
+    found = sorted(
+        Path(duckdb_extension_ducklake.__file__).parent.glob(f"extensions/v{duckdb.__version__}/*.duckdb_extension")
+    )
     if not found:
-        raise Unreachable(f"the installed duckdb-extension-ducklake does not fit duckdb {duckdb.__version__}; install both in one version")
+        raise Unreachable(
+            f"the installed duckdb-extension-ducklake does not fit duckdb {duckdb.__version__}; install both in one version"
+        )
     con.execute(f"LOAD {_quoted(str(found[0]))}")
+
+
+def _run(cur: duckdb.DuckDBPyConnection, sql: str) -> None:
+    cur.execute(sql)
 
 
 def _quoted(text: str) -> str:

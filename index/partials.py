@@ -21,10 +21,50 @@ NONE = -(1 << 62)
 OTHER, INVITE, ACK, CANCEL, BYE, PRACK = range(6)
 _METHODS = {"INVITE": INVITE, "ACK": ACK, "CANCEL": CANCEL, "BYE": BYE, "PRACK": PRACK}
 
-_VALUES = ("first_ts", "last_ts", "messages", "first_key", "initial", "invite_ts", "last_invite_ts", "last_invite_cseq", "trying_ts", "ring_ts",
-           "answer_ts", "fail_ts", "fail_cseq", "bye_ts", "cancel_ts", "side_ts", "side_final_ts", "offer_ts", "answer_key", "flags")
-(FIRST, LAST, COUNT, KEY, INITIAL, INVITED, LAST_INVITE, LAST_CSEQ, TRYING, RING, ANSWER, FAIL, FAIL_CSEQ, BYE_TS, CANCEL_TS, SIDE, SIDE_FINAL,
- OFFER, ANSWER_KEY, FLAGS) = range(len(_VALUES))
+_VALUES = (
+    "first_ts",
+    "last_ts",
+    "messages",
+    "first_key",
+    "initial",
+    "invite_ts",
+    "last_invite_ts",
+    "last_invite_cseq",
+    "trying_ts",
+    "ring_ts",
+    "answer_ts",
+    "fail_ts",
+    "fail_cseq",
+    "bye_ts",
+    "cancel_ts",
+    "side_ts",
+    "side_final_ts",
+    "offer_ts",
+    "answer_key",
+    "flags",
+)
+(
+    FIRST,
+    LAST,
+    COUNT,
+    KEY,
+    INITIAL,
+    INVITED,
+    LAST_INVITE,
+    LAST_CSEQ,
+    TRYING,
+    RING,
+    ANSWER,
+    FAIL,
+    FAIL_CSEQ,
+    BYE_TS,
+    CANCEL_TS,
+    SIDE,
+    SIDE_FINAL,
+    OFFER,
+    ANSWER_KEY,
+    FLAGS,
+) = range(len(_VALUES))
 R_FIRST, R_ANSWER, R_FAIL, R_SIDE, R_OFFER, R_CODECS = range(6)
 
 
@@ -47,8 +87,19 @@ def _high(out: I64, g: int, k: int, value: int) -> bool:
 
 
 @kernel
-def roll(group: I64, ts: I64, code: NDArray[np.int16], method: NDArray[np.uint8], in_dialog: NDArray[np.uint8], cseq: I64,
-         codecs: NDArray[np.uint8], flags: NDArray[np.int32], later: int, out: I64, rows: I64) -> None:
+def roll(
+    group: I64,
+    ts: I64,
+    code: NDArray[np.int16],
+    method: NDArray[np.uint8],
+    in_dialog: NDArray[np.uint8],
+    cseq: I64,
+    codecs: NDArray[np.uint8],
+    flags: NDArray[np.int32],
+    later: int,
+    out: I64,
+    rows: I64,
+) -> None:
     """Fill out[group, value] and rows[group, …] (row numbers of the messages whose texts count)."""
     for i in range(len(group)):
         g = group[i]
@@ -113,9 +164,19 @@ def partials(messages: pa.Table) -> pa.Table:
     rows = np.full((count, 6), -1, np.int64)
     if n:
         lengths = np.diff(np.frombuffer(columns["codecs"].buffers()[1], np.int32, n + 1, columns["codecs"].offset * 4))
-        roll(group, columns["ts"].to_numpy(), columns["code"].to_numpy(), codes[named.indices.to_numpy(zero_copy_only=False)],
-             columns["in_dialog"].cast(pa.uint8()).to_numpy(), columns["cseq"].to_numpy(), (lengths > 0).astype(np.uint8), columns["flags"].to_numpy(),
-             LATER, out, rows)
+        roll(
+            group,
+            columns["ts"].to_numpy(),
+            columns["code"].to_numpy(),
+            codes[named.indices.to_numpy(zero_copy_only=False)],
+            columns["in_dialog"].cast(pa.uint8()).to_numpy(),
+            columns["cseq"].to_numpy(),
+            (lengths > 0).astype(np.uint8),
+            columns["flags"].to_numpy(),
+            LATER,
+            out,
+            rows,
+        )
     return _table(columns, out, rows)
 
 
@@ -140,7 +201,9 @@ def _table(columns: dict[str, pa.Array], out: Any, rows: Any) -> pa.Table:
     for side, other in (("src", "dst"), ("dst", "src")):
         for part in ("ip", "port"):
             straight, turned = columns[f"{side}_{part}"].take(at), columns[f"{other}_{part}"].take(at)
-            values[f"{side}_{part}"] = pa.compute.if_else(pa.array(answered), turned, straight) if answered.any() else straight
+            values[f"{side}_{part}"] = (
+                pa.compute.if_else(pa.array(answered), turned, straight) if answered.any() else straight
+            )
     for prefix, k in (("answer", R_ANSWER), ("fail", R_FAIL), ("side", R_SIDE)):
         values[f"{prefix}_code"], values[f"{prefix}_reason"] = text("code", k), text("reason", k)
     values["offer_codecs"], values["answer_codecs"] = text("codecs", R_OFFER), text("codecs", R_CODECS)

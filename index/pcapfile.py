@@ -46,7 +46,17 @@ def _pcapng(frames: list[Frame], comment: str) -> bytes:
         if key not in known:
             known[key] = len(known)
             name = f.interface.encode("utf-8", "replace")[:255]
-            out.append(_block(1, struct.pack("<HHI", f.link_type, 0, SNAP) + _option(2, name) + _option(9, b"\x09") + _option(0, b"")))
-        head = struct.pack("<IIIII", known[key], f.ts >> 32 & 0xFFFFFFFF, f.ts & 0xFFFFFFFF, len(f.data), max(f.original, len(f.data)))
+            out.append(
+                _block(
+                    1,
+                    struct.pack("<HHI", f.link_type, 0, SNAP)
+                    + _option(2, name)
+                    + _option(9, b"\x09")
+                    + _option(0, b""),
+                )
+            )
+        head = struct.pack(
+            "<IIIII", known[key], f.ts >> 32 & 0xFFFFFFFF, f.ts & 0xFFFFFFFF, len(f.data), max(f.original, len(f.data))
+        )
         out.append(_block(6, head + f.data))
     return b"".join(out)

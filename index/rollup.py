@@ -11,33 +11,87 @@ LATER = 1 << 62
 """Added to the time of what counts only where nothing better is there: a response as the first message, a provisional answer's codecs."""
 
 CALL_COLUMNS = {
-    "day": "DATE", "hour": "TINYINT", "call_id": "VARCHAR", "node": "VARCHAR", "first_ts": "BIGINT", "last_ts": "BIGINT",
-    "messages": "BIGINT", "first_key": "BIGINT", "method": "VARCHAR", "from_user": "VARCHAR", "to_user": "VARCHAR",
-    "src_ip": "VARCHAR", "src_port": "USMALLINT", "dst_ip": "VARCHAR", "dst_port": "USMALLINT", "transport": "VARCHAR",
-    "user_agent": "VARCHAR", "initial": "BOOLEAN", "invite_ts": "BIGINT", "last_invite_ts": "BIGINT",
-    "last_invite_cseq": "BIGINT", "trying_ts": "BIGINT", "ring_ts": "BIGINT", "answer_ts": "BIGINT",
-    "answer_code": "SMALLINT", "answer_reason": "VARCHAR", "fail_ts": "BIGINT", "fail_code": "SMALLINT",
-    "fail_reason": "VARCHAR", "fail_cseq": "BIGINT", "bye_ts": "BIGINT", "cancel_ts": "BIGINT", "side_ts": "BIGINT",
-    "side_final_ts": "BIGINT", "side_code": "SMALLINT", "side_reason": "VARCHAR", "offer_ts": "BIGINT",
-    "offer_codecs": "VARCHAR", "answer_key": "BIGINT", "answer_codecs": "VARCHAR", "flags": "INTEGER"}
+    "day": "DATE",
+    "hour": "TINYINT",
+    "call_id": "VARCHAR",
+    "node": "VARCHAR",
+    "first_ts": "BIGINT",
+    "last_ts": "BIGINT",
+    "messages": "BIGINT",
+    "first_key": "BIGINT",
+    "method": "VARCHAR",
+    "from_user": "VARCHAR",
+    "to_user": "VARCHAR",
+    "src_ip": "VARCHAR",
+    "src_port": "USMALLINT",
+    "dst_ip": "VARCHAR",
+    "dst_port": "USMALLINT",
+    "transport": "VARCHAR",
+    "user_agent": "VARCHAR",
+    "initial": "BOOLEAN",
+    "invite_ts": "BIGINT",
+    "last_invite_ts": "BIGINT",
+    "last_invite_cseq": "BIGINT",
+    "trying_ts": "BIGINT",
+    "ring_ts": "BIGINT",
+    "answer_ts": "BIGINT",
+    "answer_code": "SMALLINT",
+    "answer_reason": "VARCHAR",
+    "fail_ts": "BIGINT",
+    "fail_code": "SMALLINT",
+    "fail_reason": "VARCHAR",
+    "fail_cseq": "BIGINT",
+    "bye_ts": "BIGINT",
+    "cancel_ts": "BIGINT",
+    "side_ts": "BIGINT",
+    "side_final_ts": "BIGINT",
+    "side_code": "SMALLINT",
+    "side_reason": "VARCHAR",
+    "offer_ts": "BIGINT",
+    "offer_codecs": "VARCHAR",
+    "answer_key": "BIGINT",
+    "answer_codecs": "VARCHAR",
+    "flags": "INTEGER",
+}
 """The columns of the `calls` table, in order."""
 
 _MERGE = {
-    "node": "arg_min(node, first_key)", "first_ts": "min(first_ts)", "last_ts": "max(last_ts)", "messages": "sum(messages)::BIGINT",
-    "initial": "bool_or(initial)", "invite_ts": "min(invite_ts)", "last_invite_ts": "max(last_invite_ts)",
-    "last_invite_cseq": "max(last_invite_cseq)", "trying_ts": "min(trying_ts)", "ring_ts": "min(ring_ts)",
-    "answer_ts": "min(answer_ts)", "answer_code": "arg_min(answer_code, answer_ts)",
-    "answer_reason": "arg_min(answer_reason, answer_ts)", "fail_ts": "max(fail_ts)",
-    "fail_code": "arg_max(fail_code, fail_ts)", "fail_reason": "arg_max(fail_reason, fail_ts)",
-    "fail_cseq": "arg_max(fail_cseq, fail_ts)", "bye_ts": "min(bye_ts)", "cancel_ts": "min(cancel_ts)",
-    "side_ts": "max(side_ts)", "side_final_ts": "max(side_final_ts)", "side_code": "arg_max(side_code, side_final_ts)",
-    "side_reason": "arg_max(side_reason, side_final_ts)", "offer_codecs": "arg_min(offer_codecs, offer_ts)",
-    "answer_codecs": "arg_min(answer_codecs, answer_key)", "flags": "bit_or(flags)"}
+    "node": "arg_min(node, first_key)",
+    "first_ts": "min(first_ts)",
+    "last_ts": "max(last_ts)",
+    "messages": "sum(messages)::BIGINT",
+    "initial": "bool_or(initial)",
+    "invite_ts": "min(invite_ts)",
+    "last_invite_ts": "max(last_invite_ts)",
+    "last_invite_cseq": "max(last_invite_cseq)",
+    "trying_ts": "min(trying_ts)",
+    "ring_ts": "min(ring_ts)",
+    "answer_ts": "min(answer_ts)",
+    "answer_code": "arg_min(answer_code, answer_ts)",
+    "answer_reason": "arg_min(answer_reason, answer_ts)",
+    "fail_ts": "max(fail_ts)",
+    "fail_code": "arg_max(fail_code, fail_ts)",
+    "fail_reason": "arg_max(fail_reason, fail_ts)",
+    "fail_cseq": "arg_max(fail_cseq, fail_ts)",
+    "bye_ts": "min(bye_ts)",
+    "cancel_ts": "min(cancel_ts)",
+    "side_ts": "max(side_ts)",
+    "side_final_ts": "max(side_final_ts)",
+    "side_code": "arg_max(side_code, side_final_ts)",
+    "side_reason": "arg_max(side_reason, side_final_ts)",
+    "offer_codecs": "arg_min(offer_codecs, offer_ts)",
+    "answer_codecs": "arg_min(answer_codecs, answer_key)",
+    "flags": "bit_or(flags)",
+}
 _BY_FIRST = ("method", "from_user", "to_user", "src_ip", "src_port", "dst_ip", "dst_port", "transport", "user_agent")
 
-MERGED = ("SELECT call_id, " + ", ".join(f"{sql} AS {name}" for name, sql in _MERGE.items()) + ", "
-          + ", ".join(f"arg_min({name}, first_key) AS {name}" for name in _BY_FIRST)
-          + " FROM ({source}) GROUP BY call_id")
+MERGED = (
+    "SELECT call_id, "
+    + ", ".join(f"{sql} AS {name}" for name, sql in _MERGE.items())
+    + ", "
+    + ", ".join(f"arg_min({name}, first_key) AS {name}" for name in _BY_FIRST)
+    + " FROM ({source}) GROUP BY call_id"
+)
 """Partial rows to one row a call."""
 
 UNANSWERED_NS = 32_000_000_000

@@ -28,8 +28,15 @@ def _put(out: NDArray[np.uint8], at: int, value: int) -> None:
 
 
 @kernel
-def packet_blocks(data: NDArray[np.uint8], start: NDArray[np.int64], length: NDArray[np.int32], original: NDArray[np.int32],
-                  ts: NDArray[np.int64], which: NDArray[np.int64], out: NDArray[np.uint8]) -> int:
+def packet_blocks(
+    data: NDArray[np.uint8],
+    start: NDArray[np.int64],
+    length: NDArray[np.int32],
+    original: NDArray[np.int32],
+    ts: NDArray[np.int64],
+    which: NDArray[np.int64],
+    out: NDArray[np.uint8],
+) -> int:
     """Enhanced Packet Blocks with nanosecond times, one a frame; returns their size."""
     at = 0
     for i in range(len(start)):
@@ -80,8 +87,15 @@ class Spool:
                 self._file.write(_interface_block(interface))
             local.append(self._interfaces[interface])
         out = np.empty(int(block.frame_length.sum()) + 36 * len(block.frame_start) + 64, np.uint8)
-        size = packet_blocks(block.data, block.frame_start, block.frame_length, block.frame_original, block.frame_ts,
-                             np.array(local, np.int64)[block.frame_interface], out)
+        size = packet_blocks(
+            block.data,
+            block.frame_start,
+            block.frame_length,
+            block.frame_original,
+            block.frame_ts,
+            np.array(local, np.int64)[block.frame_interface],
+            out,
+        )
         self._file.write(out[:size].data)
 
     def _begin(self, stamp: int) -> None:

@@ -15,13 +15,23 @@ COPY_NS = 20_000_000
 """Within 20 ms the same bytes on the same path are a copy even when the IP identification differs (0 with DF)."""
 
 
-def build_trace(call_id: str, rows: list[dict[str, Any]], frames: list[dict[str, Any]], capture_start: int, capture_end: int,
-                losses: tuple[Loss, ...] = ()) -> CallTrace:
+def build_trace(
+    call_id: str,
+    rows: list[dict[str, Any]],
+    frames: list[dict[str, Any]],
+    capture_start: int,
+    capture_end: int,
+    losses: tuple[Loss, ...] = (),
+) -> CallTrace:
     """`rows` of index.columns.MESSAGES and `frames` of FRAMES, both ordered by (ts, seq)."""
     payloads: dict[tuple[Any, ...], bytes] = {}
     for f in frames:
         if f["part"] == 0:
-            whole = f["payload"] if f["payload"] is not None else f["frame"][f["payload_at"]:f["payload_at"] + f["payload_size"]]
+            whole = (
+                f["payload"]
+                if f["payload"] is not None
+                else f["frame"][f["payload_at"] : f["payload_at"] + f["payload_size"]]
+            )
             payloads[(f["node"], f["ts"], f["seq"])] = bytes(whole)
     out: list[TraceMessage] = []
     last: dict[tuple[Any, ...], int] = {}
@@ -38,9 +48,21 @@ def build_trace(call_id: str, rows: list[dict[str, Any]], frames: list[dict[str,
                 continue
             resent = r["transport"] == "udp"
         last[key] = len(out)
-        out.append(TraceMessage(
-            ts=r["ts"], seq=r["seq"], src=src, dst=dst, transport=r["transport"], interface=r["interface"], node=r["node"],
-            sip=parse_message(raw), flags=r["flags"], ip_id=r["ip_id"], retransmission=resent))
+        out.append(
+            TraceMessage(
+                ts=r["ts"],
+                seq=r["seq"],
+                src=src,
+                dst=dst,
+                transport=r["transport"],
+                interface=r["interface"],
+                node=r["node"],
+                sip=parse_message(raw),
+                flags=r["flags"],
+                ip_id=r["ip_id"],
+                retransmission=resent,
+            )
+        )
     return CallTrace(call_id, tuple(out), capture_start, capture_end, losses=losses)
 
 
@@ -50,4 +72,4 @@ def _copy(first: TraceMessage, row: dict[str, Any]) -> bool:
     same_id = row["ip_id"] == first.ip_id and row["ip_id"] > 0
     # T1 is 500 ms, so nobody resends within 20 ms; an equal non-zero IP-ID further apart is still the same packet
     # (a slow mirror) unless the 16-bit counter may have wrapped round.
-    return apart < COPY_NS or (same_id and apart < 400_000_000)
+    return bool(apart < COPY_NS or (same_id and apart < 400_000_000))

@@ -129,7 +129,7 @@ def parse_name_addr(text: str) -> NameAddr:
         elif c == '"':
             quoted = True
         elif c == "<":
-            uri, _, rest = text[i + 1:].partition(">")
+            uri, _, rest = text[i + 1 :].partition(">")
             display = text[:i].strip()
             if len(display) > 1 and display[0] == display[-1] == '"':
                 display = display[1:-1].replace('\\"', '"').replace("\\\\", "\\")

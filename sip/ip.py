@@ -9,8 +9,15 @@ _RFC1918 = tuple(ip_network(n) for n in ("10.0.0.0/8", "172.16.0.0/12", "192.168
 _CGNAT = ip_network("100.64.0.0/10")
 _KAMAILIO = (*_RFC1918, _CGNAT, ip_network("192.0.0.0/29"))
 _WIDE = ip_network("192.0.0.0/24")
-_OURS = (*_KAMAILIO, ip_network("169.254.0.0/16"), ip_network("127.0.0.0/8"), ip_network("fc00::/7"), ip_network("fe80::/10"),
-         ip_network("fec0::/10"), ip_network("::1/128"))
+_OURS = (
+    *_KAMAILIO,
+    ip_network("169.254.0.0/16"),
+    ip_network("127.0.0.0/8"),
+    ip_network("fc00::/7"),
+    ip_network("fe80::/10"),
+    ip_network("fec0::/10"),
+    ip_network("::1/128"),
+)
 
 
 @lru_cache(maxsize=65536)

@@ -13,16 +13,67 @@ from sip.address import NameAddr, Via, parse_name_addr, parse_via, split_list
 from sip.sdp import SessionDescription, parse_sdp
 from sip.text import text_of
 
-COMPACT = {"i": "Call-ID", "m": "Contact", "e": "Content-Encoding", "l": "Content-Length", "c": "Content-Type", "f": "From",
-           "s": "Subject", "k": "Supported", "t": "To", "v": "Via", "o": "Event", "r": "Refer-To", "b": "Referred-By",
-           "u": "Allow-Events", "a": "Accept-Contact", "j": "Reject-Contact", "d": "Request-Disposition",
-           "x": "Session-Expires", "y": "Identity", "n": "Identity-Info"}
+COMPACT = {
+    "i": "Call-ID",
+    "m": "Contact",
+    "e": "Content-Encoding",
+    "l": "Content-Length",
+    "c": "Content-Type",
+    "f": "From",
+    "s": "Subject",
+    "k": "Supported",
+    "t": "To",
+    "v": "Via",
+    "o": "Event",
+    "r": "Refer-To",
+    "b": "Referred-By",
+    "u": "Allow-Events",
+    "a": "Accept-Contact",
+    "j": "Reject-Contact",
+    "d": "Request-Disposition",
+    "x": "Session-Expires",
+    "y": "Identity",
+    "n": "Identity-Info",
+}
 """Compact header names (RFC 3261 section 7.3.3 and the registry)."""
-_ODD_CASE = {"call-id": "Call-ID", "cseq": "CSeq", "www-authenticate": "WWW-Authenticate", "mime-version": "MIME-Version",
-             "rseq": "RSeq", "rack": "RAck", "p-asserted-identity": "P-Asserted-Identity", "min-se": "Min-SE"}
-LISTS = frozenset({"via", "contact", "route", "record-route", "path", "service-route", "allow", "supported", "require", "proxy-require",
-                   "unsupported", "allow-events", "accept", "accept-encoding", "accept-language", "history-info", "diversion",
-                   "p-asserted-identity", "reason", "warning", "in-reply-to", "error-info", "alert-info", "call-info"})
+_ODD_CASE = {
+    "call-id": "Call-ID",
+    "cseq": "CSeq",
+    "www-authenticate": "WWW-Authenticate",
+    "mime-version": "MIME-Version",
+    "rseq": "RSeq",
+    "rack": "RAck",
+    "p-asserted-identity": "P-Asserted-Identity",
+    "min-se": "Min-SE",
+}
+LISTS = frozenset(
+    {
+        "via",
+        "contact",
+        "route",
+        "record-route",
+        "path",
+        "service-route",
+        "allow",
+        "supported",
+        "require",
+        "proxy-require",
+        "unsupported",
+        "allow-events",
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "history-info",
+        "diversion",
+        "p-asserted-identity",
+        "reason",
+        "warning",
+        "in-reply-to",
+        "error-info",
+        "alert-info",
+        "call-info",
+    }
+)
 """Headers whose values are lists, split at commas."""
 _START = re.compile(r"SIP/(\S*)\s+(\d{1,6})\s*(.*)", re.DOTALL)
 _LINE = re.compile(rb"\r?\n")
@@ -162,7 +213,7 @@ def parse_message(raw: bytes) -> SipMessage:
     match = re.search(rb"\r?\n\r?\n", raw[start:])
     defects: list[str] = []
     if match:
-        head, body = raw[start:start + match.start()], raw[start + match.end():]
+        head, body = raw[start : start + match.start()], raw[start + match.end() :]
     else:
         head, body = raw[start:], b""
         defects.append("no blank line ends the headers")
@@ -217,7 +268,9 @@ def canonical(name: str) -> str:
     low = name.lower()
     if low in COMPACT:
         return COMPACT[low]
-    return _ODD_CASE.get(low) or "-".join(p[:1].upper() + p[1:].lower() if p.islower() or p.isupper() else p for p in name.split("-"))
+    return _ODD_CASE.get(low) or "-".join(
+        p[:1].upper() + p[1:].lower() if p.islower() or p.isupper() else p for p in name.split("-")
+    )
 
 
 def _check(headers: list[Header], body: bytes, complete: bool, defects: list[str]) -> None:

@@ -7,11 +7,32 @@ from dataclasses import dataclass
 
 from sip.text import text_of
 
-STATIC = {0: ("PCMU", 8000, 1), 3: ("GSM", 8000, 1), 4: ("G723", 8000, 1), 5: ("DVI4", 8000, 1), 6: ("DVI4", 16000, 1),
-          7: ("LPC", 8000, 1), 8: ("PCMA", 8000, 1), 9: ("G722", 8000, 1), 10: ("L16", 44100, 2), 11: ("L16", 44100, 1),
-          12: ("QCELP", 8000, 1), 13: ("CN", 8000, 1), 14: ("MPA", 90000, 1), 15: ("G728", 8000, 1), 16: ("DVI4", 11025, 1),
-          17: ("DVI4", 22050, 1), 18: ("G729", 8000, 1), 25: ("CelB", 90000, 1), 26: ("JPEG", 90000, 1), 28: ("nv", 90000, 1),
-          31: ("H261", 90000, 1), 32: ("MPV", 90000, 1), 33: ("MP2T", 90000, 1), 34: ("H263", 90000, 1)}
+STATIC = {
+    0: ("PCMU", 8000, 1),
+    3: ("GSM", 8000, 1),
+    4: ("G723", 8000, 1),
+    5: ("DVI4", 8000, 1),
+    6: ("DVI4", 16000, 1),
+    7: ("LPC", 8000, 1),
+    8: ("PCMA", 8000, 1),
+    9: ("G722", 8000, 1),
+    10: ("L16", 44100, 2),
+    11: ("L16", 44100, 1),
+    12: ("QCELP", 8000, 1),
+    13: ("CN", 8000, 1),
+    14: ("MPA", 90000, 1),
+    15: ("G728", 8000, 1),
+    16: ("DVI4", 11025, 1),
+    17: ("DVI4", 22050, 1),
+    18: ("G729", 8000, 1),
+    25: ("CelB", 90000, 1),
+    26: ("JPEG", 90000, 1),
+    28: ("nv", 90000, 1),
+    31: ("H261", 90000, 1),
+    32: ("MPV", 90000, 1),
+    33: ("MP2T", 90000, 1),
+    34: ("H263", 90000, 1),
+}
 """Static payload types (RFC 3551 section 6)."""
 DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
 
@@ -75,7 +96,9 @@ def parse_sdp(body: bytes) -> SessionDescription | None:
     session = _attributes(head)
     connection = _connection(head)
     origin = next((x[2:] for _, x in head if x.startswith("o=")), "")
-    return SessionDescription(origin, connection, session, tuple(_media(s, session, connection) for s in sections), lines)
+    return SessionDescription(
+        origin, connection, session, tuple(_media(s, session, connection) for s in sections), lines
+    )
 
 
 def _attributes(lines: list[tuple[int, str]]) -> tuple[tuple[str, str | None], ...]:
@@ -105,10 +128,21 @@ def _media(lines: list[tuple[int, str]], session: tuple[tuple[str, str | None], 
     attributes = _attributes(lines)
     own = _connection(lines)
     formats = tuple(parts[3:])
-    direction = next((n for n, _ in attributes if n in DIRECTIONS), next((n for n, _ in session if n in DIRECTIONS), "sendrecv"))
-    return Media(parts[0] if parts else "", _number(parts[1].partition("/")[0]) if len(parts) > 1 else -1,
-                 parts[2] if len(parts) > 2 else "", formats, own, attributes, direction, _codecs(formats, attributes),
-                 (own if own is not None else connection) or "", tuple(lines))
+    direction = next(
+        (n for n, _ in attributes if n in DIRECTIONS), next((n for n, _ in session if n in DIRECTIONS), "sendrecv")
+    )
+    return Media(
+        parts[0] if parts else "",
+        _number(parts[1].partition("/")[0]) if len(parts) > 1 else -1,
+        parts[2] if len(parts) > 2 else "",
+        formats,
+        own,
+        attributes,
+        direction,
+        _codecs(formats, attributes),
+        (own if own is not None else connection) or "",
+        tuple(lines),
+    )
 
 
 def _codecs(formats: tuple[str, ...], attributes: tuple[tuple[str, str | None], ...]) -> tuple[Codec, ...]:
@@ -118,8 +152,11 @@ def _codecs(formats: tuple[str, ...], attributes: tuple[tuple[str, str | None], 
         pt, _, rest = (value or "").partition(" ")
         if name == "rtpmap":
             encoding = rest.strip().split("/")
-            maps[_number(pt)] = (encoding[0], _number(encoding[1]) if len(encoding) > 1 else 0,
-                                 max(1, _number(encoding[2])) if len(encoding) > 2 else 1)
+            maps[_number(pt)] = (
+                encoding[0],
+                _number(encoding[1]) if len(encoding) > 1 else 0,
+                max(1, _number(encoding[2])) if len(encoding) > 2 else 1,
+            )
         elif name == "fmtp":
             fmtp[_number(pt)] = rest.strip()
     out = []

@@ -11,7 +11,7 @@ _BASE = 0xEF00
 
 def _keep_byte(error: UnicodeError) -> tuple[str, int]:
     assert isinstance(error, UnicodeDecodeError)
-    bad = error.object[error.start:error.end]
+    bad = error.object[error.start : error.end]
     return "".join(chr(_BASE + b) for b in bad), error.end
 
 
@@ -21,7 +21,7 @@ codecs.register_error("siptrail.keep", _keep_byte)
 def text_of(raw: bytes) -> str:
     """Decode UTF-8; bytes that are not become private-use characters, so that `bytes_of` gives them back."""
     text = raw.decode("utf-8", "siptrail.keep")
-    if text.isascii() or b"\xee\xbe" not in raw and b"\xee\xbf" not in raw:
+    if text.isascii() or (b"\xee\xbe" not in raw and b"\xee\xbf" not in raw):
         return text
     # The wire itself carries our private-use characters: keep their three bytes one by one instead.
     out = []
@@ -36,8 +36,12 @@ def text_of(raw: bytes) -> str:
 def _split_private(raw: bytes) -> list[bytes]:
     pieces, start, at = [], 0, 0
     while at < len(raw):
-        if raw[at] == 0xEE and raw[at + 1:at + 2] in (b"\xbe", b"\xbf") and 0x80 <= (raw[at + 2:at + 3] or b"\0")[0] <= 0xBF:
-            pieces += [raw[start:at], raw[at:at + 3]]
+        if (
+            raw[at] == 0xEE
+            and raw[at + 1 : at + 2] in (b"\xbe", b"\xbf")
+            and 0x80 <= (raw[at + 2 : at + 3] or b"\0")[0] <= 0xBF
+        ):
+            pieces += [raw[start:at], raw[at : at + 3]]
             at += 3
             start = at
         else:
@@ -50,7 +54,9 @@ def bytes_of(text: str) -> bytes:
     """The reverse of `text_of`."""
     if text.isascii():
         return text.encode("ascii")
-    return b"".join(bytes((ord(c) - _BASE,)) if 0xEF80 <= ord(c) <= 0xEFFF else c.encode("utf-8", "surrogatepass") for c in text)
+    return b"".join(
+        bytes((ord(c) - _BASE,)) if 0xEF80 <= ord(c) <= 0xEFFF else c.encode("utf-8", "surrogatepass") for c in text
+    )
 
 
 def printable(text: str) -> str:

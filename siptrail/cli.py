@@ -25,10 +25,17 @@ from sip.text import printable
 from siptrail import __version__
 from siptrail.config import DEFAULT_LISTEN, Settings, default_store, load
 
-app = typer.Typer(name="siptrail", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-                  help="An always-on flight recorder for SIP: record, find, explain, draw, export.")
+app = typer.Typer(
+    name="siptrail",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="An always-on flight recorder for SIP: record, find, explain, draw, export.",
+)
 
-Url = Annotated[str | None, typer.Option("--url", help="The service to ask (default: the local one).", envvar="SIPTRAIL_URL")]
+Url = Annotated[
+    str | None, typer.Option("--url", help="The service to ask (default: the local one).", envvar="SIPTRAIL_URL")
+]
 Token = Annotated[str | None, typer.Option("--token", help="The service's token.", envvar="SIPTRAIL_TOKEN")]
 Store = Annotated[Path | None, typer.Option("--store", help="Open this store directly (no service may have it open).")]
 Pcap = Annotated[str | None, typer.Option("--pcap", help="Read this capture file alone; '-' is standard input.")]
@@ -54,8 +61,10 @@ def find_desk(url: str | None, token: str | None, store: Path | None, pcap: str 
         return desk
     if (default_store() / "catalogue.duckdb").exists():
         return _store_desk(default_store())
-    raise Unreachable(f"no service answers at {DEFAULT_LISTEN} and there is no store at {default_store()}; "
-                      "start `siptrail run`, or give --url, --store or --pcap FILE")
+    raise Unreachable(
+        f"no service answers at {DEFAULT_LISTEN} and there is no store at {default_store()}; "
+        "start `siptrail run`, or give --url, --store or --pcap FILE"
+    )
 
 
 def _store_desk(folder: Path) -> Desk:
@@ -69,11 +78,17 @@ def _store_desk(folder: Path) -> Desk:
 
 @app.command()
 def run(
-    interface: Annotated[list[str] | None, typer.Option("-i", "--interface", help="Record this interface (repeatable; default: all).")] = None,
+    interface: Annotated[
+        list[str] | None, typer.Option("-i", "--interface", help="Record this interface (repeatable; default: all).")
+    ] = None,
     store: Annotated[Path | None, typer.Option("--store", help="Folder of the store.")] = None,
-    listen: Annotated[str | None, typer.Option("--listen", help=f"ADDR:PORT of the API (default {DEFAULT_LISTEN}).")] = None,
+    listen: Annotated[
+        str | None, typer.Option("--listen", help=f"ADDR:PORT of the API (default {DEFAULT_LISTEN}).")
+    ] = None,
     keep: Annotated[str | None, typer.Option("--keep", help="How long calls are kept (default 7d).")] = None,
-    filter: Annotated[str | None, typer.Option("--filter", help="A BPF expression instead of the built-in kernel filter.")] = None,
+    filter: Annotated[
+        str | None, typer.Option("--filter", help="A BPF expression instead of the built-in kernel filter.")
+    ] = None,
     token: Annotated[str | None, typer.Option("--token", help="Bearer token that clients must send.")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Listen beyond loopback without a token.")] = False,
     webhook: Annotated[str | None, typer.Option("--webhook", help="Send alerts to this URL (JSON).")] = None,
@@ -91,8 +106,17 @@ def run(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for noisy in ("httpx", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    settings = load(config, interfaces=interface, store=store, listen=listen, keep=keep, filter=filter, token=token,
-                    insecure=insecure or None, node=node)
+    settings = load(
+        config,
+        interfaces=interface,
+        store=store,
+        listen=listen,
+        keep=keep,
+        filter=filter,
+        token=token,
+        insecure=insecure or None,
+        node=node,
+    )
     if webhook:
         settings = settings.model_copy(update={"sinks": {**settings.sinks, "webhook": {"url": webhook}}})
     _warm_up()
@@ -104,7 +128,10 @@ def run(
     here = f"http://{settings.listen}"
     print(f"siptrail {__version__}: recording {recorded}; store {settings.store} (keeps {settings.keep})", flush=True)
     print(f"  web page and API   {here}/   (reference: {here}/docs)", flush=True)
-    print("  terminal UI        siptrail tui" + ("" if settings.listen == DEFAULT_LISTEN else f" --url {here}"), flush=True)
+    print(
+        "  terminal UI        siptrail tui" + ("" if settings.listen == DEFAULT_LISTEN else f" --url {here}"),
+        flush=True,
+    )
     if demo is not None:
         for path in sorted(demo.glob("*.pcap*")):
             try:
@@ -123,7 +150,9 @@ def _warm_up() -> None:
     from index.columns import to_rows
 
     began = time.monotonic()
-    timer = threading.Timer(1.5, lambda: print("siptrail: compiling the decoding kernels (first start only) …", flush=True))
+    timer = threading.Timer(
+        1.5, lambda: print("siptrail: compiling the decoding kernels (first start only) …", flush=True)
+    )
     timer.daemon = True
     timer.start()
     for block in warm_up():
@@ -135,7 +164,10 @@ def _warm_up() -> None:
 @app.command("import")
 def import_(
     files: Annotated[list[str], typer.Argument(help="pcap or pcapng files, also gzip; '-' is standard input.")],
-    store: Store = None, url: Url = None, token: Token = None, as_json: AsJson = False,
+    store: Store = None,
+    url: Url = None,
+    token: Token = None,
+    as_json: AsJson = False,
 ) -> None:
     """Index captures into the store (through the service when it runs), with a progress bar."""
     from siptrail.importer import run_import
@@ -146,11 +178,17 @@ def import_(
 
 
 @app.command()
-def tui(file: Annotated[str | None, typer.Argument(help="A capture file; without it: the running service.")] = None,
-        url: Url = None, token: Token = None, store: Store = None) -> None:
+def tui(
+    file: Annotated[str | None, typer.Argument(help="A capture file; without it: the running service.")] = None,
+    url: Url = None,
+    token: Token = None,
+    store: Store = None,
+) -> None:
     """Calls in the terminal: live from the service, or a capture file alone."""
     if file == "-":
-        raise SiptrailError("the terminal UI needs the keyboard, so it cannot read a capture from standard input; save it to a file")
+        raise SiptrailError(
+            "the terminal UI needs the keyboard, so it cannot read a capture from standard input; save it to a file"
+        )
     if not sys.stdout.isatty():
         raise SiptrailError("standard output is not a terminal; use `siptrail calls` for lists")
     desk = find_desk(url, token, store, file, wait=False)
@@ -161,10 +199,16 @@ def tui(file: Annotated[str | None, typer.Argument(help="A capture file; without
 
 
 @app.command()
-def calls(filter: Annotated[str, typer.Argument(help="Filter, e.g. 'from:4416* state:failed since:2h'.")] = "",
-          as_json: AsJson = False, as_csv: Annotated[bool, typer.Option("--csv", help="Comma-separated, with a header line.")] = False,
-          limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most this many (newest first).")] = 100,
-          url: Url = None, token: Token = None, store: Store = None, pcap: Pcap = None) -> None:
+def calls(
+    filter: Annotated[str, typer.Argument(help="Filter, e.g. 'from:4416* state:failed since:2h'.")] = "",
+    as_json: AsJson = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Comma-separated, with a header line.")] = False,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most this many (newest first).")] = 100,
+    url: Url = None,
+    token: Token = None,
+    store: Store = None,
+    pcap: Pcap = None,
+) -> None:
     """List calls, newest first."""
     desk = find_desk(url, token, store, pcap)
     writer: Any = None
@@ -198,10 +242,18 @@ def calls(filter: Annotated[str, typer.Argument(help="Filter, e.g. 'from:4416* s
 
 
 @app.command()
-def show(call_id: Annotated[str, typer.Argument(metavar="CALL-ID")],
-         messages: Annotated[bool, typer.Option("--messages", help="Every message in full.")] = False,
-         dissect: Annotated[bool, typer.Option("--dissect", help="Wireshark's own tree of every message (needs tshark).")] = False,
-         as_json: AsJson = False, url: Url = None, token: Token = None, store: Store = None, pcap: Pcap = None) -> None:
+def show(
+    call_id: Annotated[str, typer.Argument(metavar="CALL-ID")],
+    messages: Annotated[bool, typer.Option("--messages", help="Every message in full.")] = False,
+    dissect: Annotated[
+        bool, typer.Option("--dissect", help="Wireshark's own tree of every message (needs tshark).")
+    ] = False,
+    as_json: AsJson = False,
+    url: Url = None,
+    token: Token = None,
+    store: Store = None,
+    pcap: Pcap = None,
+) -> None:
     """One call: summary, findings, and its messages."""
     from siptrail.output import show_call
 
@@ -216,9 +268,14 @@ def show(call_id: Annotated[str, typer.Argument(metavar="CALL-ID")],
 
 
 @app.command()
-def ladder(call_id: Annotated[str, typer.Argument(metavar="CALL-ID")],
-           format: Annotated[str, typer.Option("--format", "-f", help="text, svg, mermaid or json.")] = "text",
-           url: Url = None, token: Token = None, store: Store = None, pcap: Pcap = None) -> None:
+def ladder(
+    call_id: Annotated[str, typer.Argument(metavar="CALL-ID")],
+    format: Annotated[str, typer.Option("--format", "-f", help="text, svg, mermaid or json.")] = "text",
+    url: Url = None,
+    token: Token = None,
+    store: Store = None,
+    pcap: Pcap = None,
+) -> None:
     """Draw the call."""
     from siptrail.output import draw
 
@@ -228,9 +285,14 @@ def ladder(call_id: Annotated[str, typer.Argument(metavar="CALL-ID")],
 
 
 @app.command("pcap")
-def pcap_(call_id: Annotated[str, typer.Argument(metavar="CALL-ID")],
-          output: Annotated[str, typer.Option("-o", "--output", help="File to write; '-' is standard output.")],
-          url: Url = None, token: Token = None, store: Store = None, pcap: Pcap = None) -> None:
+def pcap_(
+    call_id: Annotated[str, typer.Argument(metavar="CALL-ID")],
+    output: Annotated[str, typer.Option("-o", "--output", help="File to write; '-' is standard output.")],
+    url: Url = None,
+    token: Token = None,
+    store: Store = None,
+    pcap: Pcap = None,
+) -> None:
     """Write the call's original packets to a capture file."""
     desk = find_desk(url, token, store, pcap)
     data = desk.pcap(call_id)
@@ -245,8 +307,14 @@ def pcap_(call_id: Annotated[str, typer.Argument(metavar="CALL-ID")],
 
 
 @app.command()
-def diagnose(target: Annotated[str, typer.Argument(metavar="CALL-ID|FILE")], as_json: AsJson = False,
-             url: Url = None, token: Token = None, store: Store = None, pcap: Pcap = None) -> None:
+def diagnose(
+    target: Annotated[str, typer.Argument(metavar="CALL-ID|FILE")],
+    as_json: AsJson = False,
+    url: Url = None,
+    token: Token = None,
+    store: Store = None,
+    pcap: Pcap = None,
+) -> None:
     """Say what is wrong with a call, or with every call of a capture file."""
     from siptrail.output import diagnosis
 
@@ -260,7 +328,9 @@ def diagnose(target: Annotated[str, typer.Argument(metavar="CALL-ID|FILE")], as_
 
 
 @app.command()
-def stats(as_json: AsJson = False, url: Url = None, token: Token = None, store: Store = None, pcap: Pcap = None) -> None:
+def stats(
+    as_json: AsJson = False, url: Url = None, token: Token = None, store: Store = None, pcap: Pcap = None
+) -> None:
     """Count packets, messages, calls and losses."""
     from siptrail.output import stats_text
 

@@ -43,6 +43,10 @@ def address(text: str) -> tuple[str, int]:
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
+def _only_log() -> dict[str, dict[str, Any]]:
+    return {"log": {}}
+
+
 class Settings(BaseSettings):
     """Everything `siptrail run` can be told."""
 
@@ -69,7 +73,7 @@ class Settings(BaseSettings):
     """Rows in memory before new ones are dropped (and counted), should the store stall."""
     base_url: str | None = None
     """How others reach this service; used for links in alerts."""
-    sinks: dict[str, dict[str, Any]] = Field(default_factory=lambda: {"log": {}})
+    sinks: dict[str, dict[str, Any]] = Field(default_factory=_only_log)
     """Alert sinks by name with their settings, for example {"webhook": {"url": "https://…"}}."""
     alert_clear: str = "5m"
     """Quiet time after which an alert closes."""
@@ -87,9 +91,14 @@ class Settings(BaseSettings):
         return value
 
     @classmethod
-    def settings_customise_sources(cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
-                                   env_settings: PydanticBaseSettingsSource, dotenv_settings: PydanticBaseSettingsSource,
-                                   file_secret_settings: PydanticBaseSettingsSource) -> tuple[PydanticBaseSettingsSource, ...]:
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings
 
 

@@ -21,13 +21,19 @@ def dissect_call(capture: bytes, sip_ports: list[int]) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "call.pcap"
         path.write_bytes(capture)
-        packets = pyshark.FileCapture(str(path), display_filter="sip", decode_as={f"udp.port=={p}": "sip" for p in sip_ports})
+        packets = pyshark.FileCapture(
+            str(path), display_filter="sip", decode_as={f"udp.port=={p}": "sip" for p in sip_ports}
+        )
         try:
             out = []
             for packet in packets:
                 out.append(f"Frame {packet.number}  {packet.sniff_time.isoformat()}  {packet.highest_layer}")
-                out += [f"  {printable(line)}" for layer in packet.layers if layer.layer_name in ("sip", "sdp")
-                        for line in str(layer).splitlines()]
+                out += [
+                    f"  {printable(line)}"
+                    for layer in packet.layers
+                    if layer.layer_name in ("sip", "sdp")
+                    for line in str(layer).splitlines()
+                ]
             return "\n".join(out)
         finally:
             packets.close()

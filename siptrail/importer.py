@@ -35,7 +35,9 @@ def run_import(files: list[str], store: Path | None, url: str | None, token: str
         for name in files:
             try:
                 if name == "-":
-                    raise SiptrailError("a running service cannot read standard input; save the capture to a file, or stop the service and use --store")
+                    raise SiptrailError(
+                        "a running service cannot read standard input; save the capture to a file, or stop the service and use --store"
+                    )
                 began = time.monotonic()
                 results.append(remote.import_file(Path(name).resolve()) | {"seconds": time.monotonic() - began})
             except SiptrailError as error:
@@ -49,8 +51,16 @@ def line(r: dict[str, Any]) -> str:
     """One file's result in words."""
     rate = f" ({r['messages'] / r['seconds']:,.0f} messages/s)" if r.get("seconds") else ""
     parts = [f"{printable(r['file'])}: {r['messages']:,} SIP messages from {r['packets']:,} packets{rate}"]
-    lost = [f"{r[k]:,} {text}" for k, text in (("not_sip", "not SIP"), ("unreadable", "unreadable"), ("fragments_lost", "fragments lost"),
-                                               ("stream_gaps", "gaps in TCP streams")) if r.get(k)]
+    lost = [
+        f"{r[k]:,} {text}"
+        for k, text in (
+            ("not_sip", "not SIP"),
+            ("unreadable", "unreadable"),
+            ("fragments_lost", "fragments lost"),
+            ("stream_gaps", "gaps in TCP streams"),
+        )
+        if r.get(k)
+    ]
     if lost:
         parts.append(", ".join(lost))
     if r.get("damage"):
@@ -69,8 +79,16 @@ def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]]) -
     worst = 0
     archive = Archive(Lake(folder, memory=settings.memory), time.time_ns)
     try:
-        with Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TextColumn("{task.fields[rate]}"),
-                      TimeElapsedColumn(), console=Console(file=sys.stderr), transient=True, disable=not sys.stderr.isatty()) as bar:
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            console=Console(file=sys.stderr),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        ) as bar:
             for name in files:
                 task = bar.add_task(printable(Path(name).name if name != "-" else "standard input"), total=1.0, rate="")
                 began = time.monotonic()
@@ -80,8 +98,15 @@ def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]]) -
                     bar.update(task, completed=share or 0.0, rate=f"{result.messages:,} messages, {rate:,.0f}/s")
 
                 try:
-                    result = import_file(archive, name, settings.node, sip_ports=frozenset(settings.sip_ports),
-                                         first_seq=int(time.time()) << 30, imported_at=time.time_ns(), progress=told)
+                    result = import_file(
+                        archive,
+                        name,
+                        settings.node,
+                        sip_ports=frozenset(settings.sip_ports),
+                        first_seq=int(time.time()) << 30,
+                        imported_at=time.time_ns(),
+                        progress=told,
+                    )
                 except SiptrailError as error:
                     worst = max(worst, _complain(error))
                     continue

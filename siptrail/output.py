@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from capture.flags import names as flag_names
 from diagnose.desk import Desk
 from diagnose.finding import Finding
-from index.ladder import layout
+from index.ladder import Ladder, layout
 from index.ladder_json import render_json
 from index.ladder_mermaid import render_mermaid
 from index.ladder_svg import render_svg
@@ -18,8 +19,19 @@ from index.trace import CallTrace
 from sip.errors import SiptrailError
 from sip.text import printable
 
-_COLUMNS = (("start", 15), ("method", 9), ("from", 16), ("to", 16), ("source", 21), ("destination", 21), ("msgs", 4), ("state", 10),
-            ("code", 4), ("talk", 8), ("what is wrong", 0))
+_COLUMNS = (
+    ("start", 15),
+    ("method", 9),
+    ("from", 16),
+    ("to", 16),
+    ("source", 21),
+    ("destination", 21),
+    ("msgs", 4),
+    ("state", 10),
+    ("code", 4),
+    ("talk", 8),
+    ("what is wrong", 0),
+)
 
 
 def header_line() -> str:
@@ -29,8 +41,19 @@ def header_line() -> str:
 
 def call_line(call: CallSummary) -> str:
     """One call on one line."""
-    cells = (rfc3339(call.start)[11:26], call.method, call.from_user, call.to_user, call.src, call.dst, str(call.messages), call.state,
-             str(call.final_code or ""), seconds(call.talk_ms), call.headline or call.final_reason or "")
+    cells = (
+        rfc3339(call.start)[11:26],
+        call.method,
+        call.from_user,
+        call.to_user,
+        call.src,
+        call.dst,
+        str(call.messages),
+        call.state,
+        str(call.final_code or ""),
+        seconds(call.talk_ms),
+        call.headline or call.final_reason or "",
+    )
     # The Call-ID goes last on a line of its own: it is what every other command wants, and it must stay whole.
     line = "  ".join(_fit(printable(c), w) for c, (_, w) in zip(cells, _COLUMNS, strict=True)).rstrip()
     return f"{line}\n  {printable(call.call_id)}"
@@ -39,7 +62,7 @@ def call_line(call: CallSummary) -> str:
 def _fit(text: str, width: int) -> str:
     if not width or len(text) <= width:
         return text.ljust(width)
-    return text[:width - 1] + "…"
+    return text[: width - 1] + "…"
 
 
 def seconds(ms: float | None) -> str:
@@ -60,8 +83,12 @@ def _number(text: str) -> bool:
 
 def draw(trace: CallTrace, format: str) -> str:
     """The ladder in one of its formats."""
-    renderers = {"text": render_text, "svg": render_svg, "mermaid": render_mermaid,
-                 "json": lambda shape: json.dumps(render_json(shape), indent=2, ensure_ascii=False)}
+    renderers: dict[str, Callable[[Ladder], str]] = {
+        "text": render_text,
+        "svg": render_svg,
+        "mermaid": render_mermaid,
+        "json": lambda shape: json.dumps(render_json(shape), indent=2, ensure_ascii=False),
+    }
     if format not in renderers:
         raise SiptrailError(f"{format!r} is no ladder format; choose text, svg, mermaid or json")
     return renderers[format](layout(trace)).rstrip("\n")
@@ -73,15 +100,35 @@ def show_call(desk: Desk, call_id: str, messages: bool, as_json: bool) -> str:
     if as_json:
         record = call.to_json() | {"findings": [f.to_json() for f in findings]}
         if messages:
-            record["messages"] = [{"number": n, "ts": rfc3339(m.ts), "src": str(m.src), "dst": str(m.dst), "transport": m.transport,
-                                   "interface": m.interface, "seen": m.seen, "retransmission": m.retransmission,
-                                   "flags": flag_names(m.flags), "text": m.sip.raw.decode("utf-8", "backslashreplace")}
-                                  for n, m in enumerate(trace.messages, 1)]
+            record["messages"] = [
+                {
+                    "number": n,
+                    "ts": rfc3339(m.ts),
+                    "src": str(m.src),
+                    "dst": str(m.dst),
+                    "transport": m.transport,
+                    "interface": m.interface,
+                    "seen": m.seen,
+                    "retransmission": m.retransmission,
+                    "flags": flag_names(m.flags),
+                    "text": m.sip.raw.decode("utf-8", "backslashreplace"),
+                }
+                for n, m in enumerate(trace.messages, 1)
+            ]
         return json.dumps(record, ensure_ascii=True)
-    out = [f"Call-ID  {printable(call.call_id)}", f"State    {call.state}" + (f" ({call.final_code} {printable(call.final_reason or '')})" if call.final_code else ""),
-           f"From     {printable(call.from_user)}  ({call.src})", f"To       {printable(call.to_user)}  ({call.dst})",
-           f"Time     {rfc3339(call.start)} to {rfc3339(call.end)}, {call.messages} messages"]
-    facts = [f"{name} {seconds(value)}" for name, value in (("post-dial delay", call.pdd_ms), ("ringing", call.ring_ms), ("talk", call.talk_ms)) if value is not None]
+    out = [
+        f"Call-ID  {printable(call.call_id)}",
+        f"State    {call.state}"
+        + (f" ({call.final_code} {printable(call.final_reason or '')})" if call.final_code else ""),
+        f"From     {printable(call.from_user)}  ({call.src})",
+        f"To       {printable(call.to_user)}  ({call.dst})",
+        f"Time     {rfc3339(call.start)} to {rfc3339(call.end)}, {call.messages} messages",
+    ]
+    facts = [
+        f"{name} {seconds(value)}"
+        for name, value in (("post-dial delay", call.pdd_ms), ("ringing", call.ring_ms), ("talk", call.talk_ms))
+        if value is not None
+    ]
     if call.codecs:
         facts.append("codecs " + ", ".join(printable(c) for c in call.codecs))
     if facts:
@@ -92,8 +139,14 @@ def show_call(desk: Desk, call_id: str, messages: bool, as_json: bool) -> str:
     if messages:
         for n, m in enumerate(trace.messages, 1):
             marks = (" (retransmission)" if m.retransmission else "") + (f" (seen {m.seen} ×)" if m.seen > 1 else "")
-            out += ["", f"--- {n}  {rfc3339(m.ts)}  {m.src} → {m.dst}  {m.transport}  {m.interface}{marks}",
-                    *(printable(line) for line in m.sip.raw.decode("utf-8", "surrogateescape").replace("\r\n", "\n").split("\n"))]
+            out += [
+                "",
+                f"--- {n}  {rfc3339(m.ts)}  {m.src} → {m.dst}  {m.transport}  {m.interface}{marks}",
+                *(
+                    printable(line)
+                    for line in m.sip.raw.decode("utf-8", "surrogateescape").replace("\r\n", "\n").split("\n")
+                ),
+            ]
     else:
         out += ["", draw(trace, "text")]
     return "\n".join(out).rstrip()
@@ -151,7 +204,10 @@ def stats_text(stats: Stats, as_json: bool) -> str:
     out = []
     for key, value in record.items():
         if isinstance(value, dict):
-            text = ", ".join(f"{printable(k)} {v}" for k, v in sorted(value.items(), key=lambda kv: -kv[1] if isinstance(kv[1], int) else 0))
+            text = ", ".join(
+                f"{printable(k)} {v}"
+                for k, v in sorted(value.items(), key=lambda kv: -kv[1] if isinstance(kv[1], int) else 0)
+            )
             out.append(f"{key:16}{text or '-'}")
         elif value is not None:
             out.append(f"{key:16}{value}")

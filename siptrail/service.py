@@ -89,8 +89,14 @@ class Service:
             base = s.base_url or f"http://{s.listen}"
             self.book = AlertBook(quiet_ns=duration_ns(s.alert_clear), base_url=base)
             self.dispatcher = Dispatcher(s.sinks)
-            app = create_app(self.desk, alerts=self.book, token=s.token, interfaces=self.interfaces, importer=self.import_path,
-                             version=__version__)
+            app = create_app(
+                self.desk,
+                alerts=self.book,
+                token=s.token,
+                interfaces=self.interfaces,
+                importer=self.import_path,
+                version=__version__,
+            )
             self.server = ApiServer(app, host, port)
             self.server.start()
         except BaseException:
@@ -147,8 +153,14 @@ class Service:
         try:
             for name in wanted:
                 link = devices[name].link_type if name in devices else 1
-                program = bpf.compile_user(s.filter, link) if s.filter else bpf.default_program(frozenset(s.sip_ports), link_type=link)
-                rings[name] = open_ring(name, program=program, block_bytes=1 << 18, blocks=max(4, 4 * s.ring_mb), sockets=self._sockets)
+                program = (
+                    bpf.compile_user(s.filter, link)
+                    if s.filter
+                    else bpf.default_program(frozenset(s.sip_ports), link_type=link)
+                )
+                rings[name] = open_ring(
+                    name, program=program, block_bytes=1 << 18, blocks=max(4, 4 * s.ring_mb), sockets=self._sockets
+                )
         except SiptrailError:
             _close(rings)
             raise
@@ -227,8 +239,14 @@ class Service:
             if name not in committed:
                 path = spool.folder / name
                 try:
-                    result = import_file(self.archive, str(path), self.settings.node, sip_ports=frozenset(self.settings.sip_ports),
-                                         first_seq=int(time.time()) << 30, segments=[name])
+                    result = import_file(
+                        self.archive,
+                        str(path),
+                        self.settings.node,
+                        sip_ports=frozenset(self.settings.sip_ports),
+                        first_seq=int(time.time()) << 30,
+                        segments=[name],
+                    )
                     self.say(f"recovered {result.messages} messages of the last run from {name}")
                 except SiptrailError as error:
                     log.warning("the spool segment %s cannot be read and is left where it is: %s", name, error)
@@ -245,7 +263,9 @@ class Service:
                 if spool is not None:
                     spool.sync()
                 messages, size = self.archive.hot_rows()
-                if messages and (time.monotonic() - last_flush > FLUSH_SECONDS or messages > FLUSH_MESSAGES or size > FLUSH_BYTES):
+                if messages and (
+                    time.monotonic() - last_flush > FLUSH_SECONDS or messages > FLUSH_MESSAGES or size > FLUSH_BYTES
+                ):
                     self._flush()
                     self._store_counts()
                     last_flush = time.monotonic()
@@ -288,15 +308,26 @@ class Service:
     def interfaces(self) -> list[dict[str, Any]]:
         """What each recorded interface has seen since the start."""
         with self._count_lock:
-            return [{"name": name, "recording": ring is not None,
-                     **{k.partition(":")[2]: v for k, v in self._counts.items() if k.startswith(f"{name}:")}}
-                    for name, ring in self._rings.items()]
+            return [
+                {
+                    "name": name,
+                    "recording": ring is not None,
+                    **{k.partition(":")[2]: v for k, v in self._counts.items() if k.startswith(f"{name}:")},
+                }
+                for name, ring in self._rings.items()
+            ]
 
     def import_path(self, path: Path) -> dict[str, Any]:
         """Import a capture file that this machine can read."""
         with self._imports:
-            result = import_file(self.archive, str(path), self.settings.node, sip_ports=frozenset(self.settings.sip_ports),
-                                 first_seq=int(time.time()) << 30, imported_at=time.time_ns())
+            result = import_file(
+                self.archive,
+                str(path),
+                self.settings.node,
+                sip_ports=frozenset(self.settings.sip_ports),
+                first_seq=int(time.time()) << 30,
+                imported_at=time.time_ns(),
+            )
             counted = flat(result.counters)
             with self._count_lock:
                 self._counts.update(counted)

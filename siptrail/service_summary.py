@@ -11,5 +11,11 @@ from index.importing import ImportResult
 
 def summary(result: ImportResult) -> dict[str, Any]:
     """File name, messages, damage, first and last time (ns), and the decoder's counters."""
-    return {"file": Path(result.file).name, "messages": result.messages, "damage": result.damage,
-            "first": result.first, "last": result.last, **flat(result.counters)}
+    return {
+        "file": Path(result.file).name,
+        "messages": result.messages,
+        "damage": result.damage,
+        "first": result.first,
+        "last": result.last,
+        **flat(result.counters),
+    }

@@ -29,8 +29,10 @@ class FailureWatch:
     def observe(self, rows: Rows) -> None:
         """Note every final failure of an INVITE, and every first INVITE."""
         m = rows.messages
-        mask = pc.and_(pc.equal(m["method"], "INVITE"), pc.or_(pc.greater_equal(m["code"], 300), pc.and_(
-            pc.equal(m["code"], 0), pc.invert(m["in_dialog"]))))
+        mask = pc.and_(
+            pc.equal(m["method"], "INVITE"),
+            pc.or_(pc.greater_equal(m["code"], 300), pc.and_(pc.equal(m["code"], 0), pc.invert(m["in_dialog"]))),
+        )
         some = m.select(["call_id", "code", "ts"]).filter(mask)
         if not some.num_rows:
             return
@@ -38,8 +40,11 @@ class FailureWatch:
             for call_id, code, ts in zip(*(c.to_pylist() for c in some.columns), strict=True):
                 wait = SILENCE_NS if code == 0 else CHALLENGE_NS if code in (401, 407) else SETTLE_NS
                 if call_id in self._due or len(self._due) < LIMIT:
-                    self._due[call_id] = min(ts + wait, self._due.get(call_id, 1 << 62)) if code >= 300 and code not in (401, 407) \
+                    self._due[call_id] = (
+                        min(ts + wait, self._due.get(call_id, 1 << 62))
+                        if code >= 300 and code not in (401, 407)
                         else self._due.get(call_id, ts + wait)
+                    )
                 else:
                     self.overflow += 1
 

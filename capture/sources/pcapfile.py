@@ -24,8 +24,10 @@ FRAMES = 65536
 """Frames per block at the most."""
 
 PCAP_MAGIC = {
-    b"\xd4\xc3\xb2\xa1": (False, 1000), b"\xa1\xb2\xc3\xd4": (True, 1000),
-    b"\x4d\x3c\xb2\xa1": (False, 1), b"\xa1\xb2\x3c\x4d": (True, 1),
+    b"\xd4\xc3\xb2\xa1": (False, 1000),
+    b"\xa1\xb2\xc3\xd4": (True, 1000),
+    b"\x4d\x3c\xb2\xa1": (False, 1),
+    b"\xa1\xb2\x3c\x4d": (True, 1),
 }
 PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"
 
@@ -49,7 +51,7 @@ class PcapFile:
             raise Unreachable(f"cannot read {self.name}: {(error.strerror or str(error)).lower()}") from error
         self._at_start = head
         if head[:2] == b"\x1f\x8b":
-            self._file: BinaryIO = cast(BinaryIO, gzip.GzipFile(fileobj=_Prefixed(head, self._raw)))
+            self._file: BinaryIO = cast(BinaryIO, gzip.GzipFile(fileobj=cast(BinaryIO, _Prefixed(head, self._raw))))
             self._at_start = self._read(4)
         else:
             self._file = self._raw
@@ -57,7 +59,9 @@ class PcapFile:
         self._label = Path(path).name if path != "-" else "stdin"
         if self._at_start not in PCAP_MAGIC and self._at_start != PCAPNG_MAGIC:
             what = "is empty" if not self._at_start else "is not a pcap or pcapng capture"
-            raise Unreachable(f"cannot read {self.name}: it {what} (its first bytes are {self._at_start.hex(' ') or 'missing'})")
+            raise Unreachable(
+                f"cannot read {self.name}: it {what} (its first bytes are {self._at_start.hex(' ') or 'missing'})"
+            )
 
     @staticmethod
     def _peek(file: BinaryIO, count: int) -> bytes:
@@ -108,8 +112,8 @@ class PcapFile:
 
         Blocks that were handed out keep the old array, so it is never written to again."""
         room = np.empty(len(left) + CHUNK, np.uint8)
-        room[:len(left)] = left
-        view, got = memoryview(room)[len(left):], 0
+        room[: len(left)] = left
+        view, got = memoryview(room.data)[len(left) :], 0
         try:
             while got < CHUNK:
                 count = self._file.readinto(view[got:])  # type: ignore[attr-defined]
@@ -118,7 +122,7 @@ class PcapFile:
                 got += count
         except Exception as error:  # gzip raises OSError, EOFError and zlib.error
             self.damage = f"the compressed data ends or is damaged ({error})"
-        return room[:len(left) + got], got
+        return room[: len(left) + got], got
 
     def _pcap_blocks(self) -> Iterator[FrameBlock]:
         swapped, unit = PCAP_MAGIC[self._at_start]
@@ -158,7 +162,10 @@ class PcapFile:
                 if len(buffer) >= 12 and bytes(buffer[:4]) == PCAPNG_MAGIC:
                     swapped = bytes(buffer[8:12]) == b"\x1a\x2b\x3c\x4d"
                     total = int.from_bytes(bytes(buffer[4:8]), "big" if swapped else "little")
-                    if bytes(buffer[8:12]) not in (b"\x1a\x2b\x3c\x4d", b"\x4d\x3c\x2b\x1a") or not 28 <= total <= CHUNK:
+                    if (
+                        bytes(buffer[8:12]) not in (b"\x1a\x2b\x3c\x4d", b"\x4d\x3c\x2b\x1a")
+                        or not 28 <= total <= CHUNK
+                    ):
                         self.damage = f"a section header after frame {self.frames} is damaged"
                         return
                     if len(buffer) < total:
@@ -169,8 +176,19 @@ class PcapFile:
                     continue
                 offset, captured, original, ts = _columns()
                 which = np.zeros(len(offset), np.int32)
-                n, used, why = walk_pcapng(buffer, len(buffer), swapped, np.array(ticks, np.int64), np.array(snaps, np.int64),
-                                           np.array(bases, np.int64), offset, captured, original, ts, which)
+                n, used, why = walk_pcapng(
+                    buffer,
+                    len(buffer),
+                    swapped,
+                    np.array(ticks, np.int64),
+                    np.array(snaps, np.int64),
+                    np.array(bases, np.int64),
+                    offset,
+                    captured,
+                    original,
+                    ts,
+                    which,
+                )
                 if n:
                     yield self._block(buffer, n, offset, captured, original, ts, which[:n] + first)
                 buffer = buffer[used:]
@@ -192,7 +210,7 @@ class PcapFile:
                     return
                 if len(buffer) < total:
                     break
-                name, link, snap, tick, base = _interface(bytes(buffer[8:total - 4]), swapped)
+                name, link, snap, tick, base = _interface(bytes(buffer[8 : total - 4]), swapped)
                 self._interfaces.append(Interface(name or self._label, link))
                 ticks.append(tick)
                 bases.append(base)
@@ -200,8 +218,16 @@ class PcapFile:
                 buffer = buffer[total:]
         self._left = len(buffer)
 
-    def _block(self, data: np.ndarray, n: int, offset: np.ndarray, captured: np.ndarray,  # type: ignore[type-arg]
-               original: np.ndarray, ts: np.ndarray, interface: np.ndarray) -> FrameBlock:  # type: ignore[type-arg]
+    def _block(
+        self,
+        data: np.ndarray,
+        n: int,
+        offset: np.ndarray,
+        captured: np.ndarray,
+        original: np.ndarray,
+        ts: np.ndarray,
+        interface: np.ndarray,
+    ) -> FrameBlock:
         self.frames += n
         return FrameBlock(data, offset[:n], captured[:n], original[:n], ts[:n], interface, tuple(self._interfaces))
 
@@ -214,13 +240,21 @@ class _Prefixed:
 
     def read(self, count: int = -1) -> bytes:
         if self._head:
-            out, self._head = self._head[:count] if count >= 0 else self._head, self._head[count:] if count >= 0 else b""
+            out, self._head = (
+                self._head[:count] if count >= 0 else self._head,
+                self._head[count:] if count >= 0 else b"",
+            )
             return out
         return self._rest.read(count)
 
 
-def _columns() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # type: ignore[type-arg]
-    return np.empty(FRAMES, np.int64), np.empty(FRAMES, np.int32), np.empty(FRAMES, np.int32), np.empty(FRAMES, np.int64)
+def _columns() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    return (
+        np.empty(FRAMES, np.int64),
+        np.empty(FRAMES, np.int32),
+        np.empty(FRAMES, np.int32),
+        np.empty(FRAMES, np.int64),
+    )
 
 
 def _interface(body: bytes, swapped: bool) -> tuple[str, int, int, int, int]:
@@ -229,8 +263,8 @@ def _interface(body: bytes, swapped: bool) -> tuple[str, int, int, int, int]:
     link, _, snap = struct.unpack(order + "HHI", body[:8])
     name, tick, base, at = "", 1000, 0, 8
     while at + 4 <= len(body):
-        code, length = struct.unpack(order + "HH", body[at:at + 4])
-        value = body[at + 4:at + 4 + length]
+        code, length = struct.unpack(order + "HH", body[at : at + 4])
+        value = body[at + 4 : at + 4 + length]
         if code == 0:
             break
         if code == 2:

@@ -36,17 +36,27 @@ def frame(payload: bytes, src: bytes = FROM, dst: bytes = TO, ident: int = 1) ->
 
 
 def message(start: str, call_id: bytes, cseq: str, tag: str = "", extra: str = "") -> bytes:
-    return (f"{start}\r\nVia: SIP/2.0/UDP 203.0.113.5;branch=z9hG4bK{cseq.replace(' ', '')}\r\nFrom: <sip:1001@a>;tag=1\r\nTo: <sip:2002@b>{tag}\r\n"
-            f"CSeq: {cseq}\r\n{extra}Call-ID: ").encode() + call_id + b"\r\nContent-Length: 0\r\n\r\n"
+    return (
+        (
+            f"{start}\r\nVia: SIP/2.0/UDP 203.0.113.5;branch=z9hG4bK{cseq.replace(' ', '')}\r\nFrom: <sip:1001@a>;tag=1\r\nTo: <sip:2002@b>{tag}\r\n"
+            f"CSeq: {cseq}\r\n{extra}Call-ID: "
+        ).encode()
+        + call_id
+        + b"\r\nContent-Length: 0\r\n\r\n"
+    )
 
 
 def call(call_id: bytes, at: int, code: int = 200, reason: str = "OK") -> list[tuple[int, bytes]]:
-    out = [(at, frame(message("INVITE sip:2002@b SIP/2.0", call_id, "1 INVITE"))),
-           (at + 10**8, frame(message("SIP/2.0 180 Ringing", call_id, "1 INVITE", ";tag=2"), TO, FROM)),
-           (at + 2 * 10**9, frame(message(f"SIP/2.0 {code} {reason}", call_id, "1 INVITE", ";tag=2"), TO, FROM))]
+    out = [
+        (at, frame(message("INVITE sip:2002@b SIP/2.0", call_id, "1 INVITE"))),
+        (at + 10**8, frame(message("SIP/2.0 180 Ringing", call_id, "1 INVITE", ";tag=2"), TO, FROM)),
+        (at + 2 * 10**9, frame(message(f"SIP/2.0 {code} {reason}", call_id, "1 INVITE", ";tag=2"), TO, FROM)),
+    ]
     if code == 200:
-        out += [(at + 5 * 10**9, frame(message("BYE sip:2002@b SIP/2.0", call_id, "2 BYE", ";tag=2"))),
-                (at + 5 * 10**9 + 1, frame(message("SIP/2.0 200 OK", call_id, "2 BYE", ";tag=2"), TO, FROM))]
+        out += [
+            (at + 5 * 10**9, frame(message("BYE sip:2002@b SIP/2.0", call_id, "2 BYE", ";tag=2"))),
+            (at + 5 * 10**9 + 1, frame(message("SIP/2.0 200 OK", call_id, "2 BYE", ";tag=2"), TO, FROM)),
+        ]
     return out
 
 
@@ -64,7 +74,9 @@ def lake(tmp_path: Path) -> Lake:
 
 
 def test_a_call_is_the_same_hot_and_stored(tmp_path: Path, lake: Lake) -> None:
-    source = capture(tmp_path / "a.pcap", call(b"one", START), call(b"two", START + HOUR_NS, 503, "Server at max cps/channels"))
+    source = capture(
+        tmp_path / "a.pcap", call(b"one", START), call(b"two", START + HOUR_NS, 503, "Server at max cps/channels")
+    )
     archive = Archive(lake, lambda: START + DAY_NS)
     memory = Archive(None, lambda: START + DAY_NS)
     for one in (archive, memory):
@@ -72,10 +84,18 @@ def test_a_call_is_the_same_hot_and_stored(tmp_path: Path, lake: Lake) -> None:
     assert archive.hot_rows()[0] == 0 and memory.hot_rows()[0] == 8
     assert archive.calls(None, 10) == memory.calls(None, 10)
     first = archive.call("one")
-    assert (first.state, first.final_code, first.talk_ms, first.pdd_ms, first.messages) == ("completed", 200, 3000.0, 100.0, 5)
+    assert (first.state, first.final_code, first.talk_ms, first.pdd_ms, first.messages) == (
+        "completed",
+        200,
+        3000.0,
+        100.0,
+        5,
+    )
     assert (archive.call("two").state, archive.call("two").final_reason) == ("failed", "Server at max cps/channels")
     assert [m.sip.raw for m in archive.trace("one").messages] == [m.sip.raw for m in memory.trace("one").messages]
-    assert [f.data for f in archive.frames(["two"])] == [d for _, d in call(b"two", START + HOUR_NS, 503, "Server at max cps/channels")]
+    assert [f.data for f in archive.frames(["two"])] == [
+        d for _, d in call(b"two", START + HOUR_NS, 503, "Server at max cps/channels")
+    ]
 
 
 def test_a_call_that_spans_hours_is_one_call(tmp_path: Path, lake: Lake) -> None:
@@ -88,7 +108,9 @@ def test_a_call_that_spans_hours_is_one_call(tmp_path: Path, lake: Lake) -> None
     assert [(c.call_id, c.start, c.messages, c.state) for c in found] == [("long", begin, 5, "completed")]
 
 
-@pytest.mark.parametrize("call_id", [b"a/b%2F?#@\"'x", b"with space", "ümlaut–€".encode(), b"\xff\xfe\x80", b"%", b"x" * 3000, b"\x1b[2J"])
+@pytest.mark.parametrize(
+    "call_id", [b"a/b%2F?#@\"'x", b"with space", "ümlaut–€".encode(), b"\xff\xfe\x80", b"%", b"x" * 3000, b"\x1b[2J"]
+)
 def test_every_call_id_works(tmp_path: Path, lake: Lake, call_id: bytes) -> None:
     from sip.text import bytes_of, text_of
 
@@ -102,7 +124,11 @@ def test_every_call_id_works(tmp_path: Path, lake: Lake, call_id: bytes) -> None
 
 def test_pages_are_complete_and_stable(tmp_path: Path, lake: Lake) -> None:
     archive = Archive(lake, lambda: START + DAY_NS)
-    import_file(archive, str(capture(tmp_path / "a.pcap", *(call(b"c%03d" % i, START + i // 3 * 10**9) for i in range(50)))), "n1")
+    import_file(
+        archive,
+        str(capture(tmp_path / "a.pcap", *(call(b"c%03d" % i, START + i // 3 * 10**9) for i in range(50)))),
+        "n1",
+    )
     seen: list[str] = []
     before = None
     while page := archive.calls(None, 7, before):
@@ -189,18 +215,33 @@ def test_a_newer_store_is_refused_in_words(tmp_path: Path, lake: Lake) -> None:
 
 def test_kill_9_keeps_what_was_committed(tmp_path: Path) -> None:
     source = capture(tmp_path / "a.pcap", *(call(b"k%03d" % i, START + i * 10**9) for i in range(200)))
-    script = ("import sys, os, signal\nfrom pathlib import Path\nfrom index.archive import Archive\nfrom index.importing import import_file\n"
-              "from index.lake import Lake\na = Archive(Lake(Path(sys.argv[1])), lambda: 0)\nimport_file(a, sys.argv[2], 'n')\n"
-              "os.kill(os.getpid(), signal.SIGKILL)\n")
-    run = subprocess.run([sys.executable, "-c", script, str(tmp_path / "s"), str(source)], cwd=Path(__file__).parents[2], check=False,
-                         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])})
+    script = (
+        "import sys, os, signal\nfrom pathlib import Path\nfrom index.archive import Archive\nfrom index.importing import import_file\n"
+        "from index.lake import Lake\na = Archive(Lake(Path(sys.argv[1])), lambda: 0)\nimport_file(a, sys.argv[2], 'n')\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "s"), str(source)],
+        cwd=Path(__file__).parents[2],
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
     assert run.returncode == -signal.SIGKILL
     archive = Archive(Lake(tmp_path / "s"), lambda: START + DAY_NS)
     assert len(archive.calls(None, 1000)) == 200
     archive.close()
 
 
-@pytest.mark.parametrize("break_it", [lambda b: b[:-7], lambda b: b[:24], lambda b: b[:10], lambda b: b + b"\xff" * 40, lambda b: b[:32] + b"\xff" * 4 + b[36:]])
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        lambda b: b[:-7],
+        lambda b: b[:24],
+        lambda b: b[:10],
+        lambda b: b + b"\xff" * 40,
+        lambda b: b[:32] + b"\xff" * 4 + b[36:],
+    ],
+)
 def test_damaged_files_keep_what_can_be_read(tmp_path: Path, break_it: Callable[[bytes], bytes]) -> None:
     path = capture(tmp_path / "a.pcap", call(b"one", START))
     path.write_bytes(break_it(path.read_bytes()))
