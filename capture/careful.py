@@ -1,177 +1,260 @@
-"""The careful path: whatever the fast kernels leave (fragments, TCP, tunnels, odd links), one frame at a time, on dpkt.
+"""The careful path: whatever the fast kernels leave (fragments, TCP, tunnels, odd links), one frame at a time.
 
-Sans-IO: time comes with the frames. Hostile bytes are counted, never raised. It gives the same payloads as the fast path.
+Sans-IO: time comes with the frames. Hostile bytes are counted, never raised. Payloads are those of the fast path.
+It owns the walk from link to transport layer; reassembly is `ipfragments` and `tcpstream`.
 """
 
 from __future__ import annotations
 
 import struct
 from ipaddress import ip_address
+from typing import NamedTuple
 
 import dpkt
-import numpy as np
 
-from capture.decode import starts_sip
 from capture.flags import FRAGMENT_LOST, FRAGMENTED, TRUNCATED, TUNNELLED
 from capture.frames import Frame, Payload
-from capture.ipfragments import Fragments
-from capture.links import IPV4, IPV6, UnknownLinkType, Unreadable, network_layer
-from capture.tcpstream import TcpStreams
+from capture.ipfragments import Datagram, Fragments, Key
+from capture.limits import DEFAULT_LIMITS, Limits
+from capture.links import IPV4, IPV6, UnknownLinkType, Unreadable, mpls, network_layer
+from capture.sipstream import looks_like_sip
+from capture.tcpstream import Found, Segment, TcpStreams
 from capture.tunnels import Inner, gre, inside_udp
 
-MAX_DEPTH = 8
-_NEXT = {0, 43, 44, 51, 60}
-"""IPv6 extension headers (RFC 8200 section 4)."""
+__all__ = ["DEFAULT_SIP_PORTS", "DEFAULT_WS_PORTS", "CarefulDecoder", "Limits", "looks_like_sip"]
+
+DEFAULT_SIP_PORTS = frozenset({5060, 5061, 5080})
+DEFAULT_WS_PORTS = frozenset({80, 443, 5066, 8080, 8088})
+COUNTERS = ("unreadable", "fragments_lost", "stream_gaps", "tunnels_too_deep", "not_sip", "evicted", "encrypted",
+            "unknown_link")
+TCP, UDP, SCTP, GRE = 6, 17, 132, 47
+_IN_IP = {4: IPV4, 41: IPV6}
+_EXTENSIONS = frozenset({0, 43, 44, 51, 60, 135, 139, 140})
+"""IPv6 extension headers with a length (RFC 8200 section 4, RFC 7045)."""
+_STUN = b"\x21\x12\xa4\x42"
+
+
+class _Packet(NamedTuple):
+    """What an IP packet carries, and how it came."""
+
+    src: bytes
+    dst: bytes
+    ip_id: int
+    frames: tuple[Frame, ...]
+    flags: int
+    depth: int
+    missing: int
+    """Bytes that its header promises beyond those captured."""
 
 
 class CarefulDecoder:
     """Open fragments and streams of one capture."""
 
-    def __init__(self, sip_ports: frozenset[int] = frozenset({5060, 5061, 5080})) -> None:
+    def __init__(self, sip_ports: frozenset[int] = DEFAULT_SIP_PORTS, ws_ports: frozenset[int] = DEFAULT_WS_PORTS,
+                 limits: Limits = DEFAULT_LIMITS) -> None:
         self._ports = sip_ports
-        self._fragments = Fragments()
-        self._streams = TcpStreams(sip_ports)
-        self.counters: dict[str, int] = dict.fromkeys(
-            ("unreadable", "fragments_lost", "stream_gaps", "tunnels_too_deep", "not_sip", "evicted", "unknown_link"), 0)
+        self._limits = limits
+        self._fragments = Fragments(limits)
+        self._streams = TcpStreams(sip_ports, ws_ports, limits)
+        self.counters: dict[str, int] = dict.fromkeys(COUNTERS, 0)
         self.unknown_links: set[int] = set()
 
     def feed(self, frame: Frame) -> list[Payload]:
         """The messages that this frame completes."""
         out: list[Payload] = []
+        # Before: an identification may be used anew. Streams go after: this very segment may fill a hole.
+        self._give_up_fragments(frame.ts, out)
         try:
             kind, at = network_layer(frame.link_type, frame.data)
-            found = self._packet(kind, frame.data[at:], frame, (frame,), 0, frame.original > len(frame.data), 0, out) if kind else False
-            if not found:
+            if not (kind and self._network(kind, frame.data[at:], (frame,), 0, 0, out)):
                 self.counters["not_sip"] += 1
         except UnknownLinkType:
             self.unknown_links.add(frame.link_type)
             self.counters["unknown_link"] += 1
         except (Unreadable, dpkt.Error, struct.error, IndexError, ValueError):
             self.counters["unreadable"] += 1
-        out += self._expire(frame.ts)
-        self.counters["stream_gaps"] = self._streams.gaps
-        self.counters["evicted"] = self._streams.evicted
+        self._give_up_streams(frame.ts, out)
         return out
 
     def flush(self) -> list[Payload]:
         """At the end: what can still be read of open streams and fragments."""
-        out = self._expire(None)
-        for key, cut, frames in self._streams.flush():
-            out.append(self._tcp_payload(key, cut.data, cut.flags, frames))
-        self.counters["stream_gaps"] = self._streams.gaps
+        out: list[Payload] = []
+        self._give_up_fragments(None, out)
+        self._give_up_streams(None, out)
         return sorted(out, key=lambda p: p.ts)
 
     def pending_frames(self) -> list[Frame]:
         """Frames that open reassembly still needs, oldest first."""
-        seen = {id(f): f for f in [*self._fragments.frames(), *self._streams.frames()]}
-        return sorted(seen.values(), key=lambda f: f.ts)
+        held = {id(f): f for f in [*self._fragments.frames(), *self._streams.frames()]}
+        return sorted(held.values(), key=lambda f: f.ts)
 
-    # Each step returns whether it may lead to SIP; a frame that leads nowhere is counted as not SIP.
+    # Each step returns whether the frame may lead to SIP; one that leads nowhere is counted as not SIP.
 
-    def _packet(self, kind: int, data: bytes, frame: Frame, frames: tuple[Frame, ...], flags: int, cut: bool, depth: int,
-                out: list[Payload]) -> bool:
-        if depth > MAX_DEPTH:
+    def _network(self, kind: int, data: bytes, frames: tuple[Frame, ...], flags: int, depth: int,
+                 out: list[Payload]) -> bool:
+        if depth > self._limits.depth:
             self.counters["tunnels_too_deep"] += 1
             return False
-        if kind == IPV4:
-            if len(data) < 20 or data[0] >> 4 != 4:
-                raise Unreadable("short IPv4 header")
-            head = (data[0] & 15) * 4
-            total, ident, off = struct.unpack(">HHH", data[2:8])
-            total = total or len(data)
-            if head < 20 or total < head:
-                raise Unreadable("bad IPv4 length")
-            src, dst = str(ip_address(data[12:16])), str(ip_address(data[16:20]))
-            body = data[head:total]
-            cut = cut and total > len(data)
-            if off & 0x3FFF:
-                return self._fragment((src, dst, ident, data[9], 4), (off & 0x1FFF) * 8, bool(off & 0x2000), body, frame, flags, depth, out)
-            return self._transport(data[9], body, src, dst, ident, frame, frames, flags, cut, depth, out)
-        if kind == IPV6:
-            return self._ipv6(data, frame, frames, flags, cut, depth, out)
-        return False
+        return (self._ipv4 if kind == IPV4 else self._ipv6)(data, frames, flags, depth, out)
 
-    def _ipv6(self, data: bytes, frame: Frame, frames: tuple[Frame, ...], flags: int, cut: bool, depth: int, out: list[Payload]) -> bool:
+    def _ipv4(self, data: bytes, frames: tuple[Frame, ...], flags: int, depth: int, out: list[Payload]) -> bool:
+        if len(data) < 20 or data[0] >> 4 != 4:
+            raise Unreadable("short IPv4 header")
+        head = (data[0] & 15) * 4
+        total, ident, offset = struct.unpack_from(">HHH", data, 2)
+        total = total or len(data)  # segmentation offload leaves it zero
+        if head < 20 or total < head or len(data) < head:
+            raise Unreadable("bad IPv4 length")
+        packet = _Packet(data[12:16], data[16:20], ident, frames, flags, depth, max(0, total - len(data)))
+        if offset & 0x3FFF:
+            key = Key(packet.src, packet.dst, ident, data[9])
+            return self._fragment(key, packet, (offset & 0x1FFF) * 8, bool(offset & 0x2000), data[head:total], out)
+        return self._transport(data[9], data[head:total], packet, out)
+
+    def _ipv6(self, data: bytes, frames: tuple[Frame, ...], flags: int, depth: int, out: list[Payload]) -> bool:
         if len(data) < 40 or data[0] >> 4 != 6:
             raise Unreadable("short IPv6 header")
-        size = int.from_bytes(data[4:6], "big") or len(data) - 40
-        src, dst = str(ip_address(data[8:24])), str(ip_address(data[24:40]))
-        proto, at, end = data[6], 40, min(len(data), 40 + size)
-        cut = cut and 40 + size > len(data)
+        total = 40 + (int.from_bytes(data[4:6], "big") or len(data) - 40)
+        packet = _Packet(data[8:24], data[24:40], -1, frames, flags, depth, max(0, total - len(data)))
+        proto, at, end = data[6], 40, min(len(data), total)
         for _ in range(16):
-            if proto not in _NEXT:
+            if proto not in _EXTENSIONS:
                 break
             if at + 8 > end:
                 raise Unreadable("short IPv6 extension header")
             if proto == 44:
-                off = int.from_bytes(data[at + 2:at + 4], "big")
-                ident = int.from_bytes(data[at + 4:at + 8], "big")
-                if off & 0xFFF9:
-                    return self._fragment((src, dst, ident, data[at], 6), off & 0xFFF8, bool(off & 1), data[at + 8:end], frame, flags, depth, out)
+                offset, ident = struct.unpack_from(">HI", data, at + 2)
+                # An "atomic" fragment (RFC 6946) is whole.
+                if offset & 0xFFF9:
+                    key = Key(packet.src, packet.dst, ident, data[at])
+                    return self._fragment(key, packet, offset & 0xFFF8, bool(offset & 1), data[at + 8:end], out)
                 proto, at = data[at], at + 8
             else:
                 proto, at = data[at], at + ((data[at + 1] + 2) * 4 if proto == 51 else (data[at + 1] + 1) * 8)
-        return self._transport(proto, data[at:end], src, dst, -1, frame, frames, flags, cut, depth, out)
+        return self._transport(proto, data[at:end], packet, out)
 
-    def _fragment(self, key: tuple[str, str, int, int, int], offset: int, more: bool, body: bytes, frame: Frame, flags: int, depth: int,
-                  out: list[Payload]) -> bool:
-        whole = self._fragments.add(key, offset, more, body, frame)
-        if whole is None:
-            return True
-        data, frames = whole
-        self._transport(key[3], data, key[0], key[1], key[2] if key[4] == 4 else -1, frame, frames, flags | FRAGMENTED, False, depth, out)
+    def _fragment(self, key: Key, packet: _Packet, offset: int, more: bool, body: bytes, out: list[Payload]) -> bool:
+        whole = self._fragments.add(key, offset, more, body, packet.frames, packet.flags)
+        if whole is not None:
+            packet = packet._replace(frames=whole.frames, flags=whole.flags | FRAGMENTED, missing=0)
+            self._transport(key.proto, whole.data, packet, out)
         return True
 
-    def _transport(self, proto: int, body: bytes, src: str, dst: str, ident: int, frame: Frame, frames: tuple[Frame, ...], flags: int, cut: bool,
-                   depth: int, out: list[Payload]) -> bool:
-        if proto == 17:
-            return self._udp(body, src, dst, ident, frame, frames, flags, cut, depth, out)
-        if proto == 6:
-            tcp = dpkt.tcp.TCP(body)
-            key = (src, tcp.sport, dst, tcp.dport)
-            for message, used in self._streams.segment(key, tcp.seq, tcp.flags, bytes(tcp.data), frame):
-                out.append(self._tcp_payload(key, message.data, message.flags | flags, used))
-            return bool(out) or tcp.sport in self._ports or tcp.dport in self._ports
+    def _transport(self, proto: int, body: bytes, packet: _Packet, out: list[Payload]) -> bool:
+        if proto == TCP:
+            return self._tcp(body, packet, out)
+        if proto == UDP:
+            return self._udp(body, packet, out)
+        if proto == SCTP:
+            return self._sctp(body, packet, out)
         inner: Inner | None = None
-        if proto in (4, 41):
-            inner = Inner(IPV4 if proto == 4 else IPV6, body)
-        elif proto == 47:
+        if proto in _IN_IP:
+            inner = Inner(_IN_IP[proto], body)
+        elif proto == GRE:
             inner = gre(body)
-        if inner is None or not inner.kind:
-            return False
-        return self._packet(inner.kind, inner.data, frame, frames, flags | TUNNELLED, cut, depth + 1, out)
+        elif proto == 137:  # RFC 4023
+            kind, at = mpls(body, 0)
+            inner = Inner(kind, body[at:]) if kind in (IPV4, IPV6) else None
+        return inner is not None and self._inside(inner, packet, out)
 
-    def _udp(self, body: bytes, src: str, dst: str, ident: int, frame: Frame, frames: tuple[Frame, ...], flags: int, cut: bool, depth: int,
-             out: list[Payload]) -> bool:
+    def _inside(self, inner: Inner, packet: _Packet, out: list[Payload]) -> bool:
+        flags = packet.flags | TUNNELLED
+        return self._network(inner.kind, inner.data, packet.frames, flags, packet.depth + 1, out)
+
+    def _udp(self, body: bytes, packet: _Packet, out: list[Payload]) -> bool:
         if len(body) < 8:
             raise Unreadable("short UDP header")
-        sport, dport, size = struct.unpack(">HHH", body[:6])
-        data = body[8:size] if size >= 8 else body[8:]
-        inner = inside_udp(sport, dport, data)
-        if inner is not None and inner.kind:
-            return self._packet(inner.kind, inner.data, frame, frames, flags | TUNNELLED, cut, depth + 1, out)
-        data = data.lstrip(b"\r\n")
-        if not looks_like_sip(data):
-            return False
-        out.append(Payload(frame.ts, "udp", src, sport, dst, dport, data, frames, ident, flags | (TRUNCATED if cut and size > len(body) else 0)))
-        return True
+        sport, dport, size = struct.unpack_from(">HHH", body)
+        promised = len(body) + packet.missing
+        if size >= 8:
+            promised = min(size, promised)
+        data = body[8:promised]
+        if (inner := inside_udp(sport, dport, data)) is not None:
+            return self._inside(inner, packet, out)
+        message = data.lstrip(b"\r\n")
+        if looks_like_sip(message):
+            flags = packet.flags | (TRUNCATED if promised > len(body) else 0)
+            out.append(_payload(packet, "udp", sport, dport, message, flags))
+            return True
+        return _keeps_alive(data) and (sport in self._ports or dport in self._ports)
 
-    def _tcp_payload(self, key: tuple[str, int, str, int], data: bytes, flags: int, frames: tuple[Frame, ...]) -> Payload:
-        return Payload(frames[-1].ts if frames else 0, "tcp", key[0], key[1], key[2], key[3], data, frames, -1, flags)
+    def _tcp(self, body: bytes, packet: _Packet, out: list[Payload]) -> bool:
+        tcp = dpkt.tcp.TCP(body)
+        key, found = packet.src + packet.dst + body[:4], list[Found]()
+        led = self._streams.segment(Segment(key, tcp.seq, tcp.flags, bytes(tcp.data), packet.missing, packet.frames,
+                                            packet.flags, packet.ip_id), found)
+        out += map(_from_stream, found)
+        self._copy_counters()
+        return led
 
-    def _expire(self, now: int | None) -> list[Payload]:
-        out = []
-        for key, start, frames in self._fragments.expired(now):
+    def _sctp(self, body: bytes, packet: _Packet, out: list[Payload]) -> bool:
+        """SIP over SCTP (RFC 4168) in DATA chunks (RFC 9260 section 3.3.1) that are not fragmented."""
+        if len(body) < 12:
+            raise Unreadable("short SCTP header")
+        sport, dport = struct.unpack_from(">HH", body)
+        at, before = 12, len(out)
+        while at + 4 <= len(body):
+            kind, bits, size = struct.unpack_from(">BBH", body, at)
+            data = body[at + 16:at + size]
+            if kind == 0 and bits & 3 == 3 and looks_like_sip(data):
+                flags = packet.flags | (TRUNCATED if at + size > len(body) else 0)
+                out.append(_payload(packet, "sctp", sport, dport, data, flags))
+            at += max(4, (size + 3) & ~3)
+        return len(out) > before or sport in self._ports or dport in self._ports
+
+    def _give_up_fragments(self, now: int | None, out: list[Payload]) -> None:
+        for lost in self._fragments.expired(now):
             self.counters["fragments_lost"] += 1
-            data = start[8:].lstrip(b"\r\n")
-            # The first fragment shows whose message is incomplete: keep what came, flagged.
-            if key[3] == 17 and len(start) > 16 and looks_like_sip(data):
-                sport, dport = struct.unpack(">HH", start[:4])
-                out.append(Payload(frames[-1].ts, "udp", key[0], sport, key[1], dport, data, frames, key[2] if key[4] == 4 else -1,
-                                   FRAGMENTED | FRAGMENT_LOST | TRUNCATED))
-        return out
+            if (payload := _beginning(lost)) is not None:
+                out.append(payload)
+
+    def _give_up_streams(self, now: int | None, out: list[Payload]) -> None:
+        found: list[Found] = []
+        if now is None:
+            self._streams.flush(found)
+        else:
+            self._streams.tick(now, found)
+        if found or now is None:
+            out += map(_from_stream, found)
+            self._copy_counters()
+
+    def _copy_counters(self) -> None:
+        streams, counters = self._streams, self.counters
+        counters["stream_gaps"], counters["evicted"] = streams.gaps, streams.evicted
+        counters["encrypted"] = streams.encrypted
 
 
-def looks_like_sip(data: bytes) -> bool:
-    """Whether a payload begins with a SIP start line."""
-    return bool(data) and bool(starts_sip(np.frombuffer(data, np.uint8), 0, len(data)))
+def _payload(packet: _Packet, transport: str, sport: int, dport: int, data: bytes, flags: int) -> Payload:
+    return Payload(packet.frames[-1].ts, transport, _address(packet.src), sport, _address(packet.dst), dport, data,
+                   packet.frames, packet.ip_id, flags)
+
+
+def _from_stream(found: Found) -> Payload:
+    key, size = found.key, (len(found.key) - 4) // 2
+    sport, dport = struct.unpack_from(">HH", key, 2 * size)
+    # The frame that completed the message is the latest, not always the one with its last bytes.
+    ts = max((f.ts for f in found.frames), default=0)
+    return Payload(ts, found.transport, _address(key[:size]), sport, _address(key[size:2 * size]), dport,
+                   found.cut.data, found.frames, found.ip_id, found.cut.flags | found.flags)
+
+
+def _beginning(lost: Datagram) -> Payload | None:
+    """The first fragment shows whose message is incomplete: keep what came, flagged."""
+    if lost.key.proto != UDP or len(lost.data) < 16:
+        return None
+    sport, dport = struct.unpack_from(">HH", lost.data)
+    data = lost.data[8:].lstrip(b"\r\n")
+    if not looks_like_sip(data):
+        return None
+    return Payload(lost.frames[-1].ts, "udp", _address(lost.key.src), sport, _address(lost.key.dst), dport, data,
+                   lost.frames, lost.key.ident if lost.key.version == 4 else -1,
+                   lost.flags | FRAGMENTED | FRAGMENT_LOST | TRUNCATED)
+
+
+def _keeps_alive(data: bytes) -> bool:
+    """CRLF (RFC 5626 section 3.5.1), zeros, 'jaK', STUN (RFC 8489 section 5)."""
+    return not data.strip(b"\r\n\0") or data[:3] == b"jaK" or (len(data) >= 20 and data[0] < 64 and data[4:8] == _STUN)
+
+
+def _address(packed: bytes) -> str:
+    return str(ip_address(packed))

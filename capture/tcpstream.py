@@ -1,151 +1,356 @@
 """TCP connections as two byte streams (RFC 9293), each cut into SIP messages. Sans-IO: time comes with the segments.
 
-Out-of-order segments wait (bounded in bytes and time); retransmitted and overlapping bytes count once; a hole that stays
-is skipped, flagged and counted; connections already open when capture began are joined at the next start line.
+Out-of-order segments wait (bounded in bytes and time); retransmitted and overlapping bytes count once, the first copy
+wins; a hole that stays is skipped, flagged and counted; connections already open when capture began are joined at a
+start line. Positions count bytes from the first one seen, so that sequence numbers may wrap.
 """
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from capture.flags import STREAM_GAP, TRUNCATED
 from capture.frames import Frame
+from capture.limits import DEFAULT_LIMITS, Limits
 from capture.sipstream import Cut, SipStream
+from capture.websocket import WebStream
 
-MAX_WAITING = 64 * 1024
-WAIT_NS = 3_000_000_000
-MAX_STREAMS = 20_000
-GIVE_UP = 2048
-"""A stream on no SIP port whose first bytes hold no start line is left alone after this many bytes."""
-SYN, FIN, RST = 2, 1, 4
-Key = tuple[str, int, str, int]
+FIN, SYN, RST = 1, 2, 4
+FAR = 1 << 20
+"""A jump beyond any window in use: another connection on the same ports, or nonsense."""
+STRAYS = {True: 3, False: 64}
+"""So many segments in a row far away, or old ones, and the stream goes on where they are."""
+EARLY = 4
+"""First segments kept of a connection joined midway."""
+_WRAP, _HALF = 0xFFFFFFFF, 0x80000000
+
+
+class Segment(NamedTuple):
+    """One TCP segment as IP delivered it."""
+
+    key: bytes
+    """Source address, destination address, source port, destination port."""
+    seq: int
+    bits: int
+    data: bytes
+    missing: int
+    """Bytes at its end that were not captured."""
+    frames: tuple[Frame, ...]
+    flags: int
+    ip_id: int
+
+
+class Found(NamedTuple):
+    """A message of a stream."""
+
+    key: bytes
+    transport: str
+    cut: Cut
+    frames: tuple[Frame, ...]
+    flags: int
+    ip_id: int
+
+
+class _Part(NamedTuple):
+    """Bytes start to end of a stream, and the segment that brought them."""
+
+    start: int
+    end: int
+    segment: Segment
+
+
+class _Waiting(NamedTuple):
+    at: int
+    segment: Segment
+
+
+def _place(waiting: _Waiting) -> int:
+    return waiting.at
+
+
+def _weight(segment: Segment) -> int:
+    return sum(200 + len(f.data) for f in segment.frames)
 
 
 @dataclass(slots=True)
 class _Direction:
-    sip: SipStream = field(default_factory=SipStream)
+    stream: SipStream | WebStream
+    expected: bool
+    """On a SIP or WebSocket port."""
     next: int | None = None
-    """Sequence number expected next."""
+    """Sequence number of the next byte."""
     at: int = 0
-    """Stream position of that number."""
-    waiting: dict[int, tuple[bytes, Frame]] = field(default_factory=dict)
-    waiting_since: int = 0
-    parts: list[tuple[int, int, Frame]] = field(default_factory=list)
-    """(start, end, frame) of bytes that the SIP stream still holds."""
+    """Its position."""
+    end: int | None = None
+    """Position of the FIN."""
+    waiting: list[_Waiting] = field(default_factory=list)
+    waiting_bytes: int = 0
+    parts: list[_Part] = field(default_factory=list)
+    early: list[_Waiting] | None = None
+    """First segments of a connection joined midway, until something is found: an earlier one may still arrive."""
+    strays: int = 0
+    weight: int = 0
+    """Bytes of the frames held."""
+    counted: int = 0
+    """What of it is in the sum over all streams."""
     ignored: bool = False
+
+
+class TcpStreams:
+    """All connections. `segment` and `tick` add finished messages, with the frames that carried them, to `out`."""
+
+    def __init__(self, sip_ports: frozenset[int], ws_ports: frozenset[int] = frozenset(),
+                 limits: Limits = DEFAULT_LIMITS) -> None:
+        self._ports = frozenset(p.to_bytes(2, "big") for p in sip_ports | ws_ports)
+        self._limits = limits
+        self._open: OrderedDict[bytes, _Direction] = OrderedDict()
+        self._holes: dict[bytes, int] = {}
+        """Streams that wait behind a hole, and since when."""
+        self._begun: OrderedDict[bytes, int] = OrderedDict()
+        """Streams that hold bytes of a message, and when they last got some."""
+        self._weight = 0
+        self.gaps = self.evicted = self.encrypted = 0
+
+    def segment(self, s: Segment, out: list[Found]) -> bool:
+        """One segment; returns whether its stream may lead to SIP."""
+        d = self._open.get(s.key)
+        if d is None:
+            if not (s.data or s.missing or s.bits & SYN):
+                return self._on_port(s.key)
+            d = self._begin(s.key, out)
+        else:
+            self._open.move_to_end(s.key)
+        seq = s.seq
+        if s.bits & SYN:
+            seq = (seq + 1) & _WRAP
+            if d.next is not None and (d.next - d.at) & _WRAP != seq:
+                self._close(s.key, d, out)
+                d = self._open[s.key] = self._new(s.key)
+            if d.next is None:
+                d.next = seq
+            self._past_early(d)
+        if d.ignored:
+            return False
+        if s.data or s.missing:
+            d = self._data(d, seq, s, out)
+        if s.bits & FIN and d.next is not None:
+            ahead = _ahead(seq + len(s.data) + s.missing, d.next)
+            if abs(ahead) <= FAR:
+                d.end = d.at + ahead
+        if s.bits & RST or (d.end is not None and d.at >= d.end):
+            self._close(s.key, d, out)
+            d.end = None
+        self._note(s.key, d, s.frames[-1].ts, out)
+        return not d.ignored and (d.expected or not d.stream.quiet or d.at < self._limits.give_up)
+
+    def tick(self, now: int, out: list[Found]) -> None:
+        """Time has come to `now`: skip old holes, give up what was begun long ago."""
+        while self._holes:
+            key, since = next(iter(self._holes.items()))
+            if now - since <= self._limits.hole_ns:
+                break
+            d = self._open[key]
+            self._skip(d, out)
+            del self._holes[key]
+            self._note(key, d, now, out)
+        while self._begun:
+            key, last = next(iter(self._begun.items()))
+            if now - last <= self._limits.stall_ns:
+                break
+            d = self._open[key]
+            self._emit(key, d, d.stream.finish(), out)
+            del self._begun[key]
+            self._note(key, d, now, out)
+
+    def flush(self, out: list[Found]) -> None:
+        """The end of the capture: what waits behind a hole, and what was begun."""
+        for key, d in self._open.items():
+            self._close(key, d, out)
+        self._open.clear()
+        self._holes.clear()
+        self._begun.clear()
+        self._weight = 0
+
+    def frames(self) -> list[Frame]:
+        """Frames that hold bytes of unfinished messages."""
+        open_ = [self._open[key] for key in {**self._begun, **self._holes}]
+        segments = [s for d in open_ for s in ([p.segment for p in d.parts] + [w.segment for w in d.waiting])]
+        return [f for segment in segments for f in segment.frames]
+
+    def _on_port(self, key: bytes) -> bool:
+        return key[-4:-2] in self._ports or key[-2:] in self._ports
+
+    def _new(self, key: bytes) -> _Direction:
+        expected = self._on_port(key)
+        limit = self._limits.stream_bytes
+        return _Direction(WebStream(limit) if expected else SipStream(limit), expected)
+
+    def _begin(self, key: bytes, out: list[Found]) -> _Direction:
+        if len(self._open) >= self._limits.streams:
+            self._evict(next(iter(self._open)), out)
+        d = self._open[key] = self._new(key)
+        return d
+
+    def _evict(self, key: bytes, out: list[Found]) -> None:
+        d = self._open.pop(key)
+        self._close(key, d, out)
+        self._holes.pop(key, None)
+        self._begun.pop(key, None)
+        self._weight -= d.counted
+        self.evicted += 1
+
+    def _note(self, key: bytes, d: _Direction, now: int, out: list[Found]) -> None:
+        """Keep the books of one stream after it changed."""
+        limits = self._limits
+        if d.waiting and (d.waiting_bytes > limits.hole_bytes or len(d.waiting) > limits.segments):
+            self._skip(d, out)
+            self._holes.pop(key, None)
+        if len(d.parts) > limits.segments:
+            self._emit(key, d, d.stream.finish(), out)
+        if d.stream.hopeless or (not d.expected and d.stream.quiet and d.at > limits.give_up):
+            self._ignore(d)
+        if d.waiting:
+            self._holes.setdefault(key, now)
+        elif self._holes:
+            self._holes.pop(key, None)
+        if d.parts:
+            self._begun[key] = now
+            self._begun.move_to_end(key)
+        elif self._begun:
+            self._begun.pop(key, None)
+        self._weight += d.weight - d.counted
+        d.counted = d.weight
+        while self._weight > limits.held_bytes:
+            self._evict(next(iter(self._begun or self._holes or self._open)), out)
+
+    def _ignore(self, d: _Direction) -> None:
+        d.ignored, d.early, d.weight, d.waiting_bytes = True, None, 0, 0
+        d.waiting.clear()
+        d.parts.clear()
+
+    def _past_early(self, d: _Direction) -> None:
+        if d.early is not None:
+            d.weight -= sum(_weight(w.segment) for w in d.early)
+            d.early = None
+
+    def _drop_parts(self, d: _Direction, before: int) -> None:
+        while d.parts and d.parts[0].end <= before:
+            d.weight -= _weight(d.parts.pop(0).segment)
+
+    def _data(self, d: _Direction, seq: int, s: Segment, out: list[Found]) -> _Direction:
+        if d.next is None:
+            d.next, d.early = seq, []
+        if d.at == 0 and len(s.data) > 2 and s.data[0] in (0x16, 0x17) and s.data[1] == 3 and s.data[2] < 5:
+            # A TLS record (RFC 8446 section 5.1): nothing to read, but worth telling.
+            self._ignore(d)
+            self.encrypted += d.expected
+            return d
+        ahead = _ahead(seq, d.next)
+        at = d.at + ahead
+        if d.early is not None:
+            if d.stream.quiet and len(d.early) < EARLY:
+                if -FAR < at < 0:
+                    return self._rejoin(d, at, s, out)
+                d.early.append(_Waiting(at, s))
+                d.weight += _weight(s)
+            else:
+                self._past_early(d)
+        old = at + len(s.data) + s.missing <= d.at
+        if old or abs(ahead) > FAR:
+            # A keep-alive probe (RFC 9293 section 3.8.4) and a retransmission carry nothing new.
+            d.strays += 1
+            if d.strays < STRAYS[abs(ahead) > FAR]:
+                return d
+            self._close(s.key, d, out)
+            self.gaps += 1
+            d.next, d.end, at = seq, None, d.at
+            self._emit(s.key, d, d.stream.gap(0), out)
+        d.strays = 0
+        if at > d.at:
+            self._wait(d, at, s)
+        else:
+            self._take(d, at, s, out)
+            self._drain(d, out)
+        return d
+
+    def _rejoin(self, d: _Direction, at: int, s: Segment, out: list[Found]) -> _Direction:
+        """Nothing was made of this stream yet, and a segment from before its first one arrives: begin again there."""
+        pieces = sorted([_Waiting(at, s), *(d.early or [])], key=_place)
+        origin = pieces[0].at
+        fresh = self._open[s.key] = self._new(s.key)
+        fresh.next, fresh.counted = pieces[0].segment.seq, d.counted
+        fresh.end = None if d.end is None else d.end - origin
+        fresh.early = [_Waiting(p.at - origin, p.segment) for p in pieces]
+        fresh.weight = sum(_weight(p.segment) for p in pieces)
+        for place, segment in fresh.early:
+            self._wait(fresh, place, segment)
+        self._drain(fresh, out)
+        return fresh
+
+    def _wait(self, d: _Direction, at: int, s: Segment) -> None:
+        for w in d.waiting:
+            if w.at == at and len(w.segment.data) >= len(s.data):
+                return
+        insort(d.waiting, _Waiting(at, s), key=_place)
+        d.waiting_bytes += len(s.data)
+        d.weight += _weight(s)
+
+    def _drain(self, d: _Direction, out: list[Found]) -> None:
+        while d.waiting and d.waiting[0].at <= d.at:
+            at, segment = d.waiting.pop(0)
+            d.waiting_bytes -= len(segment.data)
+            d.weight -= _weight(segment)
+            self._take(d, at, segment, out)
+
+    def _take(self, d: _Direction, at: int, s: Segment, out: list[Found]) -> None:
+        """A segment that continues the stream, or overlaps its end."""
+        data = s.data[d.at - at:] if d.at > at else s.data
+        missing = min(s.missing, at + len(s.data) + s.missing - d.at)
+        if data:
+            d.parts.append(_Part(d.at, d.at + len(data), s))
+            d.weight += _weight(s)
+            self._forward(d, len(data))
+            self._emit(s.key, d, d.stream.feed(data), out)
+        if missing > 0:
+            self._emit(s.key, d, d.stream.gap(missing, TRUNCATED), out)
+            self._forward(d, missing)
+
+    def _forward(self, d: _Direction, count: int) -> None:
+        assert d.next is not None
+        d.next = (d.next + count) & _WRAP
+        d.at += count
+
+    def _skip(self, d: _Direction, out: list[Found]) -> None:
+        """Go on behind the hole."""
+        first = d.waiting[0]
+        missing = first.at - d.at
+        self.gaps += 1
+        self._emit(first.segment.key, d, d.stream.gap(missing, STREAM_GAP), out)
+        self._forward(d, missing)
+        self._drain(d, out)
+
+    def _close(self, key: bytes, d: _Direction, out: list[Found]) -> None:
+        """No more will come; the place in the sequence is kept, to know late retransmissions."""
+        while d.waiting:
+            self._skip(d, out)
+        self._emit(key, d, d.stream.finish(), out)
+        self._past_early(d)
+
+    def _emit(self, key: bytes, d: _Direction, cuts: list[Cut], out: list[Found]) -> None:
+        for cut in cuts:
+            parts = [p.segment for p in d.parts if p.start < cut.end and p.end > cut.start]
+            flags = 0
+            frames: list[Frame] = []
+            for segment in parts:
+                flags |= segment.flags
+                frames += [f for f in segment.frames if not any(f is g for g in frames[-2:])]
+            out.append(Found(key, d.stream.transport, cut, tuple(frames), flags, parts[0].ip_id if parts else -1))
+        self._drop_parts(d, d.stream.needed_from)
 
 
 def _ahead(a: int, b: int) -> int:
     """Signed distance from b to a in sequence space."""
-    return (a - b + 0x80000000) % 0x100000000 - 0x80000000
-
-
-class TcpStreams:
-    """All connections. `segment` gives finished messages with the frames that carried them."""
-
-    def __init__(self, sip_ports: frozenset[int]) -> None:
-        self._ports = sip_ports
-        self._open: OrderedDict[Key, _Direction] = OrderedDict()
-        self.gaps = 0
-        self.evicted = 0
-
-    def segment(self, key: Key, seq: int, flags: int, data: bytes, frame: Frame) -> list[tuple[Cut, tuple[Frame, ...]]]:
-        """One TCP segment; `key` is (src, sport, dst, dport)."""
-        d = self._open.get(key)
-        if d is None:
-            if not data and not flags & SYN:
-                return []
-            d = self._open[key] = _Direction()
-            if len(self._open) > MAX_STREAMS:
-                self._open.popitem(last=False)
-                self.evicted += 1
-        else:
-            self._open.move_to_end(key)
-        if flags & SYN:
-            fresh = (seq + 1) & 0xFFFFFFFF
-            if d.next is not None and d.next != fresh:
-                d = self._open[key] = _Direction()
-            d.next = fresh
-            seq = fresh
-        if d.ignored:
-            return []
-        out: list[tuple[Cut, tuple[Frame, ...]]] = []
-        if data:
-            if d.next is None:
-                d.next = seq
-            self._accept(d, seq, data, frame, out)
-            if d.waiting and (sum(len(w) for w, _ in d.waiting.values()) > MAX_WAITING or frame.ts - d.waiting_since > WAIT_NS):
-                self._skip(d, out)
-            if d.sip.quiet and d.at > GIVE_UP and not (key[1] in self._ports or key[3] in self._ports):
-                d.ignored, d.waiting, d.parts = True, {}, []
-        if flags & (FIN | RST) and not d.waiting:
-            out += self._cuts(d, d.sip.finish())
-            if flags & RST or self._open.get(key) is d:
-                self._open.pop(key, None)
-        return out
-
-    def flush(self) -> list[tuple[Key, Cut, tuple[Frame, ...]]]:
-        """The end of the capture: what waits behind a hole, and what was begun."""
-        out: list[tuple[Key, Cut, tuple[Frame, ...]]] = []
-        for key, d in self._open.items():
-            mine: list[tuple[Cut, tuple[Frame, ...]]] = []
-            while d.waiting:
-                self._skip(d, mine)
-            mine += self._cuts(d, d.sip.finish())
-            out += [(key, cut, frames) for cut, frames in mine]
-        self._open.clear()
-        return out
-
-    def frames(self) -> list[Frame]:
-        """Frames that hold bytes of unfinished messages."""
-        return [f for d in self._open.values() for f in [*(p[2] for p in d.parts), *(w[1] for w in d.waiting.values())]]
-
-    def _accept(self, d: _Direction, seq: int, data: bytes, frame: Frame, out: list[tuple[Cut, tuple[Frame, ...]]]) -> None:
-        assert d.next is not None
-        ahead = _ahead(seq, d.next)
-        if ahead > 0:
-            if ahead > 1 << 30:
-                return
-            if not d.waiting:
-                d.waiting_since = frame.ts
-            old = d.waiting.get(seq)
-            if old is None or len(old[0]) < len(data):
-                d.waiting[seq] = (data, frame)
-            return
-        self._append(d, data[-ahead:] if ahead else data, frame, out)
-        while d.waiting:
-            ready = next((s for s in d.waiting if _ahead(s, d.next) <= 0), None)
-            if ready is None:
-                return
-            late, late_frame = d.waiting.pop(ready)
-            self._append(d, late[-_ahead(ready, d.next):] if _ahead(ready, d.next) else late, late_frame, out)
-
-    def _append(self, d: _Direction, data: bytes, frame: Frame, out: list[tuple[Cut, tuple[Frame, ...]]]) -> None:
-        if not data:
-            return
-        assert d.next is not None
-        d.parts.append((d.at, d.at + len(data), frame))
-        d.next = (d.next + len(data)) & 0xFFFFFFFF
-        d.at += len(data)
-        out += self._cuts(d, d.sip.feed(data))
-
-    def _cuts(self, d: _Direction, cuts: list[Cut]) -> list[tuple[Cut, tuple[Frame, ...]]]:
-        out = [(cut, tuple(f for a, b, f in d.parts if a < cut.end and b > cut.start)) for cut in cuts]
-        held = d.sip.needed_from
-        d.parts = [p for p in d.parts if p[1] > held]
-        return out
-
-    def _skip(self, d: _Direction, out: list[tuple[Cut, tuple[Frame, ...]]]) -> None:
-        """Go on behind the hole."""
-        assert d.next is not None
-        expected = d.next
-        nearest = min(d.waiting, key=lambda s: _ahead(s, expected))
-        missing = _ahead(nearest, d.next)
-        self.gaps += 1
-        out += self._cuts(d, d.sip.gap(missing))
-        d.parts.clear()
-        d.at += missing
-        d.next = nearest
-        data, frame = d.waiting.pop(nearest)
-        d.waiting_since = frame.ts
-        self._accept(d, nearest, data, frame, out)
+    return ((a - b + _HALF) & _WRAP) - _HALF
