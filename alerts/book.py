@@ -123,8 +123,19 @@ class AlertBook:
     def _notice(self, action: str, alert: _Alert) -> Notice:
         first = alert.event
         rule, peer, _ = alert.key
-        return Notice(action, rule, peer, first.code, first.finding, first.headline, alert.count, first.ts, alert.last,
-                      tuple(alert.call_ids), self.base_url)
+        return Notice(
+            action,
+            rule,
+            peer,
+            first.code,
+            first.finding,
+            first.headline,
+            alert.count,
+            first.ts,
+            alert.last,
+            tuple(alert.call_ids),
+            self.base_url,
+        )
 
 
 def _listed(notice: Notice, state: str, closed: int | None) -> dict[str, Any]:

@@ -40,7 +40,10 @@ class Dispatcher:
     """Opens the sinks of `sinks` (name to options); `send` never blocks and never raises."""
 
     def __init__(
-        self, sinks: Mapping[str, Mapping[str, Any]], queue_size: int = QUEUE, retry_for: float = RETRY_FOR,
+        self,
+        sinks: Mapping[str, Mapping[str, Any]],
+        queue_size: int = QUEUE,
+        retry_for: float = RETRY_FOR,
         first_wait: float = FIRST_WAIT,
     ) -> None:
         known = sink_names()
@@ -84,8 +87,10 @@ class _Run:
         self._finishing = threading.Event()
         self._stop = threading.Event()
         self._retrying = Retrying(
-            retry=retry_if_not_exception_type(Refused), wait=wait_exponential(first_wait, max=LONGEST_WAIT),
-            stop=stop_after_delay(retry_for) | stop_when_event_set(self._stop), sleep=sleep_using_event(self._stop),
+            retry=retry_if_not_exception_type(Refused),
+            wait=wait_exponential(first_wait, max=LONGEST_WAIT),
+            stop=stop_after_delay(retry_for) | stop_when_event_set(self._stop),
+            sleep=sleep_using_event(self._stop),
         )
         self._thread = threading.Thread(target=self._work, name=f"sink-{name}", daemon=True)
         self._thread.start()

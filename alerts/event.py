@@ -54,9 +54,16 @@ class Notice:
     def to_json(self) -> dict[str, Any]:
         """JSON object of the public contract."""
         return {
-            "id": self.id, "action": self.action, "rule": self.rule, "peer": self.peer, "code": self.code,
-            "finding": self.finding, "headline": self.headline, "count": self.count,
-            "first": rfc3339(self.first), "last": rfc3339(self.last),
+            "id": self.id,
+            "action": self.action,
+            "rule": self.rule,
+            "peer": self.peer,
+            "code": self.code,
+            "finding": self.finding,
+            "headline": self.headline,
+            "count": self.count,
+            "first": rfc3339(self.first),
+            "last": rfc3339(self.last),
             "examples": [
                 {
                     "call_id": call_id,

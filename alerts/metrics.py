@@ -9,6 +9,8 @@ REGISTRY = CollectorRegistry()
 
 NOTICES = Counter("siptrail_alert_notices", "Notices by rule and action", ["rule", "action"], registry=REGISTRY)
 DELIVERIES = Counter(
-    "siptrail_alert_deliveries", "Notices by sink and outcome (sent, dropped, failed)", ["sink", "outcome"],
+    "siptrail_alert_deliveries",
+    "Notices by sink and outcome (sent, dropped, failed)",
+    ["sink", "outcome"],
     registry=REGISTRY,
 )

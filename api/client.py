@@ -40,7 +40,8 @@ class HttpDesk:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         # A proxy in the environment is for the outside world, not for this machine.
         self._client = httpx.Client(
-            headers=headers, timeout=httpx.Timeout(timeout, connect=min(timeout, 5.0)),
+            headers=headers,
+            timeout=httpx.Timeout(timeout, connect=min(timeout, 5.0)),
             trust_env=parts.hostname not in LOOPBACK,
         )
 

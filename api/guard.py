@@ -56,7 +56,8 @@ async def unauthorized(send: Send) -> None:
     """401 in the API's own form of an error."""
     body = json.dumps({"detail": "a token is needed: send Authorization: Bearer TOKEN, or add ?token=TOKEN"}).encode()
     headers = [
-        (b"content-type", b"application/json"), (b"www-authenticate", b"Bearer"),
+        (b"content-type", b"application/json"),
+        (b"www-authenticate", b"Bearer"),
         (b"content-length", b"%d" % len(body)),
     ]
     await send({"type": "http.response.start", "status": 401, "headers": headers})

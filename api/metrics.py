@@ -17,10 +17,24 @@ from alerts.book import AlertBook
 from alerts.metrics import REGISTRY as NOTICE_REGISTRY
 from diagnose.desk import Desk
 
-METHODS = frozenset((
-    "INVITE", "ACK", "BYE", "CANCEL", "REGISTER", "OPTIONS", "PRACK", "SUBSCRIBE", "NOTIFY", "PUBLISH", "INFO", "REFER",
-    "MESSAGE", "UPDATE",
-))
+METHODS = frozenset(
+    (
+        "INVITE",
+        "ACK",
+        "BYE",
+        "CANCEL",
+        "REGISTER",
+        "OPTIONS",
+        "PRACK",
+        "SUBSCRIBE",
+        "NOTIFY",
+        "PUBLISH",
+        "INFO",
+        "REFER",
+        "MESSAGE",
+        "UPDATE",
+    )
+)
 COUNTERS = {
     "packets": "Packets seen",
     "not_sip": "Packets that carried no SIP",

@@ -33,18 +33,32 @@ def trace_to_json(trace: CallTrace) -> dict[str, Any]:
 def message_to_json(number: int, m: TraceMessage) -> dict[str, Any]:
     """One message; numbers count from 1, as in findings."""
     return {
-        "number": number, "ts": rfc3339(m.ts), "seq": m.seq, "src": str(m.src), "dst": str(m.dst),
-        "transport": m.transport, "interface": m.interface, "node": m.node, "seen": m.seen,
-        "retransmission": m.retransmission, "flags": names(m.flags), "ip_id": m.ip_id, "first_line": m.sip.start_line,
-        "text": text_of(m.sip.raw), "raw": b64encode(m.sip.raw).decode("ascii"),
+        "number": number,
+        "ts": rfc3339(m.ts),
+        "seq": m.seq,
+        "src": str(m.src),
+        "dst": str(m.dst),
+        "transport": m.transport,
+        "interface": m.interface,
+        "node": m.node,
+        "seen": m.seen,
+        "retransmission": m.retransmission,
+        "flags": names(m.flags),
+        "ip_id": m.ip_id,
+        "first_line": m.sip.start_line,
+        "text": text_of(m.sip.raw),
+        "raw": b64encode(m.sip.raw).decode("ascii"),
     }
 
 
 def trace_from_json(record: dict[str, Any]) -> CallTrace:
     """The reverse of `trace_to_json`."""
     return CallTrace(
-        record["call_id"], tuple(message_from_json(m) for m in record["messages"]),
-        from_rfc3339(record["capture_start"]), from_rfc3339(record["capture_end"]), frozenset(record["heard"]),
+        record["call_id"],
+        tuple(message_from_json(m) for m in record["messages"]),
+        from_rfc3339(record["capture_start"]),
+        from_rfc3339(record["capture_end"]),
+        frozenset(record["heard"]),
         tuple(
             Loss(x["interface"], from_rfc3339(x["start"]), from_rfc3339(x["end"]), x["count"], x["kind"])
             for x in record["losses"]
@@ -55,9 +69,18 @@ def trace_from_json(record: dict[str, Any]) -> CallTrace:
 def message_from_json(m: dict[str, Any]) -> TraceMessage:
     """Parsed again from its bytes; flags that this version does not know are ignored."""
     return TraceMessage(
-        from_rfc3339(m["ts"]), m["seq"], endpoint(m["src"]), endpoint(m["dst"]), m["transport"], m["interface"],
-        m["node"], parse_message(b64decode(m["raw"])), sum(BITS.get(name, 0) for name in m["flags"]), m["ip_id"],
-        m["seen"], m["retransmission"],
+        from_rfc3339(m["ts"]),
+        m["seq"],
+        endpoint(m["src"]),
+        endpoint(m["dst"]),
+        m["transport"],
+        m["interface"],
+        m["node"],
+        parse_message(b64decode(m["raw"])),
+        sum(BITS.get(name, 0) for name in m["flags"]),
+        m["ip_id"],
+        m["seen"],
+        m["retransmission"],
     )
 
 

@@ -40,8 +40,15 @@ class ApiServer:
         sock = bind(self.host, self.port)
         self.port = sock.getsockname()[1]
         config = uvicorn.Config(
-            self.app, http="h11", ws="none", lifespan="off", log_config=None, access_log=False, server_header=False,
-            h11_max_incomplete_event_size=LONGEST_REQUEST, timeout_graceful_shutdown=3,
+            self.app,
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            h11_max_incomplete_event_size=LONGEST_REQUEST,
+            timeout_graceful_shutdown=3,
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, name="api", daemon=True)

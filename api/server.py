@@ -51,14 +51,24 @@ CallId = Annotated[str, Depends(call_id_of)]
 
 
 def create_app(
-    desk: Desk, *, alerts: AlertBook | None = None, token: str | None = None,
+    desk: Desk,
+    *,
+    alerts: AlertBook | None = None,
+    token: str | None = None,
     interfaces: Callable[[], list[dict[str, Any]]] | None = None,
     importer: Callable[[Path], dict[str, Any]] | None = None,
-    registry: CollectorRegistry | None = None, version: str,
+    registry: CollectorRegistry | None = None,
+    version: str,
 ) -> FastAPI:
     """The application. Without `importer` there is no way to import; without `token` nobody is asked for one."""
-    app = FastAPI(title="siptrail", version=version, docs_url=None, redoc_url=None, redirect_slashes=False,
-                  description="Recorded SIP calls: search, ladder, messages, findings, original packets.")
+    app = FastAPI(
+        title="siptrail",
+        version=version,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        description="Recorded SIP calls: search, ladder, messages, findings, original packets.",
+    )
     app.include_router(call_routes(desk), prefix="/api/v1", responses=PROBLEMS)
     app.include_router(service_routes(desk, alerts, interfaces, importer), prefix="/api/v1", responses=PROBLEMS)
     app.include_router(outer_routes(build_registry(desk, alerts, registry), version))
@@ -101,18 +111,27 @@ def call_routes(desk: Desk) -> APIRouter:
         found = [f.to_json() for f in desk.findings(call_id)]
         return JSONResponse({"call_id": call_id, "findings": found})
 
-    @router.get("/calls/{call_id}/pcap", response_class=Response,
-                responses={200: {"content": {kind: {} for kind in PCAP_TYPES.values()}}})
+    @router.get(
+        "/calls/{call_id}/pcap",
+        response_class=Response,
+        responses={200: {"content": {kind: {} for kind in PCAP_TYPES.values()}}},
+    )
     def pcap(call_id: CallId) -> Response:
         """Its original frames: pcap with nanoseconds, or pcapng when link types differ."""
         data = desk.pcap(call_id)
         suffix = "pcapng" if data[:4] == PCAPNG_MAGIC else "pcap"
         name = re.sub(r"[^A-Za-z0-9_-]+", "_", call_id)[:64].strip("_") or "call"
-        return Response(data, media_type=PCAP_TYPES[suffix],
-                        headers={"Content-Disposition": f'attachment; filename="{name}.{suffix}"'})
+        return Response(
+            data,
+            media_type=PCAP_TYPES[suffix],
+            headers={"Content-Disposition": f'attachment; filename="{name}.{suffix}"'},
+        )
 
-    @router.get("/calls/{call_id}/ladder", response_class=Response,
-                responses={200: {"content": {kind: {} for kind in ladders.BY_TYPE}}})
+    @router.get(
+        "/calls/{call_id}/ladder",
+        response_class=Response,
+        responses={200: {"content": {kind: {} for kind in ladders.BY_TYPE}}},
+    )
     def ladder(call_id: CallId, accept: Annotated[str, Header()] = "*/*") -> Response:
         """Its ladder in the form that Accept prefers; text where it does not matter."""
         drawing = ladders.negotiate(accept)
@@ -126,15 +145,20 @@ def call_routes(desk: Desk) -> APIRouter:
 
     for drawing in ladders.DRAWINGS:
         router.add_api_route(
-            f"/calls/{{call_id}}/ladder.{drawing.suffix}", ladder_as(drawing), response_class=Response,
-            name=f"ladder_{drawing.suffix}", description=f"Its ladder as {drawing.media_type}.",
+            f"/calls/{{call_id}}/ladder.{drawing.suffix}",
+            ladder_as(drawing),
+            response_class=Response,
+            name=f"ladder_{drawing.suffix}",
+            description=f"Its ladder as {drawing.media_type}.",
             responses={200: {"content": {drawing.media_type: {}}}},
         )
     return router
 
 
 def service_routes(
-    desk: Desk, alerts: AlertBook | None, interfaces: Callable[[], list[dict[str, Any]]] | None,
+    desk: Desk,
+    alerts: AlertBook | None,
+    interfaces: Callable[[], list[dict[str, Any]]] | None,
     importer: Callable[[Path], dict[str, Any]] | None,
 ) -> APIRouter:
     """What the service itself sees and does."""

@@ -57,8 +57,9 @@ class Program:
     def attach(self, sock: socket.socket) -> None:
         """Make it the socket's filter: from now on the kernel drops what it does not accept."""
         if len(self.code) > LONGEST:
-            raise FilterSyntax(f"the filter has {len(self.code)} instructions and the kernel takes {LONGEST}: "
-                               "name fewer ports")
+            raise FilterSyntax(
+                f"the filter has {len(self.code)} instructions and the kernel takes {LONGEST}: name fewer ports"
+            )
         code = b"".join(struct.pack("HBBI", *one) for one in self.code)
         buffer = ctypes.create_string_buffer(code, len(code))
         head = struct.pack("@HP", len(self.code), ctypes.addressof(buffer))
@@ -93,8 +94,12 @@ class _Assembler:
             self.when(value, label)
 
     def program(self) -> Program:
-        return Program(tuple((code, jt, jf, self.labels[k] - at - 1 if isinstance(k, str) else k)
-                             for at, (code, jt, jf, k) in enumerate(self.code)))
+        return Program(
+            tuple(
+                (code, jt, jf, self.labels[k] - at - 1 if isinstance(k, str) else k)
+                for at, (code, jt, jf, k) in enumerate(self.code)
+            )
+        )
 
 
 def _ip(asm: _Assembler, base: int) -> None:
@@ -141,8 +146,9 @@ def _number(text: bytes) -> int:
     return int.from_bytes(text, "big")
 
 
-def default_program(sip_ports: Iterable[int], ws_ports: Iterable[int] = DEFAULT_WS_PORTS,
-                    link_type: int = ETHERNET) -> Program:
+def default_program(
+    sip_ports: Iterable[int], ws_ports: Iterable[int] = DEFAULT_WS_PORTS, link_type: int = ETHERNET
+) -> Program:
     """SIP on any UDP port by its first bytes, the given ports whole, and whatever has to be put together first."""
     sip = sorted(set(sip_ports))
     asm = _Assembler()
@@ -203,19 +209,28 @@ def _libpcap() -> ctypes.CDLL:
         library.pcap_open_dead.restype = ctypes.c_void_p
         library.pcap_geterr.restype = ctypes.c_char_p
         library.pcap_geterr.argtypes = library.pcap_close.argtypes = [ctypes.c_void_p]
-        library.pcap_compile.argtypes = [ctypes.c_void_p, ctypes.POINTER(_Compiled), ctypes.c_char_p, ctypes.c_int,
-                                         ctypes.c_uint32]
+        library.pcap_compile.argtypes = [
+            ctypes.c_void_p,
+            ctypes.POINTER(_Compiled),
+            ctypes.c_char_p,
+            ctypes.c_int,
+            ctypes.c_uint32,
+        ]
         return library
-    raise FilterSyntax("--filter needs libpcap: install it (Debian: apt install libpcap0.8), or leave the option out "
-                       "for the built-in filter")
+    raise FilterSyntax(
+        "--filter needs libpcap: install it (Debian: apt install libpcap0.8), or leave the option out "
+        "for the built-in filter"
+    )
 
 
 def compile_user(expression: str, link_type: int) -> Program:
     """A pcap-filter expression, compiled by libpcap for frames of `link_type`."""
     words = expression.lower().translate({ord(c): " " for c in "()!&|"}).split()
     if "vlan" in words:
-        raise FilterSyntax(f"--filter {expression!r} names 'vlan', but the kernel takes VLAN tags off before filters "
-                           "run: leave it out, or record the VLAN's own interface")
+        raise FilterSyntax(
+            f"--filter {expression!r} names 'vlan', but the kernel takes VLAN tags off before filters "
+            "run: leave it out, or record the VLAN's own interface"
+        )
     if "\0" in expression:
         raise FilterSyntax("--filter holds a NUL character")
     library = _libpcap()

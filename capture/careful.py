@@ -25,8 +25,16 @@ __all__ = ["DEFAULT_SIP_PORTS", "DEFAULT_WS_PORTS", "CarefulDecoder", "Limits", 
 
 DEFAULT_SIP_PORTS = frozenset({5060, 5061, 5080})
 DEFAULT_WS_PORTS = frozenset({80, 443, 5066, 8080, 8088})
-COUNTERS = ("unreadable", "fragments_lost", "stream_gaps", "tunnels_too_deep", "not_sip", "evicted", "encrypted",
-            "unknown_link")
+COUNTERS = (
+    "unreadable",
+    "fragments_lost",
+    "stream_gaps",
+    "tunnels_too_deep",
+    "not_sip",
+    "evicted",
+    "encrypted",
+    "unknown_link",
+)
 TCP, UDP, SCTP, GRE = 6, 17, 132, 47
 _IN_IP = {4: IPV4, 41: IPV6}
 _EXTENSIONS = frozenset({0, 43, 44, 51, 60, 135, 139, 140})
@@ -50,8 +58,12 @@ class _Packet(NamedTuple):
 class CarefulDecoder:
     """Open fragments and streams of one capture."""
 
-    def __init__(self, sip_ports: frozenset[int] = DEFAULT_SIP_PORTS, ws_ports: frozenset[int] = DEFAULT_WS_PORTS,
-                 limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self,
+        sip_ports: frozenset[int] = DEFAULT_SIP_PORTS,
+        ws_ports: frozenset[int] = DEFAULT_WS_PORTS,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
         self._ports = sip_ports
         self._limits = limits
         self._fragments = Fragments(limits)
@@ -90,8 +102,9 @@ class CarefulDecoder:
 
     # Each step returns whether the frame may lead to SIP; one that leads nowhere is counted as not SIP.
 
-    def _network(self, kind: int, data: bytes, frames: tuple[Frame, ...], flags: int, depth: int,
-                 out: list[Payload]) -> bool:
+    def _network(
+        self, kind: int, data: bytes, frames: tuple[Frame, ...], flags: int, depth: int, out: list[Payload]
+    ) -> bool:
         if depth > self._limits.depth:
             self.counters["tunnels_too_deep"] += 1
             return False
@@ -127,7 +140,7 @@ class CarefulDecoder:
                 # An "atomic" fragment (RFC 6946) is whole.
                 if offset & 0xFFF9:
                     key = Key(packet.src, packet.dst, ident, data[at])
-                    return self._fragment(key, packet, offset & 0xFFF8, bool(offset & 1), data[at + 8:end], out)
+                    return self._fragment(key, packet, offset & 0xFFF8, bool(offset & 1), data[at + 8 : end], out)
                 proto, at = data[at], at + 8
             else:
                 proto, at = data[at], at + ((data[at + 1] + 2) * 4 if proto == 51 else (data[at + 1] + 1) * 8)
@@ -181,8 +194,12 @@ class CarefulDecoder:
     def _tcp(self, body: bytes, packet: _Packet, out: list[Payload]) -> bool:
         tcp = dpkt.tcp.TCP(body)
         key, found = packet.src + packet.dst + body[:4], list[Found]()
-        led = self._streams.segment(Segment(key, tcp.seq, tcp.flags, bytes(tcp.data), packet.missing, packet.frames,
-                                            packet.flags, packet.ip_id), found)
+        led = self._streams.segment(
+            Segment(
+                key, tcp.seq, tcp.flags, bytes(tcp.data), packet.missing, packet.frames, packet.flags, packet.ip_id
+            ),
+            found,
+        )
         out += map(_from_stream, found)
         self._copy_counters()
         return led
@@ -195,7 +212,7 @@ class CarefulDecoder:
         at, before = 12, len(out)
         while at + 4 <= len(body):
             kind, bits, size = struct.unpack_from(">BBH", body, at)
-            data = body[at + 16:at + size]
+            data = body[at + 16 : at + size]
             if kind == 0 and bits & 3 == 3 and looks_like_sip(data):
                 flags = packet.flags | (TRUNCATED if at + size > len(body) else 0)
                 out.append(_payload(packet, "sctp", sport, dport, data, flags))
@@ -225,8 +242,18 @@ class CarefulDecoder:
 
 
 def _payload(packet: _Packet, transport: str, sport: int, dport: int, data: bytes, flags: int) -> Payload:
-    return Payload(packet.frames[-1].ts, transport, _address(packet.src), sport, _address(packet.dst), dport, data,
-                   packet.frames, packet.ip_id, flags)
+    return Payload(
+        packet.frames[-1].ts,
+        transport,
+        _address(packet.src),
+        sport,
+        _address(packet.dst),
+        dport,
+        data,
+        packet.frames,
+        packet.ip_id,
+        flags,
+    )
 
 
 def _from_stream(found: Found) -> Payload:
@@ -234,8 +261,18 @@ def _from_stream(found: Found) -> Payload:
     sport, dport = struct.unpack_from(">HH", key, 2 * size)
     # The frame that completed the message is the latest, not always the one with its last bytes.
     ts = max((f.ts for f in found.frames), default=0)
-    return Payload(ts, found.transport, _address(key[:size]), sport, _address(key[size:2 * size]), dport,
-                   found.cut.data, found.frames, found.ip_id, found.cut.flags | found.flags)
+    return Payload(
+        ts,
+        found.transport,
+        _address(key[:size]),
+        sport,
+        _address(key[size : 2 * size]),
+        dport,
+        found.cut.data,
+        found.frames,
+        found.ip_id,
+        found.cut.flags | found.flags,
+    )
 
 
 def _beginning(lost: Datagram) -> Payload | None:
@@ -246,9 +283,18 @@ def _beginning(lost: Datagram) -> Payload | None:
     data = lost.data[8:].lstrip(b"\r\n")
     if not looks_like_sip(data):
         return None
-    return Payload(lost.frames[-1].ts, "udp", _address(lost.key.src), sport, _address(lost.key.dst), dport, data,
-                   lost.frames, lost.key.ident if lost.key.version == 4 else -1,
-                   lost.flags | FRAGMENTED | FRAGMENT_LOST | TRUNCATED)
+    return Payload(
+        lost.frames[-1].ts,
+        "udp",
+        _address(lost.key.src),
+        sport,
+        _address(lost.key.dst),
+        dport,
+        data,
+        lost.frames,
+        lost.key.ident if lost.key.version == 4 else -1,
+        lost.flags | FRAGMENTED | FRAGMENT_LOST | TRUNCATED,
+    )
 
 
 def _keeps_alive(data: bytes) -> bool:

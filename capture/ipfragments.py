@@ -65,8 +65,9 @@ class Fragments:
         self._done: OrderedDict[Key, tuple[int, set[tuple[int, int, int]]]] = OrderedDict()
         self._weight = 0
 
-    def add(self, key: Key, offset: int, more: bool, data: bytes, frames: tuple[Frame, ...],
-            flags: int = 0) -> Datagram | None:
+    def add(
+        self, key: Key, offset: int, more: bool, data: bytes, frames: tuple[Frame, ...], flags: int = 0
+    ) -> Datagram | None:
         """One fragment; returns the datagram when it completes it."""
         now = frames[-1].ts
         copy = (offset, len(data), hash(data))
@@ -100,7 +101,7 @@ class Fragments:
         self._done[key] = (now, partial.copies)
         if len(self._done) > self._limits.datagrams:
             self._done.popitem(last=False)
-        return Datagram(key, whole[:partial.total], tuple(partial.frames.values()), partial.flags)
+        return Datagram(key, whole[: partial.total], tuple(partial.frames.values()), partial.flags)
 
     def expired(self, now: int | None) -> list[Datagram]:
         """Datagrams given up (too old, or too much is held; all when `now` is None), as far as they begin."""
@@ -131,10 +132,10 @@ def _fill(partial: _Partial, offset: int, data: bytes) -> None:
         if start >= end:
             break
         if start > at:
-            fresh.append((at, data[at - offset:start - offset]))
+            fresh.append((at, data[at - offset : start - offset]))
         at = max(at, start + len(piece))
     if at < end:
-        fresh.append((at, data[at - offset:]))
+        fresh.append((at, data[at - offset :]))
     for piece_at, piece in fresh:
         insort(partial.pieces, (piece_at, piece))
         partial.have += len(piece)

@@ -22,8 +22,10 @@ class UnknownLinkType(SiptrailError):
     """A link type that cannot be decoded; named, never an empty list."""
 
     def __init__(self, link_type: int, where: str) -> None:
-        super().__init__(f"{where} has link type {link_type}, which siptrail cannot decode; "
-                         "convert it, for example with editcap -T ether")
+        super().__init__(
+            f"{where} has link type {link_type}, which siptrail cannot decode; "
+            "convert it, for example with editcap -T ether"
+        )
 
 
 class Unreadable(ValueError):
@@ -36,7 +38,7 @@ def network_layer(link_type: int, data: bytes) -> tuple[int, int]:
         at, end = typed
         if len(data) < end:
             raise Unreadable("short link header")
-        return after_ethertype(data, int.from_bytes(data[at:at + 2], "big"), end)
+        return after_ethertype(data, int.from_bytes(data[at : at + 2], "big"), end)
     # NULL and LOOP begin with an address family, in one of two byte orders and with numbers that differ between
     # systems: the packet tells its version itself.
     if link_type in RAW or link_type in (NULL, LOOP):
@@ -56,15 +58,15 @@ def after_ethertype(data: bytes, kind: int, at: int) -> tuple[int, int]:
     """Step over what may stand between Ethernet and IP: VLAN tags, PPPoE, MPLS, LLC/SNAP, Ethernet again."""
     for _ in range(8):
         if kind in VLAN:
-            kind, at = int.from_bytes(data[at + 2:at + 4], "big"), at + 4
+            kind, at = int.from_bytes(data[at + 2 : at + 4], "big"), at + 4
         elif kind in MPLS:
             kind, at = mpls(data, at)
         elif kind == TRANSPARENT_ETHERNET:
-            kind, at = int.from_bytes(data[at + 12:at + 14], "big"), at + 14
+            kind, at = int.from_bytes(data[at + 12 : at + 14], "big"), at + 14
         elif kind == PPPOE_SESSION:
             return ppp(data, at + 6)  # RFC 2516 section 4
-        elif kind < 0x600 and data[at:at + 6] == b"\xaa\xaa\x03\0\0\0":
-            kind, at = int.from_bytes(data[at + 6:at + 8], "big"), at + 8  # RFC 1042
+        elif kind < 0x600 and data[at : at + 6] == b"\xaa\xaa\x03\0\0\0":
+            kind, at = int.from_bytes(data[at + 6 : at + 8], "big"), at + 8  # RFC 1042
         else:
             break
     return (kind, at) if kind in (IPV4, IPV6) else (0, at)
@@ -83,9 +85,9 @@ def mpls(data: bytes, at: int) -> tuple[int, int]:
 
 def ppp(data: bytes, at: int) -> tuple[int, int]:
     """The packet inside PPP (RFC 1661): address and control bytes may lack, the protocol may be one byte."""
-    if data[at:at + 2] == b"\xff\x03":
+    if data[at : at + 2] == b"\xff\x03":
         at += 2
     if at >= len(data):
         return 0, at
     size = 1 if data[at] & 1 else 2
-    return _PPP.get(int.from_bytes(data[at:at + size], "big"), 0), at + size
+    return _PPP.get(int.from_bytes(data[at : at + size], "big"), 0), at + size

@@ -41,8 +41,10 @@ def missing_capability_text() -> str:
         return "this system has no packet sockets; install siptrail[scapy] to record through libpcap"
     # setcap follows no symbolic link, and a virtual environment's python is one.
     python = os.path.realpath(sys.executable)
-    return ("the right to open raw sockets is missing (CAP_NET_RAW); run as root, grant it with "
-            f"`sudo setcap cap_net_raw+ep {python}`, or set AmbientCapabilities=CAP_NET_RAW in the systemd unit")
+    return (
+        "the right to open raw sockets is missing (CAP_NET_RAW); run as root, grant it with "
+        f"`sudo setcap cap_net_raw+ep {python}`, or set AmbientCapabilities=CAP_NET_RAW in the systemd unit"
+    )
 
 
 def threads_with_capabilities() -> int:

@@ -38,9 +38,21 @@ def signed16(ring: U8, at: int, swapped: bool) -> int:
 
 
 @kernel
-def walk_block(ring: U8, block: int, size: int, swapped: bool, skip_outgoing: bool, tags: bool, data: U8, used: int,
-               offset: NDArray[np.int64], captured: NDArray[np.int32], original: NDArray[np.int32],
-               ts: NDArray[np.int64], frames: int) -> tuple[int, int]:
+def walk_block(
+    ring: U8,
+    block: int,
+    size: int,
+    swapped: bool,
+    skip_outgoing: bool,
+    tags: bool,
+    data: U8,
+    used: int,
+    offset: NDArray[np.int64],
+    captured: NDArray[np.int32],
+    original: NDArray[np.int32],
+    ts: NDArray[np.int64],
+    frames: int,
+) -> tuple[int, int]:
     """Append the frames of ring[block : block + size] to `data` (from `used`) and to the columns (from `frames`).
 
     With `tags`, a VLAN tag that the kernel keeps beside the frame goes back into its Ethernet header.
@@ -64,16 +76,16 @@ def walk_block(ring: U8, block: int, size: int, swapped: bool, skip_outgoing: bo
                 tci = signed32(ring, at + 32, swapped)
                 # Where the kernel names no tag protocol, IEEE 802.1Q is meant.
                 tpid = signed16(ring, at + 36, swapped) if status & VLAN_TPID_VALID else 0x8100
-                data[used:used + 12] = ring[begin:begin + 12]
+                data[used : used + 12] = ring[begin : begin + 12]
                 data[used + 12] = tpid >> 8
                 data[used + 13] = tpid & 255
                 data[used + 14] = (tci >> 8) & 255
                 data[used + 15] = tci & 255
-                data[used + 16:used + 4 + snap] = ring[begin + 12:begin + snap]
+                data[used + 16 : used + 4 + snap] = ring[begin + 12 : begin + snap]
                 snap += 4
                 wire += 4
             else:
-                data[used:used + snap] = ring[begin:begin + snap]
+                data[used : used + snap] = ring[begin : begin + snap]
             captured[frames] = snap
             original[frames] = min(max(wire, snap), 0x7FFFFFFF)
             used += snap

@@ -16,8 +16,13 @@ _START = rb"(?:SIP/\d\.\d \d{3}|" + _TOKEN + rb" [^\r\n]{1,8000} SIP/\d\.\d[ \t]
 START = re.compile(_START)
 """A start line (RFC 3261 section 7) at this place; of a status line its beginning is enough."""
 _START_BELOW = re.compile(rb"(?<=\n)" + _START)
-_MESSAGE_BELOW = re.compile(rb"(?<=\n)(?:SIP/\d\.\d \d{3}[^\r\n]*|" + _TOKEN
-                            + rb" [^\r\n]{1,8000} SIP/\d\.\d[ \t]*)\r?\n" + _TOKEN + rb"[ \t]*:")
+_MESSAGE_BELOW = re.compile(
+    rb"(?<=\n)(?:SIP/\d\.\d \d{3}[^\r\n]*|"
+    + _TOKEN
+    + rb" [^\r\n]{1,8000} SIP/\d\.\d[ \t]*)\r?\n"
+    + _TOKEN
+    + rb"[ \t]*:"
+)
 """A start line and the name of a header below it: no line of text that only looks like a start line."""
 _BEGUN = re.compile(rb"SIP/[^\r\n]{0,8}|" + _TOKEN + rb"(?: [^\r\n]{0,8010})?\r?")
 """A last line without its end that may still become a start line."""
@@ -27,8 +32,10 @@ _BLANK = re.compile(rb"\r?\n\r?\n")
 _LENGTH = re.compile(rb"\n(?:content-length|l)[ \t]*:([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)", re.IGNORECASE)
 _QUOTES_SIP = re.compile(rb"\n(?:content-type|c)[ \t]*:\s*(?:message|multipart)/", re.IGNORECASE)
 """Bodies that hold SIP by right: message/sipfrag (RFC 3420), message/sip, multipart."""
-_KNOWN = re.compile(rb"SIP/\d\.\d \d|(?:INVITE|ACK|BYE|CANCEL|REGISTER|OPTIONS|PRACK|SUBSCRIBE|NOTIFY|PUBLISH"
-                    rb"|INFO|REFER|MESSAGE|UPDATE) ")
+_KNOWN = re.compile(
+    rb"SIP/\d\.\d \d|(?:INVITE|ACK|BYE|CANCEL|REGISTER|OPTIONS|PRACK|SUBSCRIBE|NOTIFY|PUBLISH"
+    rb"|INFO|REFER|MESSAGE|UPDATE) "
+)
 """Tells a start line from text that runs into one ('hello' + 'INVITE sip:…'), and 'E sip:…' from a whole method."""
 _LOOKS = re.compile(_TOKEN + rb"(?= )[^\r\n]*? SIP/")
 

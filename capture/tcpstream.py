@@ -102,8 +102,9 @@ class _Direction:
 class TcpStreams:
     """All connections. `segment` and `tick` add finished messages, with the frames that carried them, to `out`."""
 
-    def __init__(self, sip_ports: frozenset[int], ws_ports: frozenset[int] = frozenset(),
-                 limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self, sip_ports: frozenset[int], ws_ports: frozenset[int] = frozenset(), limits: Limits = DEFAULT_LIMITS
+    ) -> None:
         self._ports = frozenset(p.to_bytes(2, "big") for p in sip_ports | ws_ports)
         self._limits = limits
         self._open: OrderedDict[bytes, _Direction] = OrderedDict()
@@ -307,7 +308,7 @@ class TcpStreams:
 
     def _take(self, d: _Direction, at: int, s: Segment, out: list[Found]) -> None:
         """A segment that continues the stream, or overlaps its end."""
-        data = s.data[d.at - at:] if d.at > at else s.data
+        data = s.data[d.at - at :] if d.at > at else s.data
         missing = min(s.missing, at + len(s.data) + s.missing - d.at)
         if data:
             d.parts.append(_Part(d.at, d.at + len(data), s))

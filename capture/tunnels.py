@@ -82,5 +82,5 @@ def _l2tp(data: bytes) -> Inner | None:
         return None
     at = 6 + (2 if bits & 0x4000 else 0) + (4 if bits & 0x0800 else 0)
     if bits & 0x0200:
-        at += 2 + int.from_bytes(data[at:at + 2], "big")
+        at += 2 + int.from_bytes(data[at : at + 2], "big")
     return _inner(ppp(data, at), data)

@@ -216,13 +216,13 @@ def _parse(data: bytes | bytearray, limit: int) -> _Frame | None:
         return None
     mask = b""
     if second & 128:
-        mask = bytes(data[at:at + 4])
+        mask = bytes(data[at : at + 4])
         at += 4
         if len(data) < at:
             return _Frame(False, False, 0, b"", 0)
-    payload = bytes(data[at:at + size])
+    payload = bytes(data[at : at + size])
     if mask:
-        key = (mask * (len(payload) // 4 + 1))[:len(payload)]
+        key = (mask * (len(payload) // 4 + 1))[: len(payload)]
         payload = (int.from_bytes(payload, "big") ^ int.from_bytes(key, "big")).to_bytes(len(payload), "big")
     return _Frame(bool(first & 128), bool(first & 0x40), opcode, payload, at + size)
 

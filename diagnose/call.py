@@ -92,16 +92,29 @@ class Call:
     def seen_from_start(self) -> bool:
         """The first message is a dialog-creating request: nothing before it is missing."""
         first = self.steps[0].m.sip if self.steps else None
-        return first is not None and first.is_request and first.method not in ("ACK", "BYE", "CANCEL", "PRACK") and not (first.to and first.to.tag)
+        return (
+            first is not None
+            and first.is_request
+            and first.method not in ("ACK", "BYE", "CANCEL", "PRACK")
+            and not (first.to and first.to.tag)
+        )
 
     def copies(self, step: Step) -> tuple[Step, ...]:
         """The message and its retransmissions on the same hop."""
-        return tuple(s for s in self.steps if s.m.src == step.m.src and s.m.dst == step.m.dst and s.m.sip.raw == step.m.sip.raw)
+        return tuple(
+            s for s in self.steps if s.m.src == step.m.src and s.m.dst == step.m.dst and s.m.sip.raw == step.m.sip.raw
+        )
 
     def answers_to(self, request: Step) -> tuple[Step, ...]:
         """Responses on the request's hop with its transaction key (the branch may be missing in old stacks)."""
-        return tuple(s for s in self.steps if not s.m.sip.is_request and s.key == request.key
-                     and s.m.dst.ip == request.m.src.ip and s.m.src.ip == request.m.dst.ip)
+        return tuple(
+            s
+            for s in self.steps
+            if not s.m.sip.is_request
+            and s.key == request.key
+            and s.m.dst.ip == request.m.src.ip
+            and s.m.src.ip == request.m.dst.ip
+        )
 
     def final_of(self, request: Step) -> Step | None:
         """The first final response to a request."""
@@ -121,12 +134,24 @@ class Call:
                 preview = best is not None and best.m.sip.code < 200 and not best.m.sip.first("RSeq")
                 out.append(Exchange(s, best, preview))
             elif not sip.is_request and sip.method == "INVITE" and 200 <= sip.code < 300:
-                invite = next((r for r in self.steps if r.m.sip.is_request and r.key == s.key and r.m.src.ip == s.m.dst.ip), None)
+                invite = next(
+                    (r for r in self.steps if r.m.sip.is_request and r.key == s.key and r.m.src.ip == s.m.dst.ip), None
+                )
                 if invite is None or invite.m.sip.sdp is not None:
                     continue
                 # A late offer: the 2xx offers, the ACK answers (RFC 3264 section 4).
-                ack = next((r for r in self.steps if r.m.sip.method == "ACK" and r.m.sip.is_request and r.m.sip.cseq == sip.cseq
-                            and r.m.src.ip == s.m.dst.ip and r.m.sip.sdp is not None), None)
+                ack = next(
+                    (
+                        r
+                        for r in self.steps
+                        if r.m.sip.method == "ACK"
+                        and r.m.sip.is_request
+                        and r.m.sip.cseq == sip.cseq
+                        and r.m.src.ip == s.m.dst.ip
+                        and r.m.sip.sdp is not None
+                    ),
+                    None,
+                )
                 out.append(Exchange(s, ack, False))
         return tuple(out)
 

@@ -42,7 +42,9 @@ def load_rules(extra: Path | None = None) -> tuple[Rule, ...]:
             modules.append(module)
         except Exception:
             log.exception("the rule file %s cannot be loaded; it is left out", path)
-    return tuple(Rule(m.__name__.rpartition(".")[2].replace("_", "-"), (m.__doc__ or "").strip(), m.check) for m in modules)
+    return tuple(
+        Rule(m.__name__.rpartition(".")[2].replace("_", "-"), (m.__doc__ or "").strip(), m.check) for m in modules
+    )
 
 
 def diagnose(trace: CallTrace, rules: tuple[Rule, ...] | None = None) -> tuple[Finding, ...]:

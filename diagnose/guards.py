@@ -26,7 +26,9 @@ def silence(call: Call, waiting: Step, deadline: int, confidence: str = "certain
     if not call.seen_from_start:
         return Silence(False, confidence, "the call began before the capture")
     if host not in call.trace.heard:
-        return Silence(False, confidence, f"no packet to {host} was captured at all, so its answers cannot be seen here")
+        return Silence(
+            False, confidence, f"no packet to {host} was captured at all, so its answers cannot be seen here"
+        )
     times = [s.m.ts for s in call.steps]
     if any(b < a - 1_000_000_000 or b - a > 6 * 3600 * 1_000_000_000 for a, b in zip(times, times[1:], strict=False)):
         return Silence(False, confidence, "the capture's clock jumps inside the call")

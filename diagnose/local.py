@@ -60,7 +60,7 @@ class LocalDesk:
         for at in range(0, len(missing), 50):
             if time.monotonic() > until:
                 break
-            self._diagnose_all(missing[at:at + 50])
+            self._diagnose_all(missing[at : at + 50])
         return [self._filled(c) for c in calls]
 
     def _diagnose_all(self, calls: list[CallSummary]) -> None:
@@ -87,7 +87,11 @@ class LocalDesk:
             hit = self._cache.get(call.call_id)
         # A call that waits for something may earn a finding by silence alone, so it is looked at again.
         settled = call.state not in ("calling", "ringing", "pending", "challenged", "in-call")
-        return hit if hit and hit[0] == call.messages and (settled or self.archive.now() - call.end < 1_000_000_000) else None
+        return (
+            hit
+            if hit and hit[0] == call.messages and (settled or self.archive.now() - call.end < 1_000_000_000)
+            else None
+        )
 
     def _filled(self, call: CallSummary) -> CallSummary:
         with self._lock:
@@ -97,8 +101,13 @@ class LocalDesk:
         findings = hit[1]
         worst = min((SEVERITIES.index(f.severity) for f in findings), default=None)
         telling = [f for f in findings if f.severity != "info"] or list(findings)
-        return replace(call, findings=tuple(f.name for f in findings), headline=telling[0].headline if telling else "",
-                       severity="" if worst is None else SEVERITIES[worst], retransmissions=hit[2])
+        return replace(
+            call,
+            findings=tuple(f.name for f in findings),
+            headline=telling[0].headline if telling else "",
+            severity="" if worst is None else SEVERITIES[worst],
+            retransmissions=hit[2],
+        )
 
     def call(self, call_id: str) -> CallSummary:
         summary = self.archive.call(call_id)
@@ -119,12 +128,22 @@ class LocalDesk:
         counted = self.counters()
         m = self.archive.message_stats()
         return Stats(
-            packets=counted.get("packets", 0), messages=m["messages"], call_ids=m["call_ids"], methods=m["methods"], finals=m["finals"],
-            transports=m["transports"], not_sip=counted.get("not_sip", 0), kernel_drops=counted.get("kernel_drops", 0),
-            queue_drops=counted.get("queue_drops", 0), unreadable=counted.get("unreadable", 0),
-            fragments_lost=counted.get("fragments_lost", 0), stream_gaps=counted.get("stream_gaps", 0), flags=m["flags"],
+            packets=counted.get("packets", 0),
+            messages=m["messages"],
+            call_ids=m["call_ids"],
+            methods=m["methods"],
+            finals=m["finals"],
+            transports=m["transports"],
+            not_sip=counted.get("not_sip", 0),
+            kernel_drops=counted.get("kernel_drops", 0),
+            queue_drops=counted.get("queue_drops", 0),
+            unreadable=counted.get("unreadable", 0),
+            fragments_lost=counted.get("fragments_lost", 0),
+            stream_gaps=counted.get("stream_gaps", 0),
+            flags=m["flags"],
             first=rfc3339(m["first"]) if m["first"] is not None else None,
-            last=rfc3339(m["last"]) if m["last"] is not None else None)
+            last=rfc3339(m["last"]) if m["last"] is not None else None,
+        )
 
     def progress(self) -> float | None:
         return self._progress
@@ -137,9 +156,12 @@ def flat(counters: Counters) -> dict[str, int]:
     """A decoder's counters under their public names."""
     careful = counters.careful
     return {
-        "packets": counters.packets, "not_sip": counters.not_sip + careful.get("not_sip", 0),
+        "packets": counters.packets,
+        "not_sip": counters.not_sip + careful.get("not_sip", 0),
         "unreadable": counters.unreadable + careful.get("unreadable", 0),
-        "fragments_lost": careful.get("fragments_lost", 0), "stream_gaps": careful.get("stream_gaps", 0)}
+        "fragments_lost": careful.get("fragments_lost", 0),
+        "stream_gaps": careful.get("stream_gaps", 0),
+    }
 
 
 class FileDesk(LocalDesk):
@@ -170,7 +192,9 @@ class FileDesk(LocalDesk):
             self._ready.set()
 
         try:
-            self.result = import_file(self.archive, path, node, sip_ports=sip_ports, progress=told, stop=lambda: self._stop)
+            self.result = import_file(
+                self.archive, path, node, sip_ports=sip_ports, progress=told, stop=lambda: self._stop
+            )
             self._last = self.result.last or 0
             self.loading_error = self.result.damage
         except BaseException as error:

@@ -70,16 +70,30 @@ def kamailio(m: TraceMessage) -> Mask:
     if m.sip.sdp and (private := sdp_private(m.sip.sdp)):
         bits.append(Bit(8, "private SDP", f"SDP says {private}, which is private"))
     if via and (via.port or 5060) != port:
-        bits.append(Bit(16, "Via port is not the source port", f"Via says port {via.port or '5060 (by default)'}, the packet came from port {port}"))
+        bits.append(
+            Bit(
+                16,
+                "Via port is not the source port",
+                f"Via says port {via.port or '5060 (by default)'}, the packet came from port {port}",
+            )
+        )
     if is_private_kamailio(source):
         bits.append(Bit(32, "private source", f"the packet came from {source}, which is private"))
     if m.transport in ("ws", "wss"):
         bits.append(Bit(64, "WebSocket", f"it came over {m.transport}"))
     if contact and (contact.port or 5060) != port:
-        bits.append(Bit(128, "Contact port is not the source port", f"Contact says port {contact.port or '5060 (by default)'}, the packet came from port {port}"))
+        bits.append(
+            Bit(
+                128,
+                "Contact port is not the source port",
+                f"Contact says port {contact.port or '5060 (by default)'}, the packet came from port {port}",
+            )
+        )
     session = m.sip.sdp.connection if m.sip.sdp else None
     if session and literal(session) is not None and not same_host(session, source):
-        bits.append(Bit(256, "SDP is not the source", f"the session's c= says {session}, the packet came from {source}"))
+        bits.append(
+            Bit(256, "SDP is not the source", f"the session's c= says {session}, the packet came from {source}")
+        )
     return Mask("Kamailio nat_uac_test", tuple(bits))
 
 
@@ -97,11 +111,23 @@ def opensips(m: TraceMessage) -> Mask:
     if m.sip.sdp and any(is_private_opensips(x.address) for x in m.sip.sdp.media):
         bits.append(Bit(8, "private-sdp", "SDP says " + ", ".join(sorted({x.address for x in m.sip.sdp.media}))))
     if via and (via.port or 5060) != port:
-        bits.append(Bit(16, "diff-port-src-via", f"Via says port {via.port or '5060 (by default)'}, the packet came from port {port}"))
+        bits.append(
+            Bit(
+                16,
+                "diff-port-src-via",
+                f"Via says port {via.port or '5060 (by default)'}, the packet came from port {port}",
+            )
+        )
     if contact and not same_host(contact.host, source):
         bits.append(Bit(32, "diff-ip-src-contact", f"Contact says {contact.host}, the packet came from {source}"))
     if contact and (contact.port or 5060) != port:
-        bits.append(Bit(64, "diff-port-src-contact", f"Contact says port {contact.port or '5060 (by default)'}, the packet came from port {port}"))
+        bits.append(
+            Bit(
+                64,
+                "diff-port-src-contact",
+                f"Contact says port {contact.port or '5060 (by default)'}, the packet came from port {port}",
+            )
+        )
     return Mask("OpenSIPS nat_uac_test", tuple(bits))
 
 
@@ -113,11 +139,15 @@ def client_test(m: TraceMessage, dialect: str) -> Mask:
     if contact and private(contact.host):
         bits.append(Bit(1, "private Contact", f"Contact says {contact.host}, which is private"))
     if via and (not same_host(via.host, m.src.ip) or (via.port or 5060) != m.src.port):
-        bits.append(Bit(2, "Via is not the source", f"Via says {via.host}:{via.port or 5060}, the packet came from {m.src}"))
+        bits.append(
+            Bit(2, "Via is not the source", f"Via says {via.host}:{via.port or 5060}, the packet came from {m.src}")
+        )
     if via and private(via.host):
         bits.append(Bit(4, "private Via", f"Via says {via.host}, which is private"))
     if dialect == "OpenSIPS" and contact and not same_host(contact.host, m.src.ip):
-        bits.append(Bit(8, "Contact is not the source", f"Contact says {contact.host}, the packet came from {m.src.ip}"))
+        bits.append(
+            Bit(8, "Contact is not the source", f"Contact says {contact.host}, the packet came from {m.src.ip}")
+        )
     return Mask(f"{dialect} client_nat_test", tuple(bits))
 
 

@@ -1,11 +1,11 @@
 """The keys, one table for all screens.
 
-    ┌ Keys ────────────────────────────────────────────┐
-    │ Call list                                        │
-    │   Enter          call flow of the call …         │
-    │   F7 / F3        filter the list                 │
-    │                                       Esc closes │
-    └──────────────────────────────────────────────────┘
+┌ Keys ────────────────────────────────────────────┐
+│ Call list                                        │
+│   Enter          call flow of the call …         │
+│   F7 / F3        filter the list                 │
+│                                       Esc closes │
+└──────────────────────────────────────────────────┘
 """
 
 from __future__ import annotations

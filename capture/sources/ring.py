@@ -56,8 +56,16 @@ class CaptureError(Unreachable):
 class Ring:
     """Frames of one interface. Made by `open_ring`; `poll` and `close` belong to one thread, `losses` to any."""
 
-    def __init__(self, sock: socket.socket, found: Device, program: Program | None, *, block_bytes: int, blocks: int,
-                 promiscuous: bool) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        found: Device,
+        program: Program | None,
+        *,
+        block_bytes: int,
+        blocks: int,
+        promiscuous: bool,
+    ) -> None:
         self.interface = Interface(found.name, found.link_type)
         self.program = program
         self._socket: socket.socket | None = sock
@@ -82,16 +90,19 @@ class Ring:
         name = self.interface.name
         found = device(name)
         if found is None or not found.up:
-            raise CaptureError(f"interface {name} is {'gone' if found is None else 'down'}: recording it goes on once "
-                               f"it is up (`ip link set dev {name} up`)")
+            raise CaptureError(
+                f"interface {name} is {'gone' if found is None else 'down'}: recording it goes on once "
+                f"it is up (`ip link set dev {name} up`)"
+            )
         try:
             index = socket.if_nametoindex(name)
             if index == self._index:
                 return  # the kernel took the socket up again by itself
             self._socket.bind((name, ETH_P_ALL))
             if self._promiscuous and not self._loopback:
-                self._socket.setsockopt(SOL_PACKET, ADD_MEMBERSHIP,
-                                        struct.pack("iHH8x", index, MEMBERSHIP_PROMISCUOUS, 0))
+                self._socket.setsockopt(
+                    SOL_PACKET, ADD_MEMBERSHIP, struct.pack("iHH8x", index, MEMBERSHIP_PROMISCUOUS, 0)
+                )
         except OSError as error:
             raise CaptureError(f"interface {name} cannot be recorded: {os.strerror(error.errno or 0)}") from error
         self._index = index
@@ -126,10 +137,32 @@ class Ring:
     def _columns(rows: int) -> tuple[I64, I32, I32, I64]:
         return np.empty(rows, np.int64), np.empty(rows, np.int32), np.empty(rows, np.int32), np.empty(rows, np.int64)
 
-    def _walk(self, block: int, data: NDArray[np.uint8], used: int, offset: I64, captured: I32, original: I32, ts: I64,
-              frames: int) -> tuple[int, int]:
-        return walk_block(self._bytes, block * self._block_bytes, self._block_bytes, SWAPPED, self._loopback,
-                          self.interface.link_type == ETHERNET, data, used, offset, captured, original, ts, frames)
+    def _walk(
+        self,
+        block: int,
+        data: NDArray[np.uint8],
+        used: int,
+        offset: I64,
+        captured: I32,
+        original: I32,
+        ts: I64,
+        frames: int,
+    ) -> tuple[int, int]:
+        return walk_block(
+            self._bytes,
+            block * self._block_bytes,
+            self._block_bytes,
+            SWAPPED,
+            self._loopback,
+            self.interface.link_type == ETHERNET,
+            data,
+            used,
+            offset,
+            captured,
+            original,
+            ts,
+            frames,
+        )
 
     def _take(self) -> FrameBlock | None:
         with self._lock:  # taking it also keeps the reads of the frames behind those of the status words
@@ -154,8 +187,9 @@ class Ring:
             self._next = (ready[-1] + 1) % self._blocks
         if n == 0:
             return None
-        return FrameBlock(data[:used], offset[:n], captured[:n], original[:n], ts[:n], np.zeros(n, np.int32),
-                          (self.interface,))
+        return FrameBlock(
+            data[:used], offset[:n], captured[:n], original[:n], ts[:n], np.zeros(n, np.int32), (self.interface,)
+        )
 
     def losses(self) -> tuple[int, int]:
         """(packets that passed the filter, those of them the kernel dropped for want of room) since the start."""
@@ -179,8 +213,16 @@ class Ring:
             self._socket = None
 
 
-def open_ring(interface: str, *, program: Program | None, block_bytes: int = 1 << 20, blocks: int = 32,
-              promiscuous: bool = True, fanout: int | None = None, sockets: PacketSockets | None = None) -> Ring:
+def open_ring(
+    interface: str,
+    *,
+    program: Program | None,
+    block_bytes: int = 1 << 20,
+    blocks: int = 32,
+    promiscuous: bool = True,
+    fanout: int | None = None,
+    sockets: PacketSockets | None = None,
+) -> Ring:
     """Record one interface through `program` (None: everything). Rings with the same `fanout` number share its
     flows. The socket comes from `sockets` where they are given."""
     if not hasattr(socket, "AF_PACKET"):
@@ -207,8 +249,11 @@ def open_ring(interface: str, *, program: Program | None, block_bytes: int = 1 <
             except OSError as error:
                 if error.errno != errno.ENOPROTOOPT:
                     raise
-        sock.setsockopt(SOL_PACKET, RX_RING, struct.pack("7I", block_bytes, blocks, FRAME_BYTES,
-                                                        block_bytes // FRAME_BYTES * blocks, RETIRE_MS, 0, 0))
+        sock.setsockopt(
+            SOL_PACKET,
+            RX_RING,
+            struct.pack("7I", block_bytes, blocks, FRAME_BYTES, block_bytes // FRAME_BYTES * blocks, RETIRE_MS, 0, 0),
+        )
         ring = Ring(sock, found, program, block_bytes=block_bytes, blocks=blocks, promiscuous=promiscuous)
         ring.bind()
         if fanout is not None:
@@ -216,8 +261,11 @@ def open_ring(interface: str, *, program: Program | None, block_bytes: int = 1 <
     except OSError as error:
         sock.close()
         size = block_bytes * blocks >> 10
-        reason = (f"the kernel has no memory for a ring of {size} KiB; ask for fewer blocks"
-                  if error.errno == errno.ENOMEM else os.strerror(cast(int, error.errno)))
+        reason = (
+            f"the kernel has no memory for a ring of {size} KiB; ask for fewer blocks"
+            if error.errno == errno.ENOMEM
+            else os.strerror(cast(int, error.errno))
+        )
         raise CaptureError(f"cannot record {interface}: {reason}") from error
     except BaseException:
         sock.close()

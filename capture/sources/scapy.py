@@ -50,10 +50,13 @@ class Sniffer:
         links = sorted({link for _, _, link in frames})
         return FrameBlock(
             np.frombuffer(b"".join(data for data, _, _ in frames), np.uint8),
-            np.concatenate([np.zeros(1, np.int64), np.cumsum(size, dtype=np.int64)[:-1]]), size, size.copy(),
+            np.concatenate([np.zeros(1, np.int64), np.cumsum(size, dtype=np.int64)[:-1]]),
+            size,
+            size.copy(),
             np.array([at for _, at, _ in frames], np.int64),
             np.array([links.index(link) for _, _, link in frames], np.int32),
-            tuple(Interface(self.name, link) for link in links))
+            tuple(Interface(self.name, link) for link in links),
+        )
 
     def losses(self) -> tuple[int, int]:
         """(packets seen, packets lost); scapy cannot tell what was lost, so that is always 0."""

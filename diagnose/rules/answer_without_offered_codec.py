@@ -22,11 +22,27 @@ def check(call: Call) -> Iterator[Finding]:
     """One finding an accepted audio stream without anything in common."""
     for x in call.exchanges:
         for offered, answered in x.streams():
-            if x.answer is None or offered.port == 0 or answered.port == 0 or answered.kind != "audio" or not speech(offered):
+            if (
+                x.answer is None
+                or offered.port == 0
+                or answered.port == 0
+                or answered.kind != "audio"
+                or not speech(offered)
+            ):
                 continue
             if speech(offered) & speech(answered):
                 continue
             a, b = (listed([c.name for c in m.codecs]) for m in (offered, answered))
-            yield Finding(NAME, SEVERITY, "certain", f"The answer of {x.answer.m.src.ip} has no codec of the offer: offered {a}, answered {b}.",
-                          (fact(x.offer, f"offered {a}", offered.lines[0][1]), fact(x.answer, f"answered {b}", answered.lines[0][1])),
-                          "The answering side must pick from the offer; correct its codec list, or let the switch transcode.", REFERENCE, PRECEDENCE)
+            yield Finding(
+                NAME,
+                SEVERITY,
+                "certain",
+                f"The answer of {x.answer.m.src.ip} has no codec of the offer: offered {a}, answered {b}.",
+                (
+                    fact(x.offer, f"offered {a}", offered.lines[0][1]),
+                    fact(x.answer, f"answered {b}", answered.lines[0][1]),
+                ),
+                "The answering side must pick from the offer; correct its codec list, or let the switch transcode.",
+                REFERENCE,
+                PRECEDENCE,
+            )

@@ -11,18 +11,37 @@ from diagnose.report import fact
 from index.ladder import clock
 
 NAME, SEVERITY, PRECEDENCE, REFERENCE = "capture-loss", "info", 0, "the capture's own counters"
-_MARKS = {TRUNCATED: "was cut by the capture's snap length", STREAM_GAP: "follows a gap in its TCP stream", FRAGMENT_LOST: "lacks IP fragments"}
+_MARKS = {
+    TRUNCATED: "was cut by the capture's snap length",
+    STREAM_GAP: "follows a gap in its TCP stream",
+    FRAGMENT_LOST: "lacks IP fragments",
+}
 
 
 def check(call: Call) -> Iterator[Finding]:
     """One finding for what the kernel or we lost, one for messages that are themselves incomplete."""
     for x in call.trace.losses[:3]:
-        yield Finding(NAME, SEVERITY, "certain", f"This trace may be incomplete: {x.count} packets were dropped on {x.interface} between "
-                      f"{clock(x.start)[:8]} and {clock(x.end)[:8]}.", (fact(None, f"{x.kind} loss of {x.count} packets on {x.interface}"),),
-                      "Findings that rest on missing messages are only possible here. Give the capture a larger ring (ring_mb), or a narrower filter.",
-                      REFERENCE, PRECEDENCE)
+        yield Finding(
+            NAME,
+            SEVERITY,
+            "certain",
+            f"This trace may be incomplete: {x.count} packets were dropped on {x.interface} between "
+            f"{clock(x.start)[:8]} and {clock(x.end)[:8]}.",
+            (fact(None, f"{x.kind} loss of {x.count} packets on {x.interface}"),),
+            "Findings that rest on missing messages are only possible here. Give the capture a larger ring (ring_mb), or a narrower filter.",
+            REFERENCE,
+            PRECEDENCE,
+        )
     marked = [(s, text) for s in call.steps for bit, text in _MARKS.items() if s.m.flags & bit]
     if marked:
-        yield Finding(NAME, SEVERITY, "certain", f"This trace may be incomplete: message {marked[0][0].number} {marked[0][1]}"
-                      + (f", and {len(marked) - 1} more." if len(marked) > 1 else "."), tuple(fact(s, f"the message {text}") for s, text in marked[:10]),
-                      "Capture whole packets (no snap length) at a point that sees both directions.", REFERENCE, PRECEDENCE)
+        yield Finding(
+            NAME,
+            SEVERITY,
+            "certain",
+            f"This trace may be incomplete: message {marked[0][0].number} {marked[0][1]}"
+            + (f", and {len(marked) - 1} more." if len(marked) > 1 else "."),
+            tuple(fact(s, f"the message {text}") for s, text in marked[:10]),
+            "Capture whole packets (no snap length) at a point that sees both directions.",
+            REFERENCE,
+            PRECEDENCE,
+        )

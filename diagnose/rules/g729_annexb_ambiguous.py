@@ -9,7 +9,12 @@ from diagnose.call import Call
 from diagnose.finding import Finding
 from diagnose.report import fact
 
-NAME, SEVERITY, PRECEDENCE, REFERENCE = "g729-annexb-ambiguous", "warning", 50, "RFC 4856 section 2.1.9, RFC 7261 section 3.3"
+NAME, SEVERITY, PRECEDENCE, REFERENCE = (
+    "g729-annexb-ambiguous",
+    "warning",
+    50,
+    "RFC 4856 section 2.1.9, RFC 7261 section 3.3",
+)
 
 
 def check(call: Call) -> Iterator[Finding]:
@@ -26,10 +31,31 @@ def check(call: Call) -> Iterator[Finding]:
             if "absent" not in (r.offer, r.answer) or "no" in (r.offer, r.answer):
                 continue  # one "no" settles it by both readings; a differing pair is g729-annexb-mismatch's
             sides = [(x.offer, "offer", a)] * (r.offer == "absent") + [(x.answer, "answer", b)] * (r.answer == "absent")
-            evidence = [fact(s, f"the {name} has G729 (payload type {c.pt}) without annexb" + (f"; its fmtp says {c.fmtp!r}" if c.fmtp else ""))
-                        for s, name, c in sides]
-            evidence += [fact(None, "RFC 7261 (absent means yes): Annex B in use"), fact(None, "older habit (absent means no): Annex B not in use")]
+            evidence = [
+                fact(
+                    s,
+                    f"the {name} has G729 (payload type {c.pt}) without annexb"
+                    + (f"; its fmtp says {c.fmtp!r}" if c.fmtp else ""),
+                )
+                for s, name, c in sides
+            ]
+            evidence += [
+                fact(None, "RFC 7261 (absent means yes): Annex B in use"),
+                fact(None, "older habit (absent means no): Annex B not in use"),
+            ]
             if any(annexb.odd(c) for _, _, c in sides):
-                evidence.append(fact(None, "the fmtp speaks of annexb in a form that no standard knows; strict equipment ignores it"))
-            yield Finding(NAME, SEVERITY, "certain", "G.729 is agreed without annexb: by the standard that means Annex B (VAD), older equipment reads plain G.729A.",
-                          tuple(evidence), f"Send `a=fmtp:{a.pt} annexb=no` (or yes, if silence suppression is wanted) to remove the doubt.", REFERENCE, PRECEDENCE)
+                evidence.append(
+                    fact(
+                        None, "the fmtp speaks of annexb in a form that no standard knows; strict equipment ignores it"
+                    )
+                )
+            yield Finding(
+                NAME,
+                SEVERITY,
+                "certain",
+                "G.729 is agreed without annexb: by the standard that means Annex B (VAD), older equipment reads plain G.729A.",
+                tuple(evidence),
+                f"Send `a=fmtp:{a.pt} annexb=no` (or yes, if silence suppression is wanted) to remove the doubt.",
+                REFERENCE,
+                PRECEDENCE,
+            )

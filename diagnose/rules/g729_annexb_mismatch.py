@@ -9,7 +9,12 @@ from diagnose.call import Call
 from diagnose.finding import Finding
 from diagnose.report import fact
 
-NAME, SEVERITY, PRECEDENCE, REFERENCE = "g729-annexb-mismatch", "warning", 50, "RFC 4856 section 2.1.9, RFC 7261 section 3.3"
+NAME, SEVERITY, PRECEDENCE, REFERENCE = (
+    "g729-annexb-mismatch",
+    "warning",
+    50,
+    "RFC 4856 section 2.1.9, RFC 7261 section 3.3",
+)
 
 
 def check(call: Call) -> Iterator[Finding]:
@@ -27,13 +32,22 @@ def check(call: Call) -> Iterator[Finding]:
             severity = "info" if r.offer == "no" and r.answer == "absent" else SEVERITY
             used = "in use" if r.standard else "not in use"
             yield Finding(
-                NAME, severity, "certain",
+                NAME,
+                severity,
+                "certain",
                 f"G.729 annexb: offered {r.offer}, answered {r.answer}; by the standard Annex B is {used}"
-                + (", and the answerer ignored the offer" if ignored else "") + ".",
-                (fact(x.offer, f"offer: annexb {r.offer}", _line(a.pt, a.fmtp)), fact(x.answer, f"answer: annexb {r.answer}", _line(b.pt, b.fmtp)),
-                 fact(None, f"RFC 7261 (absent means yes): Annex B {used}"),
-                 fact(None, f"older habit (absent means no): Annex B {'in use' if r.habit else 'not in use'}")),
-                f"Send `a=fmtp:{a.pt} annexb=no` from both sides, and switch silence suppression (VAD) off on them.", REFERENCE, PRECEDENCE)
+                + (", and the answerer ignored the offer" if ignored else "")
+                + ".",
+                (
+                    fact(x.offer, f"offer: annexb {r.offer}", _line(a.pt, a.fmtp)),
+                    fact(x.answer, f"answer: annexb {r.answer}", _line(b.pt, b.fmtp)),
+                    fact(None, f"RFC 7261 (absent means yes): Annex B {used}"),
+                    fact(None, f"older habit (absent means no): Annex B {'in use' if r.habit else 'not in use'}"),
+                ),
+                f"Send `a=fmtp:{a.pt} annexb=no` from both sides, and switch silence suppression (VAD) off on them.",
+                REFERENCE,
+                PRECEDENCE,
+            )
 
 
 def _line(pt: int, fmtp: str | None) -> str:

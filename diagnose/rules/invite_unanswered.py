@@ -21,9 +21,22 @@ def check(call: Call) -> Iterator[Finding]:
         if not judged.believable:
             continue
         sends = call.copies(s)
-        evidence = [fact(s, f"INVITE to {s.m.dst} was sent {len(sends)} × within {(sends[-1].m.ts - s.m.ts) / 1e9:.1f} s; nothing came back from there")]
+        evidence = [
+            fact(
+                s,
+                f"INVITE to {s.m.dst} was sent {len(sends)} × within {(sends[-1].m.ts - s.m.ts) / 1e9:.1f} s; nothing came back from there",
+            )
+        ]
         if judged.why:
             evidence.append(fact(None, judged.why))
-        yield Finding(NAME, SEVERITY, judged.confidence, f"Nothing came back from {s.m.dst} for the INVITE ({len(sends)} sent).", tuple(evidence),
-                      "Wrong address or port, a firewall or an allow-list, or the device is off. Ask the far side for a capture of the same time, and "
-                      "see whether OPTIONS or other calls to it are answered.", REFERENCE, PRECEDENCE)
+        yield Finding(
+            NAME,
+            SEVERITY,
+            judged.confidence,
+            f"Nothing came back from {s.m.dst} for the INVITE ({len(sends)} sent).",
+            tuple(evidence),
+            "Wrong address or port, a firewall or an allow-list, or the device is off. Ask the far side for a capture of the same time, and "
+            "see whether OPTIONS or other calls to it are answered.",
+            REFERENCE,
+            PRECEDENCE,
+        )

@@ -18,12 +18,20 @@ def check(call: Call) -> Iterator[Finding]:
         sip = s.m.sip
         if sip.method != "INVITE" or not 200 <= sip.code < 300:
             continue
-        acks = [a for a in call.steps if a.m.sip.is_request and a.m.sip.method == "ACK" and a.m.sip.cseq == sip.cseq and a.number > s.number]
+        acks = [
+            a
+            for a in call.steps
+            if a.m.sip.is_request and a.m.sip.method == "ACK" and a.m.sip.cseq == sip.cseq and a.number > s.number
+        ]
         if any(a.m.dst.ip == s.m.src.ip for a in acks):
             continue
         sends = call.copies(s)
         bye = next((b for b in call.requests if b.m.sip.method == "BYE" and b.number > s.number), None)
-        gave_up = bye is not None and bye.m.src.ip == s.m.src.ip and TIMEOUT - 2_000_000_000 < bye.m.ts - s.m.ts < TIMEOUT + 3_000_000_000
+        gave_up = (
+            bye is not None
+            and bye.m.src.ip == s.m.src.ip
+            and TIMEOUT - 2_000_000_000 < bye.m.ts - s.m.ts < TIMEOUT + 3_000_000_000
+        )
         # Without resends (always so on TCP and TLS) only the hang-up at 32 s shows that the ACK was waited for.
         if len(sends) < 2 and not gave_up:
             continue
@@ -31,7 +39,12 @@ def check(call: Call) -> Iterator[Finding]:
         if not judged.believable and not gave_up:
             continue
         target = sip.contacts[0].uri if sip.contacts else None
-        evidence = [fact(s, f"{sip.code} {sip.reason} was sent {len(sends)} × within {seconds(sends[-1].m.ts - s.m.ts)} and no ACK came to {s.m.src}")]
+        evidence = [
+            fact(
+                s,
+                f"{sip.code} {sip.reason} was sent {len(sends)} × within {seconds(sends[-1].m.ts - s.m.ts)} and no ACK came to {s.m.src}",
+            )
+        ]
         why = "the ACK goes to the Contact of the 200, and that is missing"
         if target is not None:
             why = f"the ACK goes to {target.text}"
@@ -41,7 +54,16 @@ def check(call: Call) -> Iterator[Finding]:
             evidence.append(fact(a, f"an ACK went to {a.m.dst} instead"))
         if gave_up and bye is not None:
             evidence.append(fact(bye, f"{bye.m.src.ip} hung up {seconds(bye.m.ts - s.m.ts)} after its answer"))
-        yield Finding(NAME, SEVERITY, judged.confidence, f"{s.m.src.ip} answered but never got the ACK"
-                      + (f" and hung up after {seconds(bye.m.ts - s.m.ts)}" if gave_up and bye else "") + f"; {why}.", tuple(evidence),
-                      "Make the Contact of the 200 reachable (NAT handling at the answering side) and see that the calling side keeps the Record-Route set. "
-                      "Ask the calling side whether it sent the ACK, and where to.", REFERENCE, PRECEDENCE)
+        yield Finding(
+            NAME,
+            SEVERITY,
+            judged.confidence,
+            f"{s.m.src.ip} answered but never got the ACK"
+            + (f" and hung up after {seconds(bye.m.ts - s.m.ts)}" if gave_up and bye else "")
+            + f"; {why}.",
+            tuple(evidence),
+            "Make the Contact of the 200 reachable (NAT handling at the answering side) and see that the calling side keeps the Record-Route set. "
+            "Ask the calling side whether it sent the ACK, and where to.",
+            REFERENCE,
+            PRECEDENCE,
+        )

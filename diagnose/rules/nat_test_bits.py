@@ -9,7 +9,12 @@ from diagnose.finding import Finding
 from diagnose.nat import masks
 from diagnose.report import fact
 
-NAME, SEVERITY, PRECEDENCE, REFERENCE = "nat-test-bits", "info", 90, "Kamailio and OpenSIPS, modules nathelper and nat_traversal"
+NAME, SEVERITY, PRECEDENCE, REFERENCE = (
+    "nat-test-bits",
+    "info",
+    90,
+    "Kamailio and OpenSIPS, modules nathelper and nat_traversal",
+)
 _HARMLESS_ALONE = {2, 16, 32, 64, 128, 256}
 """Bits that are usual without any NAT: other ports, separate media servers, a LAN trunk, WebSocket."""
 
@@ -23,7 +28,9 @@ def check(call: Call) -> Iterator[Finding]:
         told.add(s.m.src.ip)
         results = masks(s.m)
         kamailio = results[0]
-        substance = [b for b in kamailio.bits if b.value in (1, 4, 8)] or [b for b in kamailio.bits if b.value == 2 and s.m.transport == "udp"]
+        substance = [b for b in kamailio.bits if b.value in (1, 4, 8)] or [
+            b for b in kamailio.bits if b.value == 2 and s.m.transport == "udp"
+        ]
         if not substance:
             continue
         evidence = [fact(s, str(r)) for r in results]
@@ -35,6 +42,14 @@ def check(call: Call) -> Iterator[Finding]:
         for bit in results[1].bits:
             if bit.value > 16:
                 evidence.append(fact(s, f"OpenSIPS {bit.value}, {bit.name}: {bit.compared}"))
-        yield Finding(NAME, SEVERITY, "certain", f"NAT tests of {s.m.src}: {'; '.join(str(r) for r in results[:2])}.", tuple(evidence),
-                      "Compare with the flags that your proxy tests. The numbers above 16 differ between Kamailio and OpenSIPS, so name the "
-                      "dialect with the number.", REFERENCE, PRECEDENCE)
+        yield Finding(
+            NAME,
+            SEVERITY,
+            "certain",
+            f"NAT tests of {s.m.src}: {'; '.join(str(r) for r in results[:2])}.",
+            tuple(evidence),
+            "Compare with the flags that your proxy tests. The numbers above 16 differ between Kamailio and OpenSIPS, so name the "
+            "dialect with the number.",
+            REFERENCE,
+            PRECEDENCE,
+        )

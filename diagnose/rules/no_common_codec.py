@@ -9,12 +9,23 @@ from diagnose.finding import Finding
 from diagnose.report import fact, listed
 from sip.sdp import SessionDescription
 
-NAME, SEVERITY, PRECEDENCE, REFERENCE = "no-common-codec", "critical", 50, "RFC 3261 section 21.4.26, RFC 3264 section 6"
+NAME, SEVERITY, PRECEDENCE, REFERENCE = (
+    "no-common-codec",
+    "critical",
+    50,
+    "RFC 3261 section 21.4.26, RFC 3264 section 6",
+)
 
 
 def names(sdp: SessionDescription | None) -> list[str]:
     """Audio codecs of a description."""
-    return [c.name for m in (sdp.media if sdp else ()) if m.kind == "audio" for c in m.codecs if c.name.lower() not in ("telephone-event", "cn")]
+    return [
+        c.name
+        for m in (sdp.media if sdp else ())
+        if m.kind == "audio"
+        for c in m.codecs
+        if c.name.lower() not in ("telephone-event", "cn")
+    ]
 
 
 def check(call: Call) -> Iterator[Finding]:
@@ -32,14 +43,27 @@ def check(call: Call) -> Iterator[Finding]:
         if not refused and not (200 <= final.m.sip.code < 300 and audio and all(m.port == 0 for m in audio)):
             continue
         evidence = [fact(s, f"offered: {listed(offered)}", lines[0] if lines else "")]
-        evidence.append(fact(final, f"refused with {final.m.sip.code} {final.m.sip.reason}" if refused else "answered with audio port 0"))
+        evidence.append(
+            fact(
+                final,
+                f"refused with {final.m.sip.code} {final.m.sip.reason}" if refused else "answered with audio port 0",
+            )
+        )
         able = names(final.m.sip.sdp) if refused else []
         if able:
             evidence.append(fact(final, f"the refusal says it could take {listed(able)}"))
         evidence += [fact(final, "Warning header", f"Warning: {w}") for w in final.m.sip.all("Warning")]
         common = [c for c in able if c.upper() in {o.upper() for o in offered}]
         confidence = "certain" if not refused or (able and not common) else "likely"
-        yield Finding(NAME, SEVERITY, confidence, f"{final.m.src.ip} takes none of the offered codecs ({listed(offered)})"
-                      + (f": {final.m.sip.code} {final.m.sip.reason}." if refused else ": every audio stream is refused."), tuple(evidence),
-                      f"Allow a common codec on this route: add {able[0] if able else 'PCMA or PCMU'} on the calling side, or let the switch transcode. "
-                      "If only G.729 differs, look at annexb and its name first.", REFERENCE, PRECEDENCE)
+        yield Finding(
+            NAME,
+            SEVERITY,
+            confidence,
+            f"{final.m.src.ip} takes none of the offered codecs ({listed(offered)})"
+            + (f": {final.m.sip.code} {final.m.sip.reason}." if refused else ": every audio stream is refused."),
+            tuple(evidence),
+            f"Allow a common codec on this route: add {able[0] if able else 'PCMA or PCMU'} on the calling side, or let the switch transcode. "
+            "If only G.729 differs, look at annexb and its name first.",
+            REFERENCE,
+            PRECEDENCE,
+        )

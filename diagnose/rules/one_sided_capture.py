@@ -19,7 +19,13 @@ def check(call: Call) -> Iterator[Finding]:
         if s.m.sip.method == "ACK" or ip in told or ip in call.trace.heard or call.trace.capture_end < s.m.ts + TIMEOUT:
             continue
         told.add(ip)
-        yield Finding(NAME, SEVERITY, "likely", f"Packets from {ip} are captured, but none to it: only one direction is visible here.",
-                      (fact(s, f"{s.m.sip.method} from {ip} to {s.m.dst}; no packet to {ip} within 10 minutes around the call"),),
-                      "Let the mirror port copy both directions (rx and tx), or capture at another point. Until then nothing follows from missing replies.",
-                      REFERENCE, PRECEDENCE)
+        yield Finding(
+            NAME,
+            SEVERITY,
+            "likely",
+            f"Packets from {ip} are captured, but none to it: only one direction is visible here.",
+            (fact(s, f"{s.m.sip.method} from {ip} to {s.m.dst}; no packet to {ip} within 10 minutes around the call"),),
+            "Let the mirror port copy both directions (rx and tx), or capture at another point. Until then nothing follows from missing replies.",
+            REFERENCE,
+            PRECEDENCE,
+        )

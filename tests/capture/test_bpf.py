@@ -83,10 +83,30 @@ def udp(payload: bytes, sport: int = 40000, dport: int = 40002) -> Packet:
     return UDP(sport=sport, dport=dport) / Raw(payload)
 
 
-STARTS = [SIP, b"SIP/2.0 200 OK\r\n\r\n", b"ACK sip:a SIP/2.0\r\n\r\n", b"BYE sip:a SIP/2.0\r\n\r\n", b"\r\n" + SIP,
-          b"KDMQ sip:a SIP/2.0\r\n\r\n", b"HEP3\x00\x40"] + [
-    m + b" sip:a SIP/2.0\r\n\r\n" for m in (b"CANCEL", b"REGISTER", b"OPTIONS", b"PRACK", b"SUBSCRIBE", b"NOTIFY",
-                                             b"PUBLISH", b"INFO", b"REFER", b"MESSAGE", b"UPDATE")]
+STARTS = [
+    SIP,
+    b"SIP/2.0 200 OK\r\n\r\n",
+    b"ACK sip:a SIP/2.0\r\n\r\n",
+    b"BYE sip:a SIP/2.0\r\n\r\n",
+    b"\r\n" + SIP,
+    b"KDMQ sip:a SIP/2.0\r\n\r\n",
+    b"HEP3\x00\x40",
+] + [
+    m + b" sip:a SIP/2.0\r\n\r\n"
+    for m in (
+        b"CANCEL",
+        b"REGISTER",
+        b"OPTIONS",
+        b"PRACK",
+        b"SUBSCRIBE",
+        b"NOTIFY",
+        b"PUBLISH",
+        b"INFO",
+        b"REFER",
+        b"MESSAGE",
+        b"UPDATE",
+    )
+]
 
 
 @pytest.mark.parametrize("payload", STARTS, ids=lambda p: p[:8].decode(errors="replace").strip())
@@ -102,8 +122,13 @@ def test_what_starts_like_sip_passes_on_any_port(payload: bytes) -> None:
 
 
 NOT_SIP = {
-    "rtp": RTP, "rtcp": b"\x81\xc9\x00\x07" + bytes(28), "stun": b"\x00\x01\x00\x08\x21\x12\xa4\x42" + bytes(16),
-    "dtls": b"\x16\xfe\xff\x00" + bytes(40), "dns": b"AB\x01\x00\x00\x01" + bytes(20), "tiny": b"IN", "empty": b"",
+    "rtp": RTP,
+    "rtcp": b"\x81\xc9\x00\x07" + bytes(28),
+    "stun": b"\x00\x01\x00\x08\x21\x12\xa4\x42" + bytes(16),
+    "dtls": b"\x16\xfe\xff\x00" + bytes(40),
+    "dns": b"AB\x01\x00\x00\x01" + bytes(20),
+    "tiny": b"IN",
+    "empty": b"",
     "lower case": b"get / http/1.0\r\n",
 }
 
@@ -149,10 +174,14 @@ def test_tcp_and_sctp_pass_on_sip_and_websocket_ports_only(port: int, passes: bo
 
 
 TUNNELS = {
-    "ipip": E4 / INNER / udp(RTP), "6in4": E4 / INNER6 / udp(RTP), "gre": E4 / GRE() / INNER / udp(RTP),
+    "ipip": E4 / INNER / udp(RTP),
+    "6in4": E4 / INNER6 / udp(RTP),
+    "gre": E4 / GRE() / INNER / udp(RTP),
     "vxlan": E4 / UDP(sport=40000, dport=4789) / VXLAN(vni=1) / ether() / INNER / udp(RTP),
-    "geneve": E4 / udp(bytes(60), dport=6081), "gtp": E4 / udp(bytes(60), sport=2152),
-    "l2tp": E4 / udp(bytes(60), dport=1701), "pppoe": ether() / PPPoE(sessionid=1) / PPP() / INNER / udp(RTP),
+    "geneve": E4 / udp(bytes(60), dport=6081),
+    "gtp": E4 / udp(bytes(60), sport=2152),
+    "l2tp": E4 / udp(bytes(60), dport=1701),
+    "pppoe": ether() / PPPoE(sessionid=1) / PPP() / INNER / udp(RTP),
     "mpls": ether(type=0x8847) / Raw(bytes(60)),
     "three tags": ether() / Dot1Q() / Dot1Q() / Dot1Q() / INNER / udp(RTP),
 }
@@ -210,9 +239,15 @@ class TestUserFilter:
         assert run(raw, bytes((E4 / udp(RTP, dport=7000)).payload))
         assert not run(raw, bytes((E4 / udp(RTP, dport=7001)).payload))
 
-    @pytest.mark.parametrize(("expression", "part"), [
-        ("udp prt 5060", "udp prt 5060"), ("port\n", "--filter"), ("not (vlan 5)", "takes VLAN tags off"),
-        ("a\0b", "NUL")])
+    @pytest.mark.parametrize(
+        ("expression", "part"),
+        [
+            ("udp prt 5060", "udp prt 5060"),
+            ("port\n", "--filter"),
+            ("not (vlan 5)", "takes VLAN tags off"),
+            ("a\0b", "NUL"),
+        ],
+    )
     def test_a_bad_one_is_refused_in_one_line(self, expression: str, part: str) -> None:
         with pytest.raises(bpf.FilterSyntax) as caught:
             bpf.compile_user(expression, 1)

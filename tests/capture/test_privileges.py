@@ -34,7 +34,8 @@ def test_dropping_takes_new_packet_sockets_away_for_good() -> None:
         "drop_capabilities()\n"
         "print(can_capture(), threads_with_capabilities())\n"
         "wanted = ('CapInh', 'CapPrm', 'CapEff', 'CapAmb', 'NoNewPrivs')\n"
-        "print(*(f'{k}={int(v, 16)}' for k, v in (l.split(':') for l in open('/proc/self/status')) if k in wanted))\n")
+        "print(*(f'{k}={int(v, 16)}' for k, v in (l.split(':') for l in open('/proc/self/status')) if k in wanted))\n"
+    )
     assert out.splitlines() == ["True 1", "False 0", "CapInh=0 CapPrm=0 CapEff=0 CapAmb=0 NoNewPrivs=1"]
 
 
@@ -54,7 +55,8 @@ def test_a_ring_opened_before_still_reads_after() -> None:
         "    block = ring.poll(0.2)\n"
         "    seen += bytes(block.data) if block is not None else b''\n"
         "    if payload in seen: break\n"
-        "print(payload in seen)\n")
+        "print(payload in seen)\n"
+    )
     assert out == "True"
 
 
@@ -65,6 +67,7 @@ def test_without_the_capability_opening_says_what_to_do() -> None:
         "from capture.sources.ring import CaptureError, open_ring\n"
         "drop_capabilities()\n"
         "try: open_ring('lo', program=None)\n"
-        "except CaptureError as error: print(error.exit_code, error)\n")
+        "except CaptureError as error: print(error.exit_code, error)\n"
+    )
     assert out.startswith("3 cannot record lo: ")
     assert "sudo setcap cap_net_raw+ep" in out

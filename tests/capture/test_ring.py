@@ -63,15 +63,24 @@ def inside() -> Iterator[Inside]:
     name = f"siptrail-test-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
     def run(code: str) -> str:
-        done = subprocess.run(["ip", "netns", "exec", name, sys.executable, "-c", PRELUDE + code], cwd=TOP,
-                              capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            ["ip", "netns", "exec", name, sys.executable, "-c", PRELUDE + code],
+            cwd=TOP,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
     subprocess.run(["ip", "netns", "add", name], check=True)
     try:
-        for words in ("link set dev lo up", "link add name a type veth peer name b", "link set dev a up",
-                      "link set dev b up"):
+        for words in (
+            "link set dev lo up",
+            "link add name a type veth peer name b",
+            "link set dev a up",
+            "link set dev b up",
+        ):
             subprocess.run(["ip", "-n", name, *words.split()], check=True)
         yield run
     finally:
@@ -81,7 +90,8 @@ def inside() -> Iterator[Inside]:
 @pytest.mark.needs("root", "ip")
 def test_a_thousand_sip_packets_come_back_exactly_and_rtp_does_not(inside: Inside) -> None:
     before = time.time_ns()
-    out = json.loads(inside("""
+    out = json.loads(
+        inside("""
 ring = open_ring("b", program=default_program({5060}), **SMALL)
 out = sender("a")
 for i in range(1000):
@@ -93,7 +103,8 @@ print(json.dumps(dict(count=len(got), same=[f for f, _, _ in got] == [frame(sip(
       whole=all(n == len(f) for f, n, _ in got), ordered=times == sorted(times), first=times[0], last=times[-1],
       fine=any(t % 1000 for t in times), losses=ring.losses())))
 ring.close()
-"""))
+""")
+    )
     assert out["count"] == 1000
     assert out["same"] and out["whole"] and out["ordered"]
     assert before < out["first"] <= out["last"] < time.time_ns()
@@ -133,7 +144,8 @@ print([f[42:] for f, _, _ in got] == [sip(i) for i in range(50)])
 
 @pytest.mark.needs("root", "ip")
 def test_what_a_small_ring_cannot_hold_is_counted(inside: Inside) -> None:
-    out = json.loads(inside("""
+    out = json.loads(
+        inside("""
 ring = open_ring("b", program=default_program({5060}), block_bytes=1 << 14, blocks=2)
 out = sender("a")
 for i in range(2000):
@@ -141,7 +153,8 @@ for i in range(2000):
 got = gather(ring, 2000, patience=1.0)
 first = ring.losses()
 print(json.dumps([len(got), first, ring.losses()]))
-"""))
+""")
+    )
     got, (packets, drops), again = out
     assert packets == 2000
     assert 0 < drops < 2000

@@ -31,17 +31,40 @@ def run(*pieces: bytes) -> list[tuple[bytes, int]]:
 
 
 HONEST = [
-    ("one", INV, [INV]), ("several in a segment", INV + BYE + ok("a"), [INV, BYE, ok("a")]),
+    ("one", INV, [INV]),
+    ("several in a segment", INV + BYE + ok("a"), [INV, BYE, ok("a")]),
     ("keep-alives between", b"\r\n\r\n" + INV + b"\r\n\r\n" + BYE + b"\0\0\0\0" + BYE, [INV, BYE, BYE]),
-    ("joined in a body", SDP[7:] + BYE, [BYE]), ("joined in a header", b"rt: 1\r\nTo: x\r\n\r\n" + BYE, [BYE]),
-    ("binary first", b"\x80\x01\x02\xff\n" + BYE, [BYE]), ("line ends are LF", BYE.replace(b"\r\n", b"\n") * 2, [BYE.replace(b"\r\n", b"\n")] * 2),
+    ("joined in a body", SDP[7:] + BYE, [BYE]),
+    ("joined in a header", b"rt: 1\r\nTo: x\r\n\r\n" + BYE, [BYE]),
+    ("binary first", b"\x80\x01\x02\xff\n" + BYE, [BYE]),
+    ("line ends are LF", BYE.replace(b"\r\n", b"\n") * 2, [BYE.replace(b"\r\n", b"\n")] * 2),
     ("body runs into a start line", sip("t", b"hello") + BYE, [sip("t", b"hello"), BYE]),
     ("body is a message", sip("q", BYE, extra=QUOTED) + ok("a"), [sip("q", BYE, extra=QUOTED), ok("a")]),
-    ("sipfrag", sip("n", b"SIP/2.0 200 OK\r\n", "NOTIFY", SIPFRAG) + BYE, [sip("n", b"SIP/2.0 200 OK\r\n", "NOTIFY", SIPFRAG), BYE]),
-    ("short sipfrag", sip("n", b"SIP/2.0 200 OK", "NOTIFY", SIPFRAG) + BYE, [sip("n", b"SIP/2.0 200 OK", "NOTIFY", SIPFRAG), BYE]),
-    ("compact length", b"BYE sip:a SIP/2.0\r\ni: 1\r\nl:3\r\n\r\nabc" + BYE, [b"BYE sip:a SIP/2.0\r\ni: 1\r\nl:3\r\n\r\nabc", BYE]),
-    ("folded length", b"BYE sip:a SIP/2.0\r\nL :\r\n 3\r\n\r\nabc" + BYE, [b"BYE sip:a SIP/2.0\r\nL :\r\n 3\r\n\r\nabc", BYE]),
-    ("no length, no body", BYE.replace(b"Content-Length: 0\r\n", b"") + INV, [BYE.replace(b"Content-Length: 0\r\n", b""), INV]),
+    (
+        "sipfrag",
+        sip("n", b"SIP/2.0 200 OK\r\n", "NOTIFY", SIPFRAG) + BYE,
+        [sip("n", b"SIP/2.0 200 OK\r\n", "NOTIFY", SIPFRAG), BYE],
+    ),
+    (
+        "short sipfrag",
+        sip("n", b"SIP/2.0 200 OK", "NOTIFY", SIPFRAG) + BYE,
+        [sip("n", b"SIP/2.0 200 OK", "NOTIFY", SIPFRAG), BYE],
+    ),
+    (
+        "compact length",
+        b"BYE sip:a SIP/2.0\r\ni: 1\r\nl:3\r\n\r\nabc" + BYE,
+        [b"BYE sip:a SIP/2.0\r\ni: 1\r\nl:3\r\n\r\nabc", BYE],
+    ),
+    (
+        "folded length",
+        b"BYE sip:a SIP/2.0\r\nL :\r\n 3\r\n\r\nabc" + BYE,
+        [b"BYE sip:a SIP/2.0\r\nL :\r\n 3\r\n\r\nabc", BYE],
+    ),
+    (
+        "no length, no body",
+        BYE.replace(b"Content-Length: 0\r\n", b"") + INV,
+        [BYE.replace(b"Content-Length: 0\r\n", b""), INV],
+    ),
     ("method not known", sip("u", SDP, "X-odd~Method") + BYE, [sip("u", SDP, "X-odd~Method"), BYE]),
 ]
 
@@ -49,20 +72,40 @@ HONEST = [
 @pytest.mark.parametrize(("data", "expected"), [(d, e) for _, d, e in HONEST], ids=[n for n, _, _ in HONEST])
 def test_honest_streams_are_cut_the_same_in_one_piece_and_byte_by_byte(data: bytes, expected: list[bytes]) -> None:
     assert run(data) == [(m, 0) for m in expected]
-    assert run(*(data[i:i + 1] for i in range(len(data)))) == [(m, 0) for m in expected]
+    assert run(*(data[i : i + 1] for i in range(len(data)))) == [(m, 0) for m in expected]
 
 
-@pytest.mark.parametrize(("data", "expected"), [
-    pytest.param(long_by(INV, 7) + BYE + BYE, [(long_by(INV, 7), LENGTH_LIES), (BYE, 0), (BYE, 0)], id="too long by a little"),
-    pytest.param(long_by(INV, 5000) + BYE + BYE, [(long_by(INV, 5000), LENGTH_LIES), (BYE, 0), (BYE, 0)], id="too long by much"),
-    pytest.param(long_by(BYE, 5) + INV, [(long_by(BYE, 5), LENGTH_LIES), (INV, 0)], id="ends within a method"),
-    pytest.param(long_by(INV, -9) + BYE, [(long_by(INV, -9), LENGTH_LIES), (BYE, 0)], id="too short"),
-    pytest.param(INV.replace(b"Content-Length", b"X-Length") + BYE, [(INV.replace(b"Content-Length", b"X-Length"), LENGTH_LIES), (BYE, 0)],
-                 id="missing with a body"),
-    pytest.param(long_by(INV, 10**12) + BYE, [(long_by(INV, 10**12), LENGTH_LIES), (BYE, 0)], id="absurd"),
-    pytest.param(sip().replace(b"Length: 0", b"Length: -3") + BYE, [(sip().replace(b"Length: 0", b"Length: -3"), LENGTH_LIES), (BYE, 0)], id="no number"),
-    pytest.param(INV.partition(b"\r\n\r\n")[0] + b"\r\n" + BYE, [(INV.partition(b"\r\n\r\n")[0] + b"\r\n", HEADERS_CUT), (BYE, 0)], id="no blank line"),
-])
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        pytest.param(
+            long_by(INV, 7) + BYE + BYE, [(long_by(INV, 7), LENGTH_LIES), (BYE, 0), (BYE, 0)], id="too long by a little"
+        ),
+        pytest.param(
+            long_by(INV, 5000) + BYE + BYE,
+            [(long_by(INV, 5000), LENGTH_LIES), (BYE, 0), (BYE, 0)],
+            id="too long by much",
+        ),
+        pytest.param(long_by(BYE, 5) + INV, [(long_by(BYE, 5), LENGTH_LIES), (INV, 0)], id="ends within a method"),
+        pytest.param(long_by(INV, -9) + BYE, [(long_by(INV, -9), LENGTH_LIES), (BYE, 0)], id="too short"),
+        pytest.param(
+            INV.replace(b"Content-Length", b"X-Length") + BYE,
+            [(INV.replace(b"Content-Length", b"X-Length"), LENGTH_LIES), (BYE, 0)],
+            id="missing with a body",
+        ),
+        pytest.param(long_by(INV, 10**12) + BYE, [(long_by(INV, 10**12), LENGTH_LIES), (BYE, 0)], id="absurd"),
+        pytest.param(
+            sip().replace(b"Length: 0", b"Length: -3") + BYE,
+            [(sip().replace(b"Length: 0", b"Length: -3"), LENGTH_LIES), (BYE, 0)],
+            id="no number",
+        ),
+        pytest.param(
+            INV.partition(b"\r\n\r\n")[0] + b"\r\n" + BYE,
+            [(INV.partition(b"\r\n\r\n")[0] + b"\r\n", HEADERS_CUT), (BYE, 0)],
+            id="no blank line",
+        ),
+    ],
+)
 def test_a_length_that_lies_costs_no_neighbour(data: bytes, expected: list[tuple[bytes, int]]) -> None:
     assert run(data) == expected
 
@@ -73,7 +116,7 @@ def test_after_a_lie_the_stream_is_found_again_however_it_is_cut(wrong: int, siz
     # Where nothing follows yet, a Content-Length is believed: there is nothing that could contradict it.
     assume((len(long_by(INV, wrong)) + wrong) % size)
     data = long_by(INV, wrong) + BYE + ok("c", b"x") + BYE
-    found = [m for m, _ in run(*(data[i:i + size] for i in range(0, len(data), size)))]
+    found = [m for m, _ in run(*(data[i : i + size] for i in range(0, len(data), size)))]
     assert found[-2:] == [ok("c", b"x"), BYE]
 
 
@@ -102,7 +145,11 @@ def test_the_end_gives_what_was_begun() -> None:
 
 def test_headers_without_end_are_bounded() -> None:
     stream = SipStream(limit=4096)
-    cuts = [c for _ in range(100) for c in stream.feed(b"INVITE sip:a SIP/2.0\r\n" if _ == 0 else b"X: " + b"y" * 97 + b"\r\n")]
+    cuts = [
+        c
+        for _ in range(100)
+        for c in stream.feed(b"INVITE sip:a SIP/2.0\r\n" if _ == 0 else b"X: " + b"y" * 97 + b"\r\n")
+    ]
     assert [c.flags for c in cuts] == [HEADERS_CUT]
     assert stream.received - stream.needed_from == 0, "nothing is held of what follows"
     assert [c.data for c in stream.feed(BYE)] == [BYE]
@@ -116,7 +163,24 @@ def test_junk_is_not_held() -> None:
     assert stream.quiet
 
 
-_piece = st.sampled_from([b"SIP/", b"SIP/2.0", b" ", b" SIP/2.0", b" SIP/", b"INVITE", b"sip:a", b"\r\n", b"x" * 31, b"x", b"\t", b"/", b"\x00", b"y" * 8170])
+_piece = st.sampled_from(
+    [
+        b"SIP/",
+        b"SIP/2.0",
+        b" ",
+        b" SIP/2.0",
+        b" SIP/",
+        b"INVITE",
+        b"sip:a",
+        b"\r\n",
+        b"x" * 31,
+        b"x",
+        b"\t",
+        b"/",
+        b"\x00",
+        b"y" * 8170,
+    ]
+)
 
 
 @given(st.lists(_piece, max_size=6).map(b"".join))
@@ -127,7 +191,9 @@ def test_both_paths_agree_on_what_is_sip(data: bytes) -> None:
     assert looks_like_sip(data) == bool(starts_sip(np.frombuffer(data + b"\0", np.uint8), 0, len(data)))
 
 
-@given(st.lists(st.one_of(st.binary(max_size=60), _piece, st.sampled_from([INV, BYE, b"\r\nl: 9\r\n\r\n"])), max_size=12))
+@given(
+    st.lists(st.one_of(st.binary(max_size=60), _piece, st.sampled_from([INV, BYE, b"\r\nl: 9\r\n\r\n"])), max_size=12)
+)
 def test_random_bytes_never_raise(pieces: list[bytes]) -> None:
     stream = SipStream()
     total = 0

@@ -16,19 +16,34 @@ SECOND = 1_000_000_000
 
 def sip(call_id: str = "one", body: bytes = b"", method: str = "INVITE", extra: bytes = b"") -> bytes:
     """A request that is whole and honest."""
-    return (f"{method} sip:bob@{B} SIP/2.0\r\nVia: SIP/2.0/TCP {A}:5060;branch=z9hG4bK{call_id}\r\nCall-ID: {call_id}\r\n"
-            f"CSeq: 1 {method}\r\n").encode() + extra + f"Content-Length: {len(body)}\r\n\r\n".encode() + body
+    return (
+        (
+            f"{method} sip:bob@{B} SIP/2.0\r\nVia: SIP/2.0/TCP {A}:5060;branch=z9hG4bK{call_id}\r\nCall-ID: {call_id}\r\n"
+            f"CSeq: 1 {method}\r\n"
+        ).encode()
+        + extra
+        + f"Content-Length: {len(body)}\r\n\r\n".encode()
+        + body
+    )
 
 
 def ok(call_id: str = "one", body: bytes = b"") -> bytes:
     """A response that is whole and honest."""
-    return f"SIP/2.0 200 OK\r\nCall-ID: {call_id}\r\nCSeq: 1 INVITE\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    return (
+        f"SIP/2.0 200 OK\r\nCall-ID: {call_id}\r\nCSeq: 1 INVITE\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    )
 
 
-def ip4(proto: int, body: bytes, *, src: str = A, dst: str = B, ident: int = 77, off: int = 0, more: bool = False) -> bytes:
+def ip4(
+    proto: int, body: bytes, *, src: str = A, dst: str = B, ident: int = 77, off: int = 0, more: bool = False
+) -> bytes:
     """An IPv4 packet."""
-    return struct.pack(">BBHHHBBH", 0x45, 0, len(body) + 20, ident, off // 8 | (0x2000 if more else 0), 64, proto, 0) \
-        + ip_address(src).packed + ip_address(dst).packed + body
+    return (
+        struct.pack(">BBHHHBBH", 0x45, 0, len(body) + 20, ident, off // 8 | (0x2000 if more else 0), 64, proto, 0)
+        + ip_address(src).packed
+        + ip_address(dst).packed
+        + body
+    )
 
 
 def ip6(proto: int, body: bytes, *, src: str = A6, dst: str = B6) -> bytes:

@@ -14,10 +14,18 @@ from sip.message import parse_message
 
 START = 1_700_000_000_000_000_000
 CALLER, PROXY = Endpoint("192.0.2.1", 5060), Endpoint("198.51.100.9", 5060)
-SDP = "\r\n".join((
-    "v=0", "o=- 1 1 IN IP4 10.0.0.5", "s=-", "c=IN IP4 10.0.0.5", "t=0 0", "m=audio 4000 RTP/AVP 18",
-    "a=rtpmap:18 G729/8000", "",
-))
+SDP = "\r\n".join(
+    (
+        "v=0",
+        "o=- 1 1 IN IP4 10.0.0.5",
+        "s=-",
+        "c=IN IP4 10.0.0.5",
+        "t=0 0",
+        "m=audio 4000 RTP/AVP 18",
+        "a=rtpmap:18 G729/8000",
+        "",
+    )
+)
 
 
 def sip_text(start: str, call_id: str, method: str = "INVITE", cseq: int = 1, body: str = "", extra: str = "") -> bytes:
@@ -61,13 +69,24 @@ def rejected(call_id: str) -> tuple[TraceMessage, ...]:
 
 
 NO_CODEC = Finding(
-    "no-common-codec", "critical", "certain", "488 Not Acceptable Here: the offer has only G729",
+    "no-common-codec",
+    "critical",
+    "certain",
+    "488 Not Acceptable Here: the offer has only G729",
     (Evidence(1, "the offer lists G729 and nothing else", "a=rtpmap:18 G729/8000"),),
-    "Allow PCMA or PCMU on the trunk.", "RFC 3264 section 6.1", 50,
+    "Allow PCMA or PCMU on the trunk.",
+    "RFC 3264 section 6.1",
+    50,
 )
 PRIVATE = Finding(
-    "private-contact", "warning", "likely", "Contact 10.0.0.5 is private", (Evidence(None, "it went to 198.51.100.9"),),
-    "Rewrite Contact at the edge.", "RFC 5626 section 1", 60,
+    "private-contact",
+    "warning",
+    "likely",
+    "Contact 10.0.0.5 is private",
+    (Evidence(None, "it went to 198.51.100.9"),),
+    "Rewrite Contact at the edge.",
+    "RFC 5626 section 1",
+    60,
 )
 
 
@@ -75,11 +94,27 @@ def summary(call_id: str, number: int = 0, failed: bool = False, from_user: str 
     """A list row; a larger `number` is a newer call."""
     start = START + number * 1_000_000_000
     return CallSummary(
-        call_id, start, start + 5, "failed" if failed else "completed", "INVITE", from_user, "bob",
-        str(CALLER), str(PROXY), "udp", 488 if failed else 200,
-        "Not Acceptable Here" if failed else "OK", 3 if failed else 7,
-        None if failed else 320.0, None, None if failed else 60_000.0, ("G729",),
-        ("no-common-codec",) if failed else (), NO_CODEC.headline if failed else "", "critical" if failed else "", "n1",
+        call_id,
+        start,
+        start + 5,
+        "failed" if failed else "completed",
+        "INVITE",
+        from_user,
+        "bob",
+        str(CALLER),
+        str(PROXY),
+        "udp",
+        488 if failed else 200,
+        "Not Acceptable Here" if failed else "OK",
+        3 if failed else 7,
+        None if failed else 320.0,
+        None,
+        None if failed else 60_000.0,
+        ("G729",),
+        ("no-common-codec",) if failed else (),
+        NO_CODEC.headline if failed else "",
+        "critical" if failed else "",
+        "n1",
     )
 
 
