@@ -28,7 +28,7 @@ DEFAULT_SIP_PORTS = frozenset({5060, 5061, 5080})
 class MessageBlock:
     """SIP messages as columns over one byte array; hand-over type from capture to index.
 
-    Message i is data[start[i] : start[i] + length[i]]; its interesting pieces are slices[i, k] for SLICES[k].
+    Message i is data[start[i] : start[i] + length[i]]; its interesting pieces are slices[k, i] for SLICES[k].
     Frame j belongs to message frame_message[j] (ascending); a message may have several frames."""
 
     data: U8
@@ -176,7 +176,7 @@ def _frame(block: FrameBlock, f: int) -> Frame:
 
 def _scan(data: U8, starts: I64, lengths: I32, flags: I32) -> tuple[I32, I64, U8, I64]:
     n = len(starts)
-    slices = np.zeros((n, len(SLICES), 2), np.int64)
+    slices = np.empty((len(SLICES), n, 2), np.int64)
     code, cseq, in_dialog = np.zeros(n, np.int32), np.zeros(n, np.int64), np.zeros(n, np.uint8)
     scan_messages(data, starts, lengths, slices, code, cseq, in_dialog, flags)
     return code, cseq, in_dialog, slices

@@ -113,13 +113,9 @@ class Archive:
         messages = pa.Table.from_batches([r.messages for r in rows])
         order = _sorted(messages)
         messages = messages.take(order)
-        # One chunk first: Arrow gathers wide binary rows from many chunks eight times slower.
-        frames = pa.Table.from_batches([r.frames for r in rows]).combine_chunks()
-        if frames.num_rows == messages.num_rows:
-            # One frame a message (all but reassembled ones) stands in the same order as the messages.
-            frames = frames.take(order)
-        else:
-            frames = frames.take(_sorted(frames))
+        frames = pa.Table.from_batches([r.frames for r in rows])
+        # One frame a message (all but reassembled ones) stands in the same order as the messages.
+        frames = _reordered(frames, order if frames.num_rows == messages.num_rows else _sorted(frames))
         calls = partials(messages)
         return Batch(
             messages,
@@ -141,6 +137,12 @@ class Archive:
 
     @contextmanager
     def _reader(self, deadline: float = DEADLINE) -> Iterator[duckdb.DuckDBPyConnection]:
+        with self._look(deadline) as (cur, _):
+            yield cur
+
+    @contextmanager
+    def _look(self, deadline: float = DEADLINE) -> Iterator[tuple[duckdb.DuckDBPyConnection, pa.ChunkedArray]]:
+        """A connection that sees one moment of hot rows and lake, and the bytes of the hot frames by their `place`."""
         with self._lock:
             cur = self._con.cursor()
             if self.lake:
@@ -154,10 +156,13 @@ class Archive:
         timer.start()
         try:
             cur.register("hot_messages", pa.Table.from_batches([h.rows.messages for h in hot], MESSAGES))
-            cur.register("hot_frames", pa.Table.from_batches([h.rows.frames for h in hot], FRAMES))
+            frames = pa.Table.from_batches([h.rows.frames for h in hot], FRAMES)
+            # Arrow cannot filter views, so the frames themselves stay out of SQL.
+            places = pa.array(np.arange(frames.num_rows))
+            cur.register("hot_frames", frames.drop_columns(["frame"]).append_column("place", places))
             cur.register("findings", findings)
             cur.register("hot_calls", self._hot_calls(hot))
-            yield cur
+            yield cur, frames["frame"]
         except duckdb.InterruptException as error:
             raise QueryTooLong(
                 f"the search took longer than {deadline:.0f} s; narrow it, for example with since:1h"
@@ -180,11 +185,13 @@ class Archive:
         return pa.concat_tables(tables)
 
     def _source(self, name: str) -> str:
-        columns = ", ".join(
-            f'"{c}"' for c in (CALL_COLUMNS if name == "calls" else (MESSAGES if name == "messages" else FRAMES).names)
-        )
-        hot = f"SELECT {columns} FROM hot_{name}"
-        return f"{hot} UNION ALL SELECT {columns} FROM lake.{name}" if self.lake else hot
+        schema = {"calls": CALL_COLUMNS, "messages": MESSAGES.names, "frames": FRAMES.names}[name]
+        names = [f'"{c}"' for c in schema if c != "frame"]
+        here = there = ", ".join(names)
+        if name == "frames":
+            here, there = f"{here}, NULL::BLOB AS frame, place", f"{there}, frame, NULL::BIGINT AS place"
+        hot = f"SELECT {here} FROM hot_{name}"
+        return f"{hot} UNION ALL SELECT {there} FROM lake.{name}" if self.lake else hot
 
     def calls(
         self, where: Filter | None, limit: int, before: tuple[int, str] | None = None, now: int | None = None
@@ -242,8 +249,8 @@ class Archive:
 
     def traces(self, call_ids: Sequence[str]) -> dict[str, CallTrace]:
         """The messages of several calls, parsed; calls that are not there are left out."""
-        with self._reader() as cur:
-            messages, frames = self._fetch(cur, call_ids)
+        with self._look() as (cur, hot):
+            messages, frames = self._fetch(cur, hot, call_ids)
             if not messages:
                 return {}
             out = {}
@@ -275,8 +282,8 @@ class Archive:
 
     def frames(self, call_ids: Sequence[str]) -> list[Frame]:
         """The original frames of the calls in capture order, each once."""
-        with self._reader() as cur:
-            _, frames = self._fetch(cur, call_ids)
+        with self._look() as (cur, hot):
+            _, frames = self._fetch(cur, hot, call_ids)
         rows = sorted((r for rows in frames.values() for r in rows), key=lambda r: (r["frame_ts"], r["seq"], r["part"]))
         out: list[Frame] = []
         seen: set[tuple[Any, ...]] = set()
@@ -292,7 +299,7 @@ class Archive:
         return out
 
     def _fetch(
-        self, cur: duckdb.DuckDBPyConnection, call_ids: Sequence[str]
+        self, cur: duckdb.DuckDBPyConnection, hot: pa.ChunkedArray, call_ids: Sequence[str]
     ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, list[dict[str, Any]]]]:
         out: list[dict[str, list[dict[str, Any]]]] = []
         for name, order in (("messages", "ts, seq"), ("frames", "ts, seq, part")):
@@ -307,6 +314,8 @@ class Archive:
                     f"SELECT s.* FROM ({self._source(name)}) s JOIN wanted USING (call_id) ORDER BY {order}"
                 )
             for row in rows.to_arrow_table().to_pylist():
+                if row.get("place") is not None:
+                    row["frame"] = hot[row["place"]].as_py()
                 grouped.setdefault(row["call_id"], []).append(row)
             out.append(grouped)
         return out[0], out[1]
@@ -376,6 +385,16 @@ class Archive:
             self.lake.close()
         else:
             self._con.close()
+
+
+def _reordered(frames: pa.Table, order: Any) -> pa.Table:
+    """`frames.take(order)` that moves no frame: only the views of them change places."""
+    wide = frames["frame"].combine_chunks()
+    _, views, *data = wide.buffers()
+    moved = np.frombuffer(views, np.int32).reshape(-1, 4)[wide.offset :][: len(wide)][order.to_numpy()]
+    frame = pa.Array.from_buffers(pa.binary_view(), len(moved), [None, pa.py_buffer(moved), *data])
+    at = frames.column_names.index("frame")
+    return frames.drop_columns(["frame"]).take(order).add_column(at, frames.schema.field(at), frame)
 
 
 def _sorted(table: pa.Table) -> pa.Array:

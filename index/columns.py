@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ from capture.scan import (
     gather_codecs,
     gather_size,
     number_pairs,
+    number_slices,
+    views_of,
 )
 from sip.sdp import parse_sdp
 from sip.text import text_of
@@ -81,7 +84,7 @@ FRAMES = pa.schema(
         ("link", pa.int32()),
         ("frame_ts", pa.int64()),
         ("original", pa.int32()),
-        ("frame", pa.binary()),
+        ("frame", pa.binary_view()),
         ("payload_at", pa.int32()),
         ("payload_size", pa.int32()),
         ("payload", pa.binary()),
@@ -148,11 +151,11 @@ def _frames(
     m = len(block.frame_message)
     part = np.arange(m) - np.searchsorted(block.frame_message, block.frame_message)
     links = np.array([i.link_type for i in block.interfaces], np.int32)
-    frame = _gather(block.data, block.frame_start, block.frame_length.astype(np.int64), binary=True)
+    frame = _frame_views(block)
     if block.reassembled:
         head = part == 0
         lengths = np.where(head, block.length[block.frame_message], 0).astype(np.int64)
-        payload = _gather(block.data, block.start[block.frame_message], lengths, binary=True)
+        payload = _binary(block.data, block.start[block.frame_message], lengths)
         payload = pa.Array.from_buffers(pa.binary(), m, [pa.array(head).buffers()[1], *payload.buffers()[1:]])
         at, size = np.zeros(m, np.int32), np.zeros(m, np.int32)
     else:
@@ -181,24 +184,33 @@ def _frames(
     )
 
 
-def _gather(data: Any, starts: Any, lengths: Any, binary: bool = False) -> pa.Array:
-    n = len(starts)
-    values = np.empty(int(lengths.sum()), np.uint8)
-    offsets, odd = np.empty(n + 1, np.int32), np.empty(n, np.uint8)
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(values)]
-    if binary:
-        gather_bytes(data, starts, lengths, values, offsets)
-        return pa.Array.from_buffers(pa.binary(), n, buffers)
-    if not gather(data, starts, lengths, values, offsets, odd):
-        return pa.Array.from_buffers(pa.string(), n, buffers)
-    # Bytes that are not ASCII: decode these rows one by one, without losing a byte.
-    raw = values.tobytes()
-    texts = [text_of(raw[offsets[i] : offsets[i + 1]]) for i in range(n)]
-    return pa.array(texts, pa.string())
+def _frame_views(block: MessageBlock) -> pa.Array:
+    """The frames where they are: no byte is copied, unless most of the block is no SIP and would be held for nothing."""
+    data, starts, total = block.data, block.frame_start, int(block.frame_length.sum())
+    if 2 * total < len(data):
+        compact = _binary(data, starts, block.frame_length.astype(np.int64))
+        data = np.frombuffer(compact.buffers()[2], np.uint8)
+        starts = np.frombuffer(compact.buffers()[1], np.int32)[:-1].astype(np.int64)
+    views = np.empty((len(starts), 4), np.int32)
+    views_of(data, starts, block.frame_length, views)
+    return pa.Array.from_buffers(pa.binary_view(), len(starts), [None, pa.py_buffer(views), pa.py_buffer(data)])
+
+
+def _binary(data: Any, starts: Any, lengths: Any) -> pa.Array:
+    values, offsets = np.empty(int(lengths.sum()), np.uint8), np.empty(len(starts) + 1, np.int32)
+    gather_bytes(data, starts, lengths, values, offsets)
+    return pa.Array.from_buffers(pa.binary(), len(starts), [None, pa.py_buffer(offsets), pa.py_buffer(values)])
 
 
 def _strings(block: MessageBlock, k: int) -> pa.Array:
-    return _gather(block.data, block.slices[:, k, 0], block.slices[:, k, 1])
+    pieces, n = block.slices[k], len(block)
+    values, offsets = np.empty(gather_size(pieces), np.uint8), np.empty(n + 1, np.int32)
+    gather(block.data, pieces, values, offsets)
+    if not len(values) or values.max() < 128:
+        return pa.Array.from_buffers(pa.string(), n, [None, pa.py_buffer(offsets), pa.py_buffer(values)])
+    # Bytes that are not ASCII: decode these rows one by one, without losing a byte.
+    raw = values.tobytes()
+    return pa.array([text_of(raw[a:b]) for a, b in pairwise(offsets.tolist())], pa.string())
 
 
 def _addresses(hi: Any, lo: Any) -> pa.Array:
@@ -215,13 +227,14 @@ def address_text(hi: int, lo: int) -> str:
 
 
 def _codecs(block: MessageBlock) -> pa.Array:
-    bodies = np.ascontiguousarray(block.slices[:, BODY, :])
-    values = np.empty(gather_size(block.slices, BODY) + 2 * len(block) + 64, np.uint8)
-    offsets = np.empty(len(block) + 1, np.int32)
-    gather_codecs(block.data, bodies, values, offsets)
-    raw = values[: offsets[-1]].tobytes()
-    ends = offsets.tolist()
-    return pa.array([codec_names(raw[a:b]) if b > a else "" for a, b in zip(ends, ends[1:], strict=False)], pa.string())
+    n, bodies = len(block), block.slices[BODY]
+    values = np.empty(gather_size(bodies) + 2 * n + 64, np.uint8)
+    offsets = np.empty(n + 1, np.int32)
+    size = gather_codecs(block.data, bodies, values, offsets)
+    codes, first = np.empty(n, np.int32), np.empty(n, np.int64)
+    distinct = number_slices(values[:size], offsets, codes, first)
+    names = [codec_names(values[offsets[i] : offsets[i + 1]].tobytes()) for i in first[:distinct]]
+    return pa.array(names, pa.string()).take(pa.array(codes))
 
 
 @lru_cache(maxsize=4096)

@@ -49,15 +49,16 @@ def import_file(
     # Writing overlaps with reading, one batch behind: both cores work, and memory stays bounded.
     writer = ThreadPoolExecutor(1, "import-flush")
     writing: Future[int] | None = None
+    handed, size = 0, 0
     try:
         for block in source.blocks():
             _add(archive, decoder.feed(block), node, result)
             if archive.lake is not None:
-                messages, size = archive.hot_rows()
-                if messages >= FLUSH_MESSAGES or size >= FLUSH_BYTES:
+                size += len(block.data)
+                if result.messages - handed >= FLUSH_MESSAGES or size >= FLUSH_BYTES:
                     if writing is not None:
                         writing.result()
-                    writing = writer.submit(archive.flush, (), imported_at)
+                    writing, handed, size = writer.submit(archive.flush, (), imported_at), result.messages, 0
             if progress:
                 progress(result, source.position())
             if stop():

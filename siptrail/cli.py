@@ -347,26 +347,37 @@ def version() -> None:
 
 def main() -> None:
     """The program: runs a command and turns errors into one line and an exit code."""
+    code = _run()
     try:
-        code = app(standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        pass
+    sys.stderr.flush()
+    logging.shutdown()
+    # Everything is closed and written by now; taking the libraries apart would cost each command a quarter of a second.
+    os._exit(code)
+
+
+def _run() -> int:
+    try:
+        return int(app(standalone_mode=False) or 0)
     except SiptrailError as error:
         print(f"siptrail: {printable(str(error))}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except typer.Abort:
-        sys.exit(130)
+        return 130
     except typer.TyperException as error:
         print(f"siptrail: {printable(error.format_message())} (see siptrail --help)", file=sys.stderr)
-        sys.exit(2)
+        return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        return 0
     except KeyboardInterrupt:
-        sys.exit(130)
+        return 130
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
         print(f"siptrail: {error.strerror or error}{where}", file=sys.stderr)
-        sys.exit(3)
-    sys.exit(code or 0)
+        return 3
 
 
 if __name__ == "__main__":

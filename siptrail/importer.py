@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,11 @@ from siptrail.config import Settings, default_store
 
 def run_import(files: list[str], store: Path | None, url: str | None, token: str | None, as_json: bool) -> int:
     """Import each file; one line each, a summary of what was not SIP. Returns the exit code: that of the worst file."""
-    from api.client import HttpDesk
-
     results: list[dict[str, Any]] = []
     worst = 0
     remote = None
     if store is None:
+        from api.client import HttpDesk
         from siptrail.config import DEFAULT_LISTEN
 
         desk = HttpDesk(url or f"http://{DEFAULT_LISTEN}", token)
@@ -69,15 +69,21 @@ def line(r: dict[str, Any]) -> str:
 
 
 def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]]) -> int:
-    from diagnose.local import flat
-    from index.archive import Archive
-    from index.importing import ImportResult, import_file
     from index.lake import Lake
-    from siptrail.service_summary import summary
 
     settings = Settings()
     worst = 0
-    archive = Archive(Lake(folder, memory=settings.memory), time.time_ns)
+    with ThreadPoolExecutor(1) as beside:
+        # The store opens while the kernels of the hot path are loaded.
+        opening = beside.submit(Lake, folder, memory=settings.memory)
+        from capture.warm import warm_up
+        from diagnose.local import flat
+        from index.archive import Archive
+        from index.importing import ImportResult, import_file
+        from siptrail.service_summary import summary
+
+        warm_up()
+    archive = Archive(opening.result(), time.time_ns)
     try:
         with Progress(
             TextColumn("{task.description}"),

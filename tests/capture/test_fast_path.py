@@ -126,7 +126,7 @@ def scan(payload: bytes) -> tuple[dict[str, bytes], int, int, bool, int]:
     got = Decoder().feed(block(ethernet(udp4(payload))))[0]
     data = got.data.tobytes()
     texts = {
-        name: data[got.slices[0, k, 0] : got.slices[0, k, 0] + got.slices[0, k, 1]] for k, name in enumerate(SLICES)
+        name: data[got.slices[k, 0, 0] : got.slices[k, 0, 0] + got.slices[k, 0, 1]] for k, name in enumerate(SLICES)
     }
     return texts, int(got.code[0]), int(got.cseq[0]), bool(got.in_dialog[0]), int(got.flags[0])
 
