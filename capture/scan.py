@@ -34,7 +34,7 @@ def same(data: U8, at: int, length: int, word: U8) -> bool:
     """Whether data[at:at+length] is `word` (given in lower case), ignoring case."""
     if length != len(word):
         return False
-    for i in range(length):
+    for i in range(length):  # noqa: SIM110 - kernels know no generators
         if lower(int(data[at + i])) != word[i]:
             return False
     return True
@@ -316,10 +316,9 @@ def scan_messages(
                         v += 1
                     if digits:
                         claimed = number
-            elif kind == H_AGENT:
-                if slices[6, i, 1] == 0:
-                    slices[6, i, 0] = v
-                    slices[6, i, 1] = w - v
+            elif kind == H_AGENT and slices[6, i, 1] == 0:
+                slices[6, i, 0] = v
+                slices[6, i, 1] = w - v
             pos = eol + 1
         if blank:
             slices[7, i, 0] = pos
@@ -461,15 +460,14 @@ def number_slices(values: U8, offsets: I32, codes: I32, first: I64) -> int:
                 n += 1
                 break
             other = offsets[seen]
-            if offsets[seen + 1] - other == length:
-                same_bytes = True
-                for j in range(length):
-                    if values[other + j] != values[start + j]:
-                        same_bytes = False
-                        break
-                if same_bytes:
-                    codes[i] = codes[seen]
-                    break
+            equal = offsets[seen + 1] - other == length
+            j = 0
+            while equal and j < length:
+                equal = values[other + j] == values[start + j]
+                j += 1
+            if equal:
+                codes[i] = codes[seen]
+                break
             at = (at + 1) & (size - 1)
     return n
 

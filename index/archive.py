@@ -16,18 +16,18 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from capture.flags import NAMES as FLAG_NAMES
 from capture.frames import Frame
 from capture.pipeline import MessageBlock
+from index.batches import sorted_batch
 from index.columns import FRAMES, HOUR_NS, MESSAGES, Rows
 from index.filter import Filter
-from index.lake import Batch, Lake
+from index.lake import Lake
 from index.partials import partials
 from index.rollup import CALL_COLUMNS, CALLS
 from index.spool import Spool
-from index.summary import CallSummary
+from index.summary import CallSummary, summary_of
 from index.trace import CallTrace, Loss
 from index.traces import build_trace
 from sip.errors import NotFound, SiptrailError
@@ -96,7 +96,7 @@ class Archive:
                 spooled = self.spool.rotate() if self.spool is not None else []
             if not moving:
                 return 0
-            batch = self._batch([h.rows for h in moving])
+            batch = sorted_batch([h.rows for h in moving])
 
             def publish(commit: Callable[[], None]) -> None:
                 with self._lock:
@@ -108,20 +108,6 @@ class Archive:
                 self.spool.forget(spooled)
                 self.lake.forget_spooled(spooled)
             return int(batch.messages.num_rows)
-
-    def _batch(self, rows: list[Rows]) -> Batch:
-        messages = pa.Table.from_batches([r.messages for r in rows])
-        order = _sorted(messages)
-        messages = messages.take(order)
-        frames = pa.Table.from_batches([r.frames for r in rows])
-        # One frame a message (all but reassembled ones) stands in the same order as the messages.
-        frames = _reordered(frames, order if frames.num_rows == messages.num_rows else _sorted(frames))
-        calls = partials(messages)
-        return Batch(
-            messages,
-            frames,
-            calls.take(pc.sort_indices(calls, [("day", "ascending"), ("hour", "ascending"), ("call_id", "ascending")])),
-        )
 
     def remember_findings(self, found: dict[str, tuple[str, ...]]) -> None:
         """Names of findings by Call-ID, for `finding:` in filters."""
@@ -213,12 +199,14 @@ class Archive:
                 if newest is None:
                     return []
                 edge = (newest - window) // HOUR_NS * HOUR_NS
-                inside = f"(day > make_date({_days(edge)}) OR (day = make_date({_days(edge)}) AND hour >= {edge % (24 * HOUR_NS) // HOUR_NS}))"
+                day, hour = f"make_date({_days(edge)})", edge % (24 * HOUR_NS) // HOUR_NS
+                inside = f"(day > {day} OR (day = {day} AND hour >= {hour}))"
                 # A call without its first request in the window began before it: fetch the older part of exactly these.
                 part = (
                     f"WITH part AS (SELECT * FROM ({source}) WHERE {inside}), "
                     "late AS (SELECT call_id FROM part GROUP BY call_id HAVING NOT bool_or(initial)) "
-                    f"SELECT * FROM part UNION ALL SELECT older.* FROM ({source}) older JOIN late USING (call_id) WHERE NOT {inside}"
+                    "SELECT * FROM part UNION ALL "
+                    f"SELECT older.* FROM ({source}) older JOIN late USING (call_id) WHERE NOT {inside}"
                 )
                 found = self._run(cur, part, f"({condition}) AND start >= {edge}", parameters, limit, now)
                 if len(found) >= limit:
@@ -233,7 +221,7 @@ class Archive:
             f"SELECT * FROM ({sql}) WHERE {condition} ORDER BY start DESC, call_id LIMIT {int(limit)}", parameters
         )
         names = [d[0] for d in rows.description]
-        return [_summary(dict(zip(names, row, strict=True))) for row in rows.fetchall()]
+        return [summary_of(dict(zip(names, row, strict=True))) for row in rows.fetchall()]
 
     def call(self, call_id: str) -> CallSummary:
         """One call; NotFound when no message carries this Call-ID."""
@@ -245,7 +233,7 @@ class Archive:
             row = rows.fetchone()
         if row is None:
             raise NotFound(f"no call with Call-ID {call_id!r} is recorded here")
-        return _summary(dict(zip(names, row, strict=True)))
+        return summary_of(dict(zip(names, row, strict=True)))
 
     def traces(self, call_ids: Sequence[str]) -> dict[str, CallTrace]:
         """The messages of several calls, parsed; calls that are not there are left out."""
@@ -257,7 +245,8 @@ class Archive:
             low = min(rows[0]["ts"] for rows in messages.values())
             high = max(rows[-1]["ts"] for rows in messages.values())
             near = cur.execute(
-                f"SELECT min(first_ts), max(last_ts) FROM ({self._source('calls')}) WHERE last_ts >= ? AND first_ts <= ?",
+                f"SELECT min(first_ts), max(last_ts) FROM ({self._source('calls')}) "
+                "WHERE last_ts >= ? AND first_ts <= ?",
                 [low - HOUR_NS, high + HOUR_NS],
             ).fetchone()
             for call_id, rows in messages.items():
@@ -321,7 +310,7 @@ class Archive:
         return out[0], out[1]
 
     def _span(self, near: tuple[Any, ...] | None, start: int, end: int) -> tuple[int, int]:
-        """Capture time that this tap was listening around a call: until now when live, else to the last packet near it."""
+        """Capture time that this tap listened around a call: until now when live, else to the last packet near it."""
         if self.live_since is not None and start >= self.live_since:
             return self.live_since, self.now()
         return (min(near[0], start), max(near[1], end)) if near and near[0] is not None else (start, end)
@@ -335,8 +324,9 @@ class Archive:
             around = 600_000_000_000
             rows = cur.execute(
                 f"WITH near AS (SELECT * FROM ({self._source('calls')}) WHERE last_ts >= ? AND first_ts <= ?) "
-                "SELECT DISTINCT ip FROM asked WHERE EXISTS (SELECT 1 FROM near WHERE dst_ip = ip) OR EXISTS (SELECT 1 FROM near "
-                "WHERE src_ip = ip AND coalesce(trying_ts, ring_ts, answer_ts, fail_ts, side_final_ts) IS NOT NULL)",
+                "SELECT DISTINCT ip FROM asked WHERE EXISTS (SELECT 1 FROM near WHERE dst_ip = ip) "
+                "OR EXISTS (SELECT 1 FROM near WHERE src_ip = ip "
+                "AND coalesce(trying_ts, ring_ts, answer_ts, fail_ts, side_final_ts) IS NOT NULL)",
                 [low - around, high + around],
             ).fetchall()
             known = {r[0] for r in rows}
@@ -387,64 +377,9 @@ class Archive:
             self._con.close()
 
 
-def _reordered(frames: pa.Table, order: Any) -> pa.Table:
-    """`frames.take(order)` that moves no frame: only the views of them change places."""
-    wide = frames["frame"].combine_chunks()
-    _, views, *data = wide.buffers()
-    moved = np.frombuffer(views, np.int32).reshape(-1, 4)[wide.offset :][: len(wide)][order.to_numpy()]
-    frame = pa.Array.from_buffers(pa.binary_view(), len(moved), [None, pa.py_buffer(moved), *data])
-    at = frames.column_names.index("frame")
-    return frames.drop_columns(["frame"]).take(order).add_column(at, frames.schema.field(at), frame)
-
-
-def _sorted(table: pa.Table) -> pa.Array:
-    """Row order by (day, hour, call_id, ts, seq, part). Ranks of the distinct Call-IDs, since sorting strings is slow."""
-    encoded = table["call_id"].combine_chunks().dictionary_encode()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.combine_chunks()
-    rank = np.empty(len(encoded.dictionary), np.int64)
-    rank[pc.sort_indices(encoded.dictionary).to_numpy()] = np.arange(len(rank))
-    slot = table["day"].cast(pa.int32()).to_numpy().astype(np.int64) * 24 + table["hour"].to_numpy()
-    keys = [table["seq"].to_numpy(), table["ts"].to_numpy(), rank[encoded.indices.to_numpy()], slot]
-    if "part" in table.column_names:
-        keys.insert(0, table["part"].to_numpy())
-    return pa.array(np.lexsort(keys))
-
-
 def _days(ns: int) -> str:
     """make_date() arguments (year, month, day) of a time."""
     from datetime import UTC, datetime
 
     day = datetime.fromtimestamp(ns // 1_000_000_000, UTC)
     return f"{day.year}, {day.month}, {day.day}"
-
-
-def _summary(row: dict[str, Any]) -> CallSummary:
-    def place(ip: str, port: int) -> str:
-        return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
-
-    return CallSummary(
-        call_id=row["call_id"],
-        start=row["start"],
-        end=row["end"],
-        state=row["state"],
-        method=row["method"],
-        from_user=row["from_user"],
-        to_user=row["to_user"],
-        src=place(row["src_ip"], row["src_port"]),
-        dst=place(row["dst_ip"], row["dst_port"]),
-        transport=row["transport"],
-        final_code=row["final_code"],
-        final_reason=row["final_reason"],
-        messages=row["messages"],
-        pdd_ms=row["pdd_ms"],
-        ring_ms=row["ring_ms"],
-        talk_ms=row["talk_ms"],
-        codecs=tuple(c for c in row["codecs"].split(",") if c),
-        findings=(),
-        headline="",
-        severity="",
-        node=row["node"],
-        user_agent=row["user_agent"],
-        flags=row["flags"],
-    )

@@ -90,7 +90,8 @@ FRAMES = pa.schema(
         ("payload", pa.binary()),
     ]
 )
-"""One row a frame of a message. The payload is frame[payload_at:][:payload_size], or `payload` (in part 0) where it was reassembled."""
+"""One row a frame of a message. The payload is frame[payload_at:][:payload_size], or, where it was reassembled,
+`payload` (in part 0)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +186,7 @@ def _frames(
 
 
 def _frame_views(block: MessageBlock) -> pa.Array:
-    """The frames where they are: no byte is copied, unless most of the block is no SIP and would be held for nothing."""
+    """The frames where they are: not copied, unless most of the block is no SIP and would be held for nothing."""
     data, starts, total = block.data, block.frame_start, int(block.frame_length.sum())
     if 2 * total < len(data):
         compact = _binary(data, starts, block.frame_length.astype(np.int64))

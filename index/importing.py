@@ -1,4 +1,4 @@
-"""A capture file into an archive: the same path for `siptrail import`, a file opened in the terminal UI, and recovery."""
+"""A capture file into an archive: the same for `siptrail import`, a file opened in the terminal UI, and recovery."""
 
 from __future__ import annotations
 

@@ -26,14 +26,15 @@ log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 _MESSAGE_COLUMNS = (
-    "day DATE, hour TINYINT, call_id VARCHAR, ts BIGINT, seq BIGINT, method VARCHAR, code SMALLINT, reason VARCHAR, cseq BIGINT, "
-    "in_dialog BOOLEAN, from_user VARCHAR, to_user VARCHAR, ruri_user VARCHAR, user_agent VARCHAR, src_ip VARCHAR, "
-    "src_port USMALLINT, dst_ip VARCHAR, dst_port USMALLINT, transport VARCHAR, interface VARCHAR, node VARCHAR, size INTEGER, "
-    "flags INTEGER, ip_id INTEGER, codecs VARCHAR"
+    "day DATE, hour TINYINT, call_id VARCHAR, ts BIGINT, seq BIGINT, method VARCHAR, code SMALLINT, reason VARCHAR, "
+    "cseq BIGINT, in_dialog BOOLEAN, from_user VARCHAR, to_user VARCHAR, ruri_user VARCHAR, user_agent VARCHAR, "
+    "src_ip VARCHAR, src_port USMALLINT, dst_ip VARCHAR, dst_port USMALLINT, transport VARCHAR, interface VARCHAR, "
+    "node VARCHAR, size INTEGER, flags INTEGER, ip_id INTEGER, codecs VARCHAR"
 )
 _FRAME_COLUMNS = (
-    "day DATE, hour TINYINT, call_id VARCHAR, ts BIGINT, seq BIGINT, part SMALLINT, node VARCHAR, interface VARCHAR, link INTEGER, "
-    "frame_ts BIGINT, original INTEGER, frame BLOB, payload_at INTEGER, payload_size INTEGER, payload BLOB"
+    "day DATE, hour TINYINT, call_id VARCHAR, ts BIGINT, seq BIGINT, part SMALLINT, node VARCHAR, interface VARCHAR, "
+    "link INTEGER, frame_ts BIGINT, original INTEGER, frame BLOB, payload_at INTEGER, payload_size INTEGER, "
+    "payload BLOB"
 )
 TABLES = {
     "messages": _MESSAGE_COLUMNS,
@@ -160,7 +161,8 @@ class Lake:
                 for name, paths in files.items():
                     for path in paths:
                         cur.execute(
-                            f"CALL ducklake_add_data_files('lake', '{name}', {_quoted(str(path))}, hive_partitioning => true)"
+                            f"CALL ducklake_add_data_files('lake', '{name}', {_quoted(str(path))}, "
+                            "hive_partitioning => true)"
                         )
                 for segment in segments:
                     cur.execute("INSERT INTO lake.spooled VALUES (?, ?)", [segment, imported_at or 0])
@@ -207,13 +209,14 @@ class Lake:
         return {name: int(value) for name, value in rows}
 
     def retain(self, now: int, keep_ns: int) -> list[tuple[str, int, int]]:
-        """Remove whole hours older than `keep_ns` (imported ones count from their import). Returns (day, hour, messages)."""
+        """Remove whole hours older than `keep_ns` (imported: since their import). Returns (day, hour, messages)."""
         with self._writes:
             cur = self.con.cursor()
             old = cur.execute(
                 "SELECT day, hour, sum(messages)::BIGINT FROM lake.calls c "
                 "WHERE (epoch_ns(day::TIMESTAMP) + (hour + 1) * 3600000000000::BIGINT) < ? "
-                "AND NOT EXISTS (SELECT 1 FROM lake.imported i WHERE i.day = c.day AND i.hour = c.hour AND i.stamp >= ?) "
+                "AND NOT EXISTS (SELECT 1 FROM lake.imported i "
+                "WHERE i.day = c.day AND i.hour = c.hour AND i.stamp >= ?) "
                 "GROUP BY day, hour ORDER BY day, hour",
                 [now - keep_ns, now - keep_ns],
             ).fetchall()
@@ -258,7 +261,8 @@ def load_ducklake(con: duckdb.DuckDBPyConnection) -> None:
     )
     if not found:
         raise Unreachable(
-            f"the installed duckdb-extension-ducklake does not fit duckdb {duckdb.__version__}; install both in one version"
+            f"the installed duckdb-extension-ducklake does not fit duckdb {duckdb.__version__}; "
+            "install both in one version"
         )
     con.execute(f"LOAD {_quoted(str(found[0]))}")
 

@@ -1,7 +1,7 @@
 """Message rows become partial call rows: one pass of a kernel, one row per call and hour of a batch.
 
-It owns the first step of the roll-up (see index.rollup for the second, and for what the columns mean). A batch is of one
-node. The order of rows does not matter, but for which of two messages with the same time counts as the first.
+It owns the first step of the roll-up (see index.rollup for the second, and for what the columns mean). A batch is of
+one node. The order of rows does not matter, but for which of two messages with the same time counts as the first.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ index.partials makes the partials. It runs nothing itself.
 from __future__ import annotations
 
 LATER = 1 << 62
-"""Added to the time of what counts only where nothing better is there: a response as the first message, a provisional answer's codecs."""
+"""Added to the time of what counts only where nothing better is there: a response as the first message, the codecs of a
+provisional answer."""
 
 CALL_COLUMNS = {
     "day": "DATE",
@@ -99,7 +100,8 @@ UNANSWERED_NS = 32_000_000_000
 
 # The order of the branches is the order of judgement: an answer beats every failure on another branch of the call.
 _STATE = f"""CASE
-  WHEN invite_ts IS NULL AND answer_ts IS NULL AND fail_ts IS NULL AND (bye_ts IS NOT NULL OR method IN ('ACK', 'BYE', 'CANCEL', 'PRACK', 'INVITE'))
+  WHEN invite_ts IS NULL AND answer_ts IS NULL AND fail_ts IS NULL
+    AND (bye_ts IS NOT NULL OR method IN ('ACK', 'BYE', 'CANCEL', 'PRACK', 'INVITE'))
     THEN CASE WHEN bye_ts IS NOT NULL THEN 'completed' WHEN method = 'CANCEL' THEN 'cancelled' ELSE 'in-call' END
   WHEN invite_ts IS NOT NULL OR answer_ts IS NOT NULL OR fail_ts IS NOT NULL THEN CASE
     WHEN answer_ts IS NOT NULL THEN CASE WHEN bye_ts IS NOT NULL THEN 'completed' ELSE 'in-call' END
@@ -115,7 +117,8 @@ _STATE = f"""CASE
     WHEN fail_code IN (401, 407) AND $now - fail_ts <= {UNANSWERED_NS} THEN 'challenged'
     WHEN fail_code BETWEEN 300 AND 399 THEN 'redirected'
     ELSE 'failed' END
-  WHEN side_final_ts IS NULL THEN CASE WHEN $now - coalesce(side_ts, first_ts) > {UNANSWERED_NS} THEN 'unanswered' ELSE 'pending' END
+  WHEN side_final_ts IS NULL THEN
+    CASE WHEN $now - coalesce(side_ts, first_ts) > {UNANSWERED_NS} THEN 'unanswered' ELSE 'pending' END
   WHEN side_code BETWEEN 200 AND 299 THEN 'ok'
   WHEN side_code IN (401, 407) THEN 'challenged'
   ELSE 'failed' END"""
@@ -134,4 +137,4 @@ SELECT call_id, first_ts AS start, last_ts AS "end", {_STATE} AS state, method, 
   coalesce(answer_codecs, offer_codecs, '') AS codecs, user_agent, node, flags, initial
 FROM ({MERGED})
 """
-"""Partial rows to the calls view that lists, filters and summaries use. {source}: partial rows; $now: capture time, ns."""
+"""Partial rows to the calls that lists, filters and summaries use. {source}: partial rows; $now: capture time, ns."""

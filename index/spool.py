@@ -1,4 +1,4 @@
-"""Durability of the last seconds: frames appended to pcapng segments, synced every second, deleted once their rows are in the lake.
+"""Durability of the last seconds: frames in pcapng segments, synced every second, gone once their rows are in the lake.
 
 A segment is a plain capture file: recovery at start is an import, and anybody can open it. It owns the segment
 files; it parses nothing.
@@ -60,7 +60,7 @@ def packet_blocks(
 
 
 class Spool:
-    """The open segment and the closed ones whose rows are not committed yet. Callers serialise `append` and `rotate`."""
+    """The open segment and the closed ones whose rows are not committed. Callers serialise `append` and `rotate`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

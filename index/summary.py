@@ -117,3 +117,36 @@ class Stats:
     interfaces: dict[str, dict[str, int]] | None = None
     first: str | None = None
     last: str | None = None
+
+
+def summary_of(row: dict[str, Any]) -> CallSummary:
+    """A summary from a row of the SQL in index.rollup; what diagnosis adds is empty."""
+
+    def place(ip: str, port: int) -> str:
+        return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+
+    return CallSummary(
+        call_id=row["call_id"],
+        start=row["start"],
+        end=row["end"],
+        state=row["state"],
+        method=row["method"],
+        from_user=row["from_user"],
+        to_user=row["to_user"],
+        src=place(row["src_ip"], row["src_port"]),
+        dst=place(row["dst_ip"], row["dst_port"]),
+        transport=row["transport"],
+        final_code=row["final_code"],
+        final_reason=row["final_reason"],
+        messages=row["messages"],
+        pdd_ms=row["pdd_ms"],
+        ring_ms=row["ring_ms"],
+        talk_ms=row["talk_ms"],
+        codecs=tuple(c for c in row["codecs"].split(",") if c),
+        findings=(),
+        headline="",
+        severity="",
+        node=row["node"],
+        user_agent=row["user_agent"],
+        flags=row["flags"],
+    )

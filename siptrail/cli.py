@@ -6,6 +6,7 @@ store) and the one-line form of errors. It computes nothing about calls.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import logging
@@ -44,7 +45,7 @@ Config = Annotated[Path | None, typer.Option("--config", help="A TOML file with 
 
 
 def find_desk(url: str | None, token: str | None, store: Path | None, pcap: str | None, wait: bool = True) -> Desk:
-    """Whoever can answer: the capture file, the store, the service at `url`, or the local service, else the default store."""
+    """Whoever can answer: the capture file, the store, the service at `url` or the local one, or the default store."""
     if sum(x is not None for x in (url, store, pcap)) > 1:
         raise SiptrailError("--url, --store and --pcap exclude each other; give one of them")
     if pcap is not None:
@@ -348,10 +349,8 @@ def version() -> None:
 def main() -> None:
     """The program: runs a command and turns errors into one line and an exit code."""
     code = _run()
-    try:
+    with contextlib.suppress(BrokenPipeError):
         sys.stdout.flush()
-    except BrokenPipeError:
-        pass
     sys.stderr.flush()
     logging.shutdown()
     # Everything is closed and written by now; taking the libraries apart would cost each command a quarter of a second.

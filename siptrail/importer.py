@@ -36,7 +36,8 @@ def run_import(files: list[str], store: Path | None, url: str | None, token: str
             try:
                 if name == "-":
                     raise SiptrailError(
-                        "a running service cannot read standard input; save the capture to a file, or stop the service and use --store"
+                        "a running service cannot read standard input; save the capture to a file, "
+                        "or stop the service and use --store"
                     )
                 began = time.monotonic()
                 results.append(remote.import_file(Path(name).resolve()) | {"seconds": time.monotonic() - began})

@@ -1,4 +1,4 @@
-"""What the commands print: lists, one call, diagnosis, statistics. Pure text; everything from the wire is made printable."""
+"""What the commands print: lists, one call, diagnosis, statistics. Pure text; the wire's text is made printable."""
 
 from __future__ import annotations
 

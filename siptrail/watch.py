@@ -1,4 +1,4 @@
-"""Which calls are due for a look: INVITEs that failed, or that nobody answered. Time comes in with the rows and the caller."""
+"""Which calls are due for a look: INVITEs that failed, or that nobody answered. Time comes in with rows and caller."""
 
 from __future__ import annotations
 

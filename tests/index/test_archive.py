@@ -38,7 +38,8 @@ def frame(payload: bytes, src: bytes = FROM, dst: bytes = TO, ident: int = 1) ->
 def message(start: str, call_id: bytes, cseq: str, tag: str = "", extra: str = "") -> bytes:
     return (
         (
-            f"{start}\r\nVia: SIP/2.0/UDP 203.0.113.5;branch=z9hG4bK{cseq.replace(' ', '')}\r\nFrom: <sip:1001@a>;tag=1\r\nTo: <sip:2002@b>{tag}\r\n"
+            f"{start}\r\nVia: SIP/2.0/UDP 203.0.113.5;branch=z9hG4bK{cseq.replace(' ', '')}\r\n"
+            f"From: <sip:1001@a>;tag=1\r\nTo: <sip:2002@b>{tag}\r\n"
             f"CSeq: {cseq}\r\n{extra}Call-ID: "
         ).encode()
         + call_id
@@ -216,8 +217,10 @@ def test_a_newer_store_is_refused_in_words(tmp_path: Path, lake: Lake) -> None:
 def test_kill_9_keeps_what_was_committed(tmp_path: Path) -> None:
     source = capture(tmp_path / "a.pcap", *(call(b"k%03d" % i, START + i * 10**9) for i in range(200)))
     script = (
-        "import sys, os, signal\nfrom pathlib import Path\nfrom index.archive import Archive\nfrom index.importing import import_file\n"
-        "from index.lake import Lake\na = Archive(Lake(Path(sys.argv[1])), lambda: 0)\nimport_file(a, sys.argv[2], 'n')\n"
+        "import sys, os, signal\nfrom pathlib import Path\nfrom index.archive import Archive\n"
+        "from index.importing import import_file\n"
+        "from index.lake import Lake\na = Archive(Lake(Path(sys.argv[1])), lambda: 0)\n"
+        "import_file(a, sys.argv[2], 'n')\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     run = subprocess.run(

@@ -1,0 +1,53 @@
+"""Batches of rows on their way to the lake: put in the order of its files, with the partial rows of their calls.
+
+It owns that order (day, hour, Call-ID, time). It writes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from index.columns import Rows
+from index.lake import Batch
+from index.partials import partials
+
+
+def sorted_batch(rows: list[Rows]) -> Batch:
+    """What `rows` hold, sorted; no frame is copied."""
+    messages = pa.Table.from_batches([r.messages for r in rows])
+    order = _sorted(messages)
+    messages = messages.take(order)
+    frames = pa.Table.from_batches([r.frames for r in rows])
+    # One frame a message (all but reassembled ones) stands in the same order as the messages.
+    frames = _reordered(frames, order if frames.num_rows == messages.num_rows else _sorted(frames))
+    calls = partials(messages)
+    by_call = pc.sort_indices(calls, [("day", "ascending"), ("hour", "ascending"), ("call_id", "ascending")])
+    return Batch(messages, frames, calls.take(by_call))
+
+
+def _reordered(frames: pa.Table, order: Any) -> pa.Table:
+    """`frames.take(order)` that moves no frame: only the views of them change places."""
+    wide = frames["frame"].combine_chunks()
+    _, views, *data = wide.buffers()
+    moved = np.frombuffer(views, np.int32).reshape(-1, 4)[wide.offset :][: len(wide)][order.to_numpy()]
+    frame = pa.Array.from_buffers(pa.binary_view(), len(moved), [None, pa.py_buffer(moved), *data])
+    at = frames.column_names.index("frame")
+    return frames.drop_columns(["frame"]).take(order).add_column(at, frames.schema.field(at), frame)
+
+
+def _sorted(table: pa.Table) -> pa.Array:
+    """Row order by (day, hour, call_id, ts, seq, part); by ranks of distinct Call-IDs, as sorting strings is slow."""
+    encoded = table["call_id"].combine_chunks().dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.combine_chunks()
+    rank = np.empty(len(encoded.dictionary), np.int64)
+    rank[pc.sort_indices(encoded.dictionary).to_numpy()] = np.arange(len(rank))
+    slot = table["day"].cast(pa.int32()).to_numpy().astype(np.int64) * 24 + table["hour"].to_numpy()
+    keys = [table["seq"].to_numpy(), table["ts"].to_numpy(), rank[encoded.indices.to_numpy()], slot]
+    if "part" in table.column_names:
+        keys.insert(0, table["part"].to_numpy())
+    return pa.array(np.lexsort(keys))
