@@ -14,10 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from capture.netdevices import ETHERNET, RAW
+from capture.ports import DEFAULT_WS_PORTS
 from sip.errors import SiptrailError
-
-DEFAULT_WS_PORTS = (80, 5066, 8080, 8088)
-"""Where SIP over WebSocket (RFC 7118) is met in the clear: HTTP, FreeSWITCH, application servers, Asterisk."""
 
 SO_ATTACH_FILTER = 26
 LONGEST = 4096

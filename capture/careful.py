@@ -17,14 +17,13 @@ from capture.frames import Frame, Payload
 from capture.ipfragments import Datagram, Fragments, Key
 from capture.limits import DEFAULT_LIMITS, Limits
 from capture.links import IPV4, IPV6, UnknownLinkType, Unreadable, mpls, network_layer
+from capture.ports import DEFAULT_SIP_PORTS, DEFAULT_WS_PORTS
 from capture.sipstream import looks_like_sip
 from capture.tcpstream import Found, Segment, TcpStreams
 from capture.tunnels import Inner, gre, inside_udp
 
-__all__ = ["DEFAULT_SIP_PORTS", "DEFAULT_WS_PORTS", "CarefulDecoder", "Limits", "looks_like_sip"]
+__all__ = ["CarefulDecoder", "Limits", "looks_like_sip"]
 
-DEFAULT_SIP_PORTS = frozenset({5060, 5061, 5080})
-DEFAULT_WS_PORTS = frozenset({80, 443, 5066, 8080, 8088})
 COUNTERS = (
     "unreadable",
     "fragments_lost",

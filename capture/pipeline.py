@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from capture.careful import CarefulDecoder
 from capture.decode import CAREFUL, NOISE, OTHER, SIP_UDP, UNREADABLE, decode, port_table
 from capture.frames import Frame, FrameBlock, Interface, Payload
+from capture.ports import DEFAULT_SIP_PORTS, DEFAULT_WS_PORTS
 from capture.scan import SLICES, scan_messages
 
 U8 = NDArray[np.uint8]
@@ -21,7 +22,6 @@ I32 = NDArray[np.int32]
 U64 = NDArray[np.uint64]
 
 TRANSPORTS = ("udp", "tcp", "tls", "ws", "wss", "sctp")
-DEFAULT_SIP_PORTS = frozenset({5060, 5061, 5080})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +79,14 @@ class Counters:
 class Decoder:
     """Turns frame blocks into message blocks. One decoder a capture (it holds open streams and fragments)."""
 
-    def __init__(self, sip_ports: frozenset[int] = DEFAULT_SIP_PORTS, first_seq: int = 0) -> None:
+    def __init__(
+        self,
+        sip_ports: frozenset[int] = DEFAULT_SIP_PORTS,
+        first_seq: int = 0,
+        ws_ports: frozenset[int] = DEFAULT_WS_PORTS,
+    ) -> None:
         self._table = port_table(sip_ports)
-        self._careful = CarefulDecoder(sip_ports)
+        self._careful = CarefulDecoder(sip_ports, ws_ports)
         self._seq = first_seq
         self.counters = Counters()
 

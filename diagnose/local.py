@@ -14,6 +14,7 @@ from dataclasses import replace
 from capture.pipeline import Counters
 from diagnose.engine import diagnose, load_rules
 from diagnose.finding import SEVERITIES, Finding
+from capture.ports import DEFAULT_WS_PORTS
 from index.archive import Archive
 from index.filter import parse_filter
 from index.importing import ImportResult, import_file
@@ -167,7 +168,14 @@ def flat(counters: Counters) -> dict[str, int]:
 class FileDesk(LocalDesk):
     """One capture file in memory, read in the background; answers from what has been read so far."""
 
-    def __init__(self, path: str, node: str, sip_ports: frozenset[int], wait: bool) -> None:
+    def __init__(
+        self,
+        path: str,
+        node: str,
+        sip_ports: frozenset[int],
+        wait: bool,
+        ws_ports: frozenset[int] = DEFAULT_WS_PORTS,
+    ) -> None:
         self._last = 0
         archive = Archive(None, lambda: self._last, memory="2GB")
         self.result: ImportResult | None = None
@@ -176,7 +184,9 @@ class FileDesk(LocalDesk):
         self._ready = threading.Event()
         self._progress = 0.0
         self._failed: BaseException | None = None
-        self._thread = threading.Thread(target=self._read, args=(path, node, sip_ports), name="read-file", daemon=True)
+        self._thread = threading.Thread(
+            target=self._read, args=(path, node, sip_ports, ws_ports), name="read-file", daemon=True
+        )
         self._thread.start()
         if wait:
             self._thread.join()
@@ -185,7 +195,7 @@ class FileDesk(LocalDesk):
         if self._failed is not None:
             raise self._failed
 
-    def _read(self, path: str, node: str, sip_ports: frozenset[int]) -> None:
+    def _read(self, path: str, node: str, sip_ports: frozenset[int], ws_ports: frozenset[int]) -> None:
         def told(result: ImportResult, share: float | None) -> None:
             self.result, self._last = result, result.last or 0
             self._progress = share if share is not None else 0.0
@@ -193,7 +203,7 @@ class FileDesk(LocalDesk):
 
         try:
             self.result = import_file(
-                self.archive, path, node, sip_ports=sip_ports, progress=told, stop=lambda: self._stop
+                self.archive, path, node, sip_ports=sip_ports, ws_ports=ws_ports, progress=told, stop=lambda: self._stop
             )
             self._last = self.result.last or 0
             self.loading_error = self.result.damage

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from capture.pipeline import DEFAULT_SIP_PORTS, Counters, Decoder
+from capture.pipeline import Counters, Decoder
+from capture.ports import DEFAULT_SIP_PORTS, DEFAULT_WS_PORTS
 from capture.sources.pcapfile import PcapFile
 from index.archive import Archive
 from index.columns import to_rows
@@ -34,6 +35,7 @@ def import_file(
     node: str,
     *,
     sip_ports: frozenset[int] = DEFAULT_SIP_PORTS,
+    ws_ports: frozenset[int] = DEFAULT_WS_PORTS,
     first_seq: int = 0,
     imported_at: int | None = None,
     segments: Sequence[str] = (),
@@ -44,7 +46,7 @@ def import_file(
 
     Raises Unreachable when the file cannot be read at all; damage further in is reported in the result."""
     source = PcapFile(path)
-    decoder = Decoder(sip_ports, first_seq)
+    decoder = Decoder(sip_ports, first_seq, ws_ports)
     result = ImportResult(source.name, counters=decoder.counters)
     # Writing overlaps with reading, one batch behind: both cores work, and memory stays bounded.
     writer = ThreadPoolExecutor(1, "import-flush")

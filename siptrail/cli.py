@@ -52,7 +52,7 @@ def find_desk(url: str | None, token: str | None, store: Path | None, pcap: str 
         from diagnose.local import FileDesk
 
         settings = Settings()
-        return FileDesk(pcap, settings.node, frozenset(settings.sip_ports), wait)
+        return FileDesk(pcap, settings.node, frozenset(settings.sip_ports), wait, frozenset(settings.ws_ports))
     if store is not None:
         return _store_desk(store)
     from api.client import HttpDesk

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from capture.ports import DEFAULT_SIP_PORTS, DEFAULT_WS_PORTS
 from sip.errors import SiptrailError
 
 DEFAULT_LISTEN = "127.0.0.1:8060"
@@ -64,7 +65,9 @@ class Settings(BaseSettings):
     """How long calls are kept."""
     node: str = Field(default_factory=socket.gethostname)
     """This machine's name in rows and lists."""
-    sip_ports: list[int] = Field(default_factory=lambda: [5060, 5061, 5080])
+    sip_ports: list[int] = Field(default_factory=lambda: sorted(DEFAULT_SIP_PORTS))
+    ws_ports: list[int] = Field(default_factory=lambda: sorted(DEFAULT_WS_PORTS))
+    """TCP ports where SIP over WebSocket may be."""
     ring_mb: int = 32
     """Kernel ring per interface."""
     memory: str = "512MB"

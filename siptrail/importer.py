@@ -110,6 +110,7 @@ def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]]) -
                         name,
                         settings.node,
                         sip_ports=frozenset(settings.sip_ports),
+                        ws_ports=frozenset(settings.ws_ports),
                         first_seq=int(time.time()) << 30,
                         imported_at=time.time_ns(),
                         progress=told,

@@ -55,6 +55,7 @@ class Service:
     def __init__(self, settings: Settings, sockets: PacketSockets, say: Callable[[str], None]) -> None:
         self.settings = settings
         self._sockets = sockets
+        self._sip_ports, self._ws_ports = frozenset(settings.sip_ports), frozenset(settings.ws_ports)
         self.say = say
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -156,7 +157,7 @@ class Service:
                 program = (
                     bpf.compile_user(s.filter, link)
                     if s.filter
-                    else bpf.default_program(frozenset(s.sip_ports), link_type=link)
+                    else bpf.default_program(s.sip_ports, s.ws_ports, link_type=link)
                 )
                 rings[name] = open_ring(
                     name, program=program, block_bytes=1 << 18, blocks=max(4, 4 * s.ring_mb), sockets=self._sockets
@@ -167,7 +168,7 @@ class Service:
         return rings
 
     def _capture(self, name: str, ring: Ring, index: int) -> None:
-        decoder = Decoder(frozenset(self.settings.sip_ports), (int(time.time()) << 30) + (index << 26))
+        decoder = Decoder(self._sip_ports, (int(time.time()) << 30) + (index << 26), self._ws_ports)
         self._rings[name] = ring
         last_flat: dict[str, int] = {}
         last_drops, last_look = 0, time.time_ns()
@@ -243,7 +244,8 @@ class Service:
                         self.archive,
                         str(path),
                         self.settings.node,
-                        sip_ports=frozenset(self.settings.sip_ports),
+                        sip_ports=self._sip_ports,
+                        ws_ports=self._ws_ports,
                         first_seq=int(time.time()) << 30,
                         segments=[name],
                     )
@@ -324,7 +326,8 @@ class Service:
                 self.archive,
                 str(path),
                 self.settings.node,
-                sip_ports=frozenset(self.settings.sip_ports),
+                sip_ports=self._sip_ports,
+                ws_ports=self._ws_ports,
                 first_seq=int(time.time()) << 30,
                 imported_at=time.time_ns(),
             )
