@@ -1,7 +1,7 @@
 """Real captures from other projects' test suites: `siptrail stats` counts what tshark counts.
 
-SIPTRAIL_CORPUS names a folder with pcaps/ in it, and pcaps/TRUTH.json holds what tshark counts. Every difference that is
-meant stands in DIFFERENCES with its reason; one that is not listed fails, and so does one that is listed but gone.
+SIPTRAIL_CORPUS names a folder with pcaps/ in it, and pcaps/TRUTH.json holds what tshark counts. Every difference that
+is meant stands in DIFFERENCES with its reason; one that is not listed fails, and so does one that is listed but gone.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _counted_by_tshark(record: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.needs("corpus")
-@pytest.mark.parametrize("record", TRUTH or [None], ids=[r["file"] for r in TRUTH] or ["no corpus"])
+@pytest.mark.parametrize("record", TRUTH or [{}], ids=[r["file"] for r in TRUTH] or ["no corpus"])
 def test_stats_are_those_of_tshark(record: dict[str, Any]) -> None:
     folder = _corpus()
     assert folder is not None
