@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sip.errors import SiptrailError
+from sip.errors import Unreachable
 
 IPV4, IPV6, TRANSPARENT_ETHERNET = 0x0800, 0x86DD, 0x6558
 VLAN = frozenset({0x8100, 0x88A8, 0x9100})
@@ -18,7 +18,7 @@ _VERSION = {4: IPV4, 6: IPV6}
 _PPP = {0x21: IPV4, 0x57: IPV6}
 
 
-class UnknownLinkType(SiptrailError):
+class UnknownLinkType(Unreachable):
     """A link type that cannot be decoded; named, never an empty list."""
 
     def __init__(self, link_type: int, where: str) -> None:

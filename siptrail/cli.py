@@ -90,6 +90,10 @@ def run(
     filter: Annotated[
         str | None, typer.Option("--filter", help="A BPF expression instead of the built-in kernel filter.")
     ] = None,
+    hep: Annotated[
+        list[str] | None,
+        typer.Option("--hep", help="Take HEP on ADDR:PORT (UDP and TCP) or tls:ADDR:PORT (repeatable)."),
+    ] = None,
     token: Annotated[str | None, typer.Option("--token", help="Bearer token that clients must send.")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Listen beyond loopback without a token.")] = False,
     webhook: Annotated[str | None, typer.Option("--webhook", help="Send alerts to this URL (JSON).")] = None,
@@ -114,6 +118,7 @@ def run(
         listen=listen,
         keep=keep,
         filter=filter,
+        hep=hep,
         token=token,
         insecure=insecure or None,
         node=node,
@@ -125,7 +130,7 @@ def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.request_stop())
     service.start()
-    recorded = ", ".join(i["name"] for i in service.interfaces()) or "nothing"
+    recorded = ", ".join([i["name"] for i in service.interfaces()] + [f"HEP on {h}" for h in settings.hep]) or "nothing"
     here = f"http://{settings.listen}"
     print(f"siptrail {__version__}: recording {recorded}; store {settings.store} (keeps {settings.keep})", flush=True)
     print(f"  web page and API   {here}/   (reference: {here}/docs)", flush=True)

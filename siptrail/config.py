@@ -68,6 +68,14 @@ class Settings(BaseSettings):
     sip_ports: list[int] = Field(default_factory=lambda: sorted(DEFAULT_SIP_PORTS))
     ws_ports: list[int] = Field(default_factory=lambda: sorted(DEFAULT_WS_PORTS))
     """TCP ports where SIP over WebSocket may be."""
+    hep: list[str] = Field(default_factory=list)
+    """Addresses that take HEP: ADDR:PORT (UDP and TCP) or tls:ADDR:PORT."""
+    hep_certificate: str | None = None
+    """PEM file of the certificate for tls: addresses."""
+    hep_certificate_key: str | None = None
+    """PEM file of its key, where it is not in the same file."""
+    hep_key: str | None = None
+    """What agents must send as their authentication key; packets without it are dropped and counted."""
     ring_mb: int = 32
     """Kernel ring per interface."""
     memory: str = "512MB"
@@ -85,6 +93,13 @@ class Settings(BaseSettings):
     @classmethod
     def _is_duration(cls, value: str) -> str:
         duration_ns(value)
+        return value
+
+    @field_validator("hep")
+    @classmethod
+    def _are_addresses(cls, value: list[str]) -> list[str]:
+        for one in value:
+            address(one.removeprefix("tls:"))
         return value
 
     @field_validator("listen")

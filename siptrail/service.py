@@ -18,6 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from alerts.book import AlertBook
 from alerts.classify import failure_of
 from alerts.dispatch import Dispatcher
@@ -26,7 +28,8 @@ from api.server import create_app
 from capture import bpf
 from capture.netdevices import list_interfaces
 from capture.packetsockets import PacketSockets
-from capture.pipeline import Decoder
+from capture.pipeline import Decoder, MessageBlock, from_payloads
+from capture.sources.hep import HepReceiver, server_context
 from capture.sources.ring import Ring, open_ring
 from diagnose.local import LocalDesk, flat
 from index.archive import Archive
@@ -77,6 +80,7 @@ class Service:
         rings = self._open_rings()
         self._sockets.close()
         try:
+            self._hep = self._open_hep()
             lake = Lake(s.store, memory=s.memory)
         except BaseException:
             _close(rings)
@@ -104,8 +108,10 @@ class Service:
             _close(rings)
             lake.close()
             raise
-        if rings:
+        if rings or self._hep:
             self.archive.live_since = time.time_ns()
+        if self._hep:
+            self._spawn("hep", self._receive, self._hep, len(rings))
         for index, (name, ring) in enumerate(rings.items()):
             self._spawn(f"capture-{name}", self._capture, name, ring, index)
         self._spawn("keeper", self._keep)
@@ -172,7 +178,6 @@ class Service:
         self._rings[name] = ring
         last_flat: dict[str, int] = {}
         last_drops, last_look = 0, time.time_ns()
-        limit = self.settings.hot_mb << 20
         while True:
             stopping = self._stop.is_set()
             try:
@@ -188,13 +193,7 @@ class Service:
             self._rings[name] = ring
             try:
                 for messages in decoder.feed(block) if block is not None else (decoder.flush() if stopping else []):
-                    rows = to_rows(messages, self.settings.node)
-                    if self.archive.hot_rows()[1] > limit:
-                        now = time.time_ns()
-                        self._lost(Loss(name, int(messages.ts[0]), now, len(messages), "queue"), "queue_drops")
-                        continue
-                    self.archive.add(rows, messages)
-                    self.watch.observe(rows)
+                    self._record(name, messages)
             except OSError as error:
                 log.error("cannot write the spool: %s", error)
                 self._lost(Loss(name, last_look, time.time_ns(), 1, "queue"), "queue_drops")
@@ -217,6 +216,58 @@ class Service:
             if stopping and block is None:
                 ring.close()
                 return
+
+    def _record(self, name: str, messages: MessageBlock) -> None:
+        """Make messages searchable, or count them where the store has stalled for too long."""
+        rows = to_rows(messages, self.settings.node)
+        if self.archive.hot_rows()[1] > self.settings.hot_mb << 20:
+            self._lost(Loss(name, int(messages.ts[0]), time.time_ns(), len(messages), "queue"), "queue_drops")
+            return
+        self.archive.add(rows, messages)
+        self.watch.observe(rows)
+
+    def _open_hep(self) -> HepReceiver | None:
+        s = self.settings
+        if not s.hep:
+            return None
+        receiver = HepReceiver((s.hep_key or "").encode())
+        try:
+            for where in s.hep:
+                secure = where.startswith("tls:")
+                if secure and s.hep_certificate is None:
+                    raise SiptrailError(f"--hep {where} needs hep_certificate, the PEM file of a certificate")
+                tls = server_context(s.hep_certificate or "", s.hep_certificate_key) if secure else None
+                receiver.listen(*address(where.removeprefix("tls:")), tls)
+        except BaseException:
+            receiver.close()
+            raise
+        return receiver
+
+    def _receive(self, receiver: HepReceiver, index: int) -> None:
+        seq = (int(time.time()) << 30) + (index << 26)
+        seen: Counter[str] = Counter()
+        drops, last_look = 0, time.time_ns()
+        while not self._stop.is_set():
+            payloads = receiver.poll(0.2)
+            try:
+                if payloads:
+                    self._record("hep", from_payloads(payloads, np.arange(seq, seq + len(payloads))))
+                    seq += len(payloads)
+            except OSError as error:
+                log.error("cannot write the spool: %s", error)
+                self._lost(Loss("hep", last_look, time.time_ns(), len(payloads), "queue"), "queue_drops")
+            except Exception:
+                log.exception("HEP packets could not be decoded")
+            with self._count_lock:
+                self._counts.update(new := receiver.counters - seen)
+                self._counts["packets"] += new["hep_packets"]
+            seen = receiver.counters.copy()
+            now = time.time_ns()
+            if receiver.losses() > drops:
+                self._lost(Loss("hep", last_look, now, receiver.losses() - drops, "kernel"), "kernel_drops")
+                drops = receiver.losses()
+            last_look = now
+        receiver.close()
 
     def _lost(self, loss: Loss, counter: str) -> None:
         with self._count_lock:

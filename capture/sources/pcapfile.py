@@ -16,6 +16,7 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from capture.frames import FrameBlock, Interface
+from capture.links import SUPPORTED, UnknownLinkType
 from capture.walk import DAMAGED, FULL, NEED_PYTHON, U8, walk_pcap, walk_pcapng
 from sip.errors import Unreachable
 
@@ -30,6 +31,12 @@ PCAP_MAGIC = {
     b"\xa1\xb2\x3c\x4d": (True, 1),
 }
 PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"
+_REMEDIES: dict[type[BaseException], tuple[str, str]] = {
+    FileNotFoundError: ("there is no such file", "check its name"),
+    IsADirectoryError: ("it is a folder", "name the capture files in it"),
+    PermissionError: ("permission denied", "let this user read it, for example with chmod"),
+}
+"""What is wrong with a file that cannot be opened, and what to do."""
 
 
 class PcapFile:
@@ -40,15 +47,16 @@ class PcapFile:
         self.size: int | None = None
         self.damage: str | None = None
         self.frames = 0
+        self._unknown: dict[int, int] = {}
+        """Frames by link types that cannot be decoded."""
         try:
             self._raw: BinaryIO = sys.stdin.buffer if path == "-" else open(path, "rb")  # noqa: SIM115
             if path != "-":
-                if os.path.isdir(path):
-                    raise IsADirectoryError(21, "is a folder, not a capture file")
                 self.size = os.fstat(self._raw.fileno()).st_size or None
             head = self._peek(self._raw, 4)
         except OSError as error:
-            raise Unreachable(f"cannot read {self.name}: {(error.strerror or str(error)).lower()}") from error
+            reason, remedy = _REMEDIES.get(type(error), ((error.strerror or str(error)).lower(), "check the file"))
+            raise Unreachable(f"cannot read {self.name}: {reason}; {remedy}") from error
         self._at_start = head
         if head[:2] == b"\x1f\x8b":
             self._file: BinaryIO = cast(BinaryIO, gzip.GzipFile(fileobj=cast(BinaryIO, _Prefixed(head, self._raw))))
@@ -58,9 +66,12 @@ class PcapFile:
         self._interfaces: list[Interface] = []
         self._label = Path(path).name if path != "-" else "stdin"
         if self._at_start not in PCAP_MAGIC and self._at_start != PCAPNG_MAGIC:
-            what = "is empty" if not self._at_start else "is not a pcap or pcapng capture"
+            self.close()
+            if not self._at_start:
+                raise Unreachable(f"cannot read {self.name}: it is empty; record it again")
             raise Unreachable(
-                f"cannot read {self.name}: it {what} (its first bytes are {self._at_start.hex(' ') or 'missing'})"
+                f"cannot read {self.name}: it is no pcap or pcapng capture (its first bytes are "
+                f"{self._at_start.hex(' ')}); give a file that tcpdump, dumpcap or Wireshark wrote"
             )
 
     @staticmethod
@@ -97,13 +108,23 @@ class PcapFile:
             self._raw.close()
 
     def blocks(self) -> Iterator[FrameBlock]:
-        """The file's frames in order. Damage ends it early and is said in `damage`, never raised."""
+        """The file's frames in order. Damage ends it early and is said in `damage`, never raised.
+
+        Raises UnknownLinkType when not one of its frames has a link type that can be decoded."""
         if self._at_start in PCAP_MAGIC:
             yield from self._pcap_blocks()
         else:
             yield from self._pcapng_blocks()
         if self.damage is None and self._left:
             self.damage = f"the capture ends inside a record ({self._left} bytes left over)"
+        if not self._unknown:
+            return
+        first = min(self._unknown)
+        if sum(self._unknown.values()) == self.frames:
+            raise UnknownLinkType(first, self.name)
+        names = ", ".join(f"{count} of link type {link}" for link, count in sorted(self._unknown.items()))
+        left_out = f"frames that siptrail cannot decode are left out: {names}"
+        self.damage = f"{self.damage}; {left_out}" if self.damage else left_out
 
     _left = 0
 
@@ -229,6 +250,10 @@ class PcapFile:
         interface: np.ndarray,
     ) -> FrameBlock:
         self.frames += n
+        for number, count in enumerate(np.bincount(interface).tolist()):
+            link = self._interfaces[number].link_type
+            if count and link not in SUPPORTED:
+                self._unknown[link] = self._unknown.get(link, 0) + count
         return FrameBlock(data, offset[:n], captured[:n], original[:n], ts[:n], interface, tuple(self._interfaces))
 
 
