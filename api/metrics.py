@@ -5,8 +5,11 @@ Label values come from small closed sets or are capped, since methods and addres
 
 from __future__ import annotations
 
+import threading
+import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -16,7 +19,10 @@ from prometheus_client.registry import Collector
 from alerts.book import AlertBook
 from alerts.metrics import REGISTRY as NOTICE_REGISTRY
 from diagnose.desk import Desk
+from index.summary import Stats
 
+Interfaces = Callable[[], list[dict[str, Any]]]
+"""What each recorded interface has seen: its name, whether it is recording, and counts."""
 METHODS = frozenset(
     (
         "INVITE",
@@ -50,16 +56,20 @@ COUNTERS = {
 class DeskCollector(Collector):
     """Asks the desk and the alert book at every scrape."""
 
-    def __init__(self, desk: Desk, alerts: AlertBook | None) -> None:
+    def __init__(self, desk: Desk, alerts: AlertBook | None, interfaces: Interfaces | None = None) -> None:
         self.desk = desk
         self.alerts = alerts
+        self.interfaces = interfaces
+        self._lock = threading.Lock()
+        self._stats: Stats | None = None
+        self._good_until = 0.0
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: naming the metrics must not ask the desk while the server starts."""
         return []
 
     def collect(self) -> Iterable[Metric]:
-        stats = self.desk.stats()
+        stats = self._recent_stats()
         for name, text in COUNTERS.items():
             yield CounterMetricFamily(f"siptrail_{name}", text, value=getattr(stats, name))
         # What is stored shrinks when old hours go, so these are gauges.
@@ -83,6 +93,34 @@ class DeskCollector(Collector):
                 failures.add_metric(list(key), count)
             yield failures
             yield GaugeMetricFamily("siptrail_alerts_open", "Alerts that are open", value=self.alerts.open_count())
+        yield from self._of_interfaces()
+
+    def _recent_stats(self) -> Stats:
+        """Counting a large store takes a while; scrapes may take a twentieth of the time at most."""
+        with self._lock:
+            began = time.monotonic()
+            if self._stats is None or began > self._good_until:
+                self._stats = self.desk.stats()
+                ended = time.monotonic()
+                self._good_until = ended + 20 * (ended - began)
+            return self._stats
+
+    def _of_interfaces(self) -> Iterable[Metric]:
+        if self.interfaces is None:
+            return
+        found = self.interfaces()
+        recording = GaugeMetricFamily(
+            "siptrail_interface_recording", "Whether the interface is there and read", labels=["interface"]
+        )
+        for one in found:
+            recording.add_metric([one["name"]], float(one["recording"]))
+        yield recording
+        for name in sorted({name for one in found for name in one} - {"name", "recording"}):
+            text = COUNTERS.get(name, f"{name.replace('_', ' ').capitalize()} on the interface")
+            family = CounterMetricFamily(f"siptrail_interface_{name}", text, labels=["interface"])
+            for one in found:
+                family.add_metric([one["name"]], one.get(name, 0))
+            yield family
 
 
 def known(by_method: Mapping[str, int]) -> dict[str, int]:
@@ -103,10 +141,12 @@ def finals_by(finals: Mapping[str, int]) -> dict[tuple[str, str], int]:
     return dict(out)
 
 
-def build_registry(desk: Desk, alerts: AlertBook | None, registry: CollectorRegistry | None) -> CollectorRegistry:
+def build_registry(
+    desk: Desk, alerts: AlertBook | None, registry: CollectorRegistry | None, interfaces: Interfaces | None = None
+) -> CollectorRegistry:
     """The registry of one server."""
     registry = registry if registry is not None else CollectorRegistry()
-    registry.register(DeskCollector(desk, alerts))
+    registry.register(DeskCollector(desk, alerts, interfaces))
     ProcessCollector(registry=registry)
     return registry
 

@@ -71,7 +71,7 @@ def create_app(
     )
     app.include_router(call_routes(desk), prefix="/api/v1", responses=PROBLEMS)
     app.include_router(service_routes(desk, alerts, interfaces, importer), prefix="/api/v1", responses=PROBLEMS)
-    app.include_router(outer_routes(build_registry(desk, alerts, registry), version))
+    app.include_router(outer_routes(build_registry(desk, alerts, registry, interfaces), version))
     for kind in STATUS:
         app.add_exception_handler(kind, _told)
     app.add_exception_handler(RequestValidationError, _invalid)

@@ -259,8 +259,9 @@ class Service:
             except Exception:
                 log.exception("HEP packets could not be decoded")
             with self._count_lock:
-                self._counts.update(new := receiver.counters - seen)
-                self._counts["packets"] += new["hep_packets"]
+                new = receiver.counters - seen
+                self._counts.update({f"hep:{name}": count for name, count in new.items()})
+                self._counts["packets"] += new["packets"]
             seen = receiver.counters.copy()
             now = time.time_ns()
             if receiver.losses() > drops:
@@ -360,14 +361,17 @@ class Service:
 
     def interfaces(self) -> list[dict[str, Any]]:
         """What each recorded interface has seen since the start."""
+        recording = {name: ring is not None for name, ring in self._rings.items()}
+        if self._hep is not None:
+            recording["hep"] = True
         with self._count_lock:
             return [
                 {
                     "name": name,
-                    "recording": ring is not None,
+                    "recording": alive,
                     **{k.partition(":")[2]: v for k, v in self._counts.items() if k.startswith(f"{name}:")},
                 }
-                for name, ring in self._rings.items()
+                for name, alive in recording.items()
             ]
 
     def import_path(self, path: Path) -> dict[str, Any]:

@@ -29,7 +29,7 @@ SILENCE = 3600.0
 RECEIVE_BUFFER = 16 << 20
 SO_RXQ_OVFL, SO_RCVBUFFORCE = 40, 33
 KINDS = {5: "rtcp", 32: "qos", 34: "qos", 35: "qos", 53: "dns", 54: "isup", 56: "m2pa", 87: "log", 100: "log"}
-"""Protocol types that agents send beside SIP, as they are counted (hep_…)."""
+"""Protocol types that agents send beside SIP, as they are counted."""
 
 
 @dataclass(slots=True, eq=False)
@@ -51,7 +51,7 @@ class HepReceiver:
         self._overflow: dict[socket.socket, int] = {}
         self._connections: set[_Connection] = set()
         self.counters: Counter[str] = Counter()
-        """hep_packets, hep_bad, hep_key, hep_keepalive, hep_refused, and hep_… of each kind that is no SIP."""
+        """packets, bad, wrong_key, keepalive, refused, and one of each kind that is no SIP."""
 
     def listen(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
         """Take packets on UDP and TCP of this address, or on TLS alone where a context is given."""
@@ -115,7 +115,7 @@ class HepReceiver:
         with contextlib.suppress(OSError):
             sock, peer = listening.accept()
             if len(self._connections) >= MOST_CONNECTIONS:
-                self.counters["hep_refused"] += 1
+                self.counters["refused"] += 1
                 sock.close()
                 return
             sock.setblocking(False)
@@ -142,7 +142,7 @@ class HepReceiver:
                 before = connection.stream.lost
                 for packet in connection.stream.feed(data):
                     self._packet(packet, out)
-                self.counters["hep_bad"] += connection.stream.lost > before
+                self.counters["bad"] += connection.stream.lost > before
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return
         except OSError as error:
@@ -151,20 +151,20 @@ class HepReceiver:
 
     def _packet(self, data: bytes, out: list[Payload]) -> None:
         counters = self.counters
-        counters["hep_packets"] += 1
+        counters["packets"] += 1
         try:
             packet = parse_hep(data)
         except HepError:
-            counters["hep_bad"] += 1
+            counters["bad"] += 1
             return
         if self._key and packet.key != self._key:
-            counters["hep_key"] += 1
+            counters["wrong_key"] += 1
         elif (payload := to_payload(packet, time.time_ns())) is not None:
             out.append(payload)
         elif packet.kind == KEEPALIVE or not packet.data.strip(b"\r\n\0"):
-            counters["hep_keepalive"] += 1
+            counters["keepalive"] += 1
         else:
-            counters[f"hep_{KINDS.get(packet.kind, 'not_sip' if packet.kind == SIP else 'other')}"] += 1
+            counters[KINDS.get(packet.kind, "not_sip" if packet.kind == SIP else "other")] += 1
 
     def _drop_silent(self) -> None:
         edge = time.monotonic() - SILENCE

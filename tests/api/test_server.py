@@ -220,3 +220,14 @@ def test_import_wants_json_so_that_a_foreign_page_cannot_send_it() -> None:
         assert not got
         assert httpx.post(f"{url}/api/v1/imports", json={"path": "/x"}).status_code == 200
     assert got == [Path("/x")]
+
+
+def test_metrics_of_each_interface() -> None:
+    def interfaces() -> list[dict[str, Any]]:
+        return [{"name": "eth0", "recording": True, "kernel_drops": 3}, {"name": "hep", "recording": False, "rtcp": 2}]
+
+    with serving(SipDesk([]), interfaces=interfaces) as url:
+        text = httpx.get(f"{url}/metrics").text
+    assert 'siptrail_interface_kernel_drops_total{interface="eth0"} 3.0' in text
+    assert 'siptrail_interface_rtcp_total{interface="hep"} 2.0' in text
+    assert 'siptrail_interface_recording{interface="hep"} 0.0' in text

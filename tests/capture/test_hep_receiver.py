@@ -57,7 +57,7 @@ def test_datagrams_and_streams(receiver: HepReceiver) -> None:
         tcp.sendall(whole[:200])
         tcp.sendall(whole[200:])
         assert len(wait_for(receiver, 3)) == 3
-    expected = {"hep_packets": 8, "hep_bad": 1, "hep_rtcp": 1, "hep_keepalive": 1, "hep_not_sip": 1}
+    expected = {"packets": 8, "bad": 1, "rtcp": 1, "keepalive": 1, "not_sip": 1}
     assert {k: v for k, v in receiver.counters.items() if v} == expected
 
 
@@ -69,7 +69,7 @@ def test_packets_without_the_key_are_dropped_and_counted() -> None:
         for packet in (hep3(OPTIONS), hep3(OPTIONS, chunk(14, b"wrong")), hep3(OPTIONS, chunk(14, b"secret"))):
             udp.sendto(packet, ("127.0.0.1", port))
     assert len(wait_for(receiver, 1)) == 1
-    assert receiver.counters["hep_key"] == 2
+    assert receiver.counters["wrong_key"] == 2
     receiver.close()
 
 
