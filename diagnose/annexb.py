@@ -1,4 +1,7 @@
-"""G.729 and annexb: what an offer and an answer mean by the standard and by the older habit (RFC 4856 section 2.1.9, RFC 7261 section 3.3)."""
+"""G.729 and annexb: what an offer and an answer mean by the standard and by the older habit.
+
+RFC 4856 section 2.1.9 says that an absent parameter means yes, RFC 7261 section 3.3 what a pair of values means.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from sip.sdp import Codec, Media
 
 VENDOR_NAMES = frozenset({"G729A", "G729B", "G729AB", "G729R8", "G729BR8"})
 _SAID = re.compile(r"(?:^|;)\s*annexb\s*=\s*(yes|no)\s*(?:;|$)", re.IGNORECASE)
-_ODD = re.compile(r"annexb\s*(?:=\s*[01]|:\s*(?:yes|no))|^\s*(?:yes|no)\s*$", re.IGNORECASE)
+_SPEAKS = re.compile(r"annexb|^\s*(?:yes|no)\s*$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +27,6 @@ class Reading:
     habit: bool
     """By much equipment's reading: absent means no."""
 
-    @property
-    def doubtful(self) -> bool:
-        """The two conventions disagree, or one side is silent."""
-        return self.standard != self.habit or "absent" in (self.offer, self.answer)
-
 
 def g729(media: Media) -> Codec | None:
     """The stream's G.729 format, under its own or a vendor's name."""
@@ -42,8 +40,27 @@ def said(codec: Codec) -> str:
 
 
 def odd(codec: Codec) -> bool:
-    """The fmtp speaks of annexb in a form that no standard knows."""
-    return bool(codec.fmtp and said(codec) == "absent" and _ODD.search(codec.fmtp))
+    """The fmtp speaks of annexb in a form that no standard knows (annexb=0, annexb:no, a bare no)."""
+    return bool(codec.fmtp and said(codec) == "absent" and _SPEAKS.search(codec.fmtp))
+
+
+def remarks(side: str, media: Media, codec: Codec) -> list[str]:
+    """What is wrong with the form of a side's parameters, in words."""
+    out = []
+    if odd(codec):
+        out.append(
+            f"the {side}'s fmtp {codec.fmtp!r} is a form of annexb that no standard knows; strict equipment ignores it"
+        )
+    lines = [v.partition(" ") for n, v in media.attributes if n == "fmtp" and v]
+    if sum(pt == str(codec.pt) for pt, _, _ in lines) > 1:
+        out.append(f"the {side} has several fmtp lines for payload type {codec.pt}; the last one was read")
+    g729s = {str(c.pt) for c in media.codecs if c.name.upper().startswith("G729")}
+    out += [
+        f"the {side} says {value.strip()!r} for payload type {pt}, which is not its G.729: it counts for nothing"
+        for pt, _, value in lines
+        if pt not in g729s and "annexb" in value.lower()
+    ]
+    return out
 
 
 def read(offer: str, answer: str) -> Reading:

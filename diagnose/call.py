@@ -1,4 +1,7 @@
-"""A call as rules want to see it: numbered messages, transactions, the initial INVITE, answers, offers and answers. Pure."""
+"""A call as rules want to see it: numbered messages, transactions, initial INVITEs, offers and answers. Pure.
+
+Calls may be long (a phone registers under one Call-ID for months), so look-ups go through an index, not over all steps.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,11 @@ from index.trace import CallTrace, TraceMessage
 from sip.sdp import Media, SessionDescription
 
 SECOND = 1_000_000_000
-T1 = SECOND // 2
+T1, T2 = SECOND // 2, 4 * SECOND
 TIMEOUT = 64 * T1
 """64*T1: 32 s (RFC 3261 section 17.1.1.2)."""
+MAGIC = "z9hG4bK"
+"""A branch that starts so is unique to one hop (RFC 3261 section 8.1.1.7)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +33,11 @@ class Step:
         via = self.m.sip.top_via
         return self.m.sip.cseq, self.m.sip.cseq_method, via.branch if via else ""
 
-    def line(self, start: str) -> str:
-        """The first line of the message that begins so (any case); '' where there is none."""
-        low = start.lower()
-        return next((x for x in self.m.sip.lines() if x.lower().startswith(low)), "")
+    @property
+    def side(self) -> str:
+        """The tag of the party whose words these are, on every hop that they travel."""
+        who = self.m.sip.from_ if self.m.sip.is_request else self.m.sip.to
+        return who.tag if who else ""
 
     def header_line(self, name: str) -> str:
         """The line of a header as it was written."""
@@ -45,8 +51,6 @@ class Exchange:
 
     offer: Step
     answer: Step | None
-    preview: bool
-    """The answer stands in an unreliable provisional response, so it is only a preview (RFC 3261 section 13.2.1)."""
 
     @property
     def offered(self) -> SessionDescription:
@@ -60,7 +64,7 @@ class Exchange:
         return self.answer.m.sip.sdp if self.answer else None
 
     def streams(self, kind: str = "audio") -> Iterable[tuple[Media, Media]]:
-        """Pairs of offered and answered streams of a kind, by their position."""
+        """Pairs of offered and answered streams of a kind, by their position (RFC 3264 section 6)."""
         if self.answered is None:
             return []
         return [(a, b) for a, b in zip(self.offered.media, self.answered.media, strict=False) if a.kind == kind]
@@ -99,26 +103,57 @@ class Call:
             and not (first.to and first.to.tag)
         )
 
+    @cached_property
+    def _copies(self) -> dict[object, list[Step]]:
+        out: dict[object, list[Step]] = {}
+        for s in self.steps:
+            out.setdefault((s.m.src, s.m.dst, s.m.sip.raw), []).append(s)
+        return out
+
     def copies(self, step: Step) -> tuple[Step, ...]:
         """The message and its retransmissions on the same hop."""
-        return tuple(
-            s for s in self.steps if s.m.src == step.m.src and s.m.dst == step.m.dst and s.m.sip.raw == step.m.sip.raw
-        )
+        return tuple(self._copies[step.m.src, step.m.dst, step.m.sip.raw])
+
+    @cached_property
+    def _answers(self) -> dict[object, list[Step]]:
+        out: dict[object, list[Step]] = {}
+        for s in self.steps:
+            if not s.m.sip.is_request:
+                out.setdefault(s.key, []).append(s)
+        return out
 
     def answers_to(self, request: Step) -> tuple[Step, ...]:
-        """Responses on the request's hop with its transaction key (the branch may be missing in old stacks)."""
-        return tuple(
-            s
-            for s in self.steps
-            if not s.m.sip.is_request
-            and s.key == request.key
-            and s.m.dst.ip == request.m.src.ip
-            and s.m.src.ip == request.m.dst.ip
-        )
+        """Responses of the request's transaction, wherever they went; an old branch is matched on its own hop only."""
+        found = self._answers.get(request.key, [])
+        if request.key[2].startswith(MAGIC):
+            return tuple(found)
+        return tuple(s for s in found if s.m.dst.ip == request.m.src.ip and s.m.src.ip == request.m.dst.ip)
 
     def final_of(self, request: Step) -> Step | None:
         """The first final response to a request."""
         return next((s for s in self.answers_to(request) if s.m.sip.code >= 200), None)
+
+    def answered_after(self, step: Step) -> Step | None:
+        """A 2xx to an INVITE later on: whatever went wrong in `step`, the call was answered all the same."""
+        return next(
+            (
+                s
+                for s in self.responses
+                if s.number > step.number and s.m.sip.method == "INVITE" and 200 <= s.m.sip.code < 300
+            ),
+            None,
+        )
+
+    def onward(self, step: Step) -> tuple[Step, ...]:
+        """The same request or response, sent on by the host that received it."""
+        sip = step.m.sip
+        return tuple(
+            s
+            for s in self.steps[step.number :]
+            if s.m.src.ip == step.m.dst.ip
+            and (s.m.sip.is_request, s.m.sip.method, s.m.sip.cseq, s.m.sip.code, s.side)
+            == (sip.is_request, sip.method, sip.cseq, sip.code, step.side)
+        )
 
     @cached_property
     def exchanges(self) -> tuple[Exchange, ...]:
@@ -130,29 +165,52 @@ class Call:
                 continue
             if sip.is_request and sip.method in ("INVITE", "UPDATE", "PRACK"):
                 answers = [a for a in self.answers_to(s) if a.m.sip.sdp is not None and a.m.sip.code < 300]
+                # The answer of a provisional response is only a preview where a 2xx follows (RFC 3261 section 13.2.1).
                 best = next((a for a in answers if a.m.sip.code >= 200), answers[0] if answers else None)
-                preview = best is not None and best.m.sip.code < 200 and not best.m.sip.first("RSeq")
-                out.append(Exchange(s, best, preview))
+                out.append(Exchange(s, best))
             elif not sip.is_request and sip.method == "INVITE" and 200 <= sip.code < 300:
-                invite = next(
-                    (r for r in self.steps if r.m.sip.is_request and r.key == s.key and r.m.src.ip == s.m.dst.ip), None
-                )
-                if invite is None or invite.m.sip.sdp is not None:
-                    continue
-                # A late offer: the 2xx offers, the ACK answers (RFC 3264 section 4).
-                ack = next(
-                    (
-                        r
-                        for r in self.steps
-                        if r.m.sip.method == "ACK"
-                        and r.m.sip.is_request
-                        and r.m.sip.cseq == sip.cseq
-                        and r.m.src.ip == s.m.dst.ip
-                        and r.m.sip.sdp is not None
-                    ),
-                    None,
-                )
-                out.append(Exchange(s, ack, False))
+                late = self._late_offer(s)
+                if late is not None:
+                    out.append(late)
+        return tuple(out)
+
+    def _late_offer(self, s: Step) -> Exchange | None:
+        """The 2xx offers, the ACK answers (RFC 3264 section 4); None where the INVITE offered, or is unseen."""
+        invites = [r for r in self._requests.get(("INVITE", s.m.sip.cseq), []) if r.m.src.ip == s.m.dst.ip]
+        if not invites or any(r.m.sip.sdp is not None for r in invites):
+            return None
+        acks = self._requests.get(("ACK", s.m.sip.cseq), [])
+        return Exchange(s, next((r for r in acks if r.m.src.ip == s.m.dst.ip and r.m.sip.sdp is not None), None))
+
+    @cached_property
+    def _requests(self) -> dict[object, list[Step]]:
+        out: dict[object, list[Step]] = {}
+        for s in self.requests:
+            out.setdefault((s.m.sip.method, s.m.sip.cseq), []).append(s)
+        return out
+
+    def acks(self, final: Step) -> list[Step]:
+        """ACKs of a final response's transaction that name the same called party, on any hop."""
+        found = self._requests.get(("ACK", final.m.sip.cseq), [])
+        return [
+            a
+            for a in found
+            if a.number > final.number
+            and (not final.side or not (a.m.sip.to and a.m.sip.to.tag) or a.m.sip.to.tag == final.side)
+        ]
+
+    @cached_property
+    def agreements(self) -> tuple[Exchange, ...]:
+        """Answered exchanges, each once however many hops it travelled: the hop next to the answering side counts."""
+        told: set[object] = set()
+        out = []
+        answered = ((x.answer.number, x) for x in self.exchanges if x.answer is not None)
+        for _, x in sorted(answered, key=lambda pair: pair[0]):
+            codecs = tuple((a.codecs, b.codecs, a.port == 0, b.port == 0) for a, b in x.streams())
+            key = (x.offer.side, x.answer.side if x.answer else "", codecs)
+            if key not in told:
+                told.add(key)
+                out.append(x)
         return tuple(out)
 
 

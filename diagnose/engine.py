@@ -6,17 +6,23 @@ import importlib
 import importlib.util
 import logging
 import pkgutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 from diagnose import rules as shipped
 from diagnose.call import Call, digest
-from diagnose.finding import SEVERITIES, Finding
+from diagnose.finding import CONFIDENCES, SEVERITIES, Finding, public_name
+from diagnose.watch import Overrun, run_all
 from index.trace import CallTrace
 
 log = logging.getLogger(__name__)
+LIMIT = 10.0
+"""Seconds that one rule may spend on one call; a usual one takes a fraction of a millisecond."""
+STRIKES = 3
+"""A rule that ran out of time so often is left out from then on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,35 +31,83 @@ class Rule:
 
     name: str
     explanation: str
-    check: Callable[[Call], Iterator[Finding]]
+    check: Callable[[Call], Iterable[Finding]]
+    overruns: list[str] = field(default_factory=list, compare=False, repr=False)
+    """Call-IDs for which it ran out of time."""
+    failures: list[str] = field(default_factory=list, compare=False, repr=False)
+    """The first Call-ID for which it raised."""
 
 
 def load_rules(extra: Path | None = None) -> tuple[Rule, ...]:
-    """Every rule of `diagnose.rules`, and of a folder of the user's own; one that cannot be loaded is logged and left out."""
-    modules: list[ModuleType] = []
+    """The shipped rules and those of the user's own folder, where an equal name takes the shipped one's place.
+
+    A file that cannot be loaded is logged and left out."""
+    found = {}
+    for name, load in (*_shipped(), *_own(extra)):
+        try:
+            module = load()
+            check = module.check
+            if not callable(check):
+                raise TypeError("`check` is not a function")
+        except Exception:
+            log.exception("the rule %s cannot be loaded; it is left out", name)
+            continue
+        found[public_name(module.__name__)] = Rule(public_name(module.__name__), (module.__doc__ or "").strip(), check)
+    return tuple(found[name] for name in sorted(found))
+
+
+def _shipped() -> Iterator[tuple[str, Callable[[], ModuleType]]]:
     for info in pkgutil.iter_modules(shipped.__path__):
-        modules.append(importlib.import_module(f"{shipped.__name__}.{info.name}"))
-    for path in sorted(extra.glob("*.py")) if extra else ():
-        try:
-            spec = importlib.util.spec_from_file_location(path.stem, path)
-            assert spec and spec.loader
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-            modules.append(module)
-        except Exception:
-            log.exception("the rule file %s cannot be loaded; it is left out", path)
-    return tuple(
-        Rule(m.__name__.rpartition(".")[2].replace("_", "-"), (m.__doc__ or "").strip(), m.check) for m in modules
-    )
+        name = f"{shipped.__name__}.{info.name}"
+        yield name, partial(importlib.import_module, name)
 
 
-def diagnose(trace: CallTrace, rules: tuple[Rule, ...] | None = None) -> tuple[Finding, ...]:
-    """All findings of a call, the headline first. A rule that raises is logged and skipped."""
+def _own(folder: Path | None) -> Iterator[tuple[str, Callable[[], ModuleType]]]:
+    for path in sorted(folder.glob("*.py")) if folder else ():
+        if not path.name.startswith("_"):
+            yield str(path), partial(_execute, path)
+
+
+def _execute(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def diagnose(trace: CallTrace, rules: tuple[Rule, ...] | None = None, limit: float = LIMIT) -> tuple[Finding, ...]:
+    """All findings of a call, the headline first. A rule that raises, hangs or talks nonsense is logged and skipped."""
     call = digest(trace)
+    able = [r for r in (load_rules() if rules is None else rules) if len(r.overruns) < STRIKES]
     out: list[Finding] = []
-    for rule in load_rules() if rules is None else rules:
-        try:
-            out += rule.check(call)
-        except Exception:
-            log.exception("the rule %s failed on %r; it is skipped for this call", rule.name, trace.call_id)
+    outcomes = run_all([partial(_apply, r, call) for r in able], limit)
+    for rule, outcome in zip(able, outcomes, strict=True):
+        if isinstance(outcome, BaseException):
+            _report(rule, trace.call_id, outcome)
+        else:
+            out += outcome
     return tuple(sorted(out, key=lambda f: (f.severity == "info", f.precedence, SEVERITIES.index(f.severity))))
+
+
+def _apply(rule: Rule, call: Call) -> list[Finding]:
+    """A rule's findings under the rule's own name."""
+    out = []
+    for f in rule.check(call):
+        if not isinstance(f, Finding) or f.severity not in SEVERITIES or f.confidence not in CONFIDENCES:
+            raise TypeError(f"{f!r} is no finding")
+        out.append(f if f.name == rule.name else replace(f, name=rule.name))
+    return out
+
+
+def _report(rule: Rule, call_id: str, error: BaseException) -> None:
+    """Say it once with all detail; a rule that fails for every call must not fill the log."""
+    if isinstance(error, Overrun):
+        rule.overruns.append(call_id)
+        after = "it is skipped for this call" if len(rule.overruns) < STRIKES else "it is left out from now on"
+        log.error("the rule %s %s on %r; %s", rule.name, error, call_id, after)
+    elif not rule.failures:
+        rule.failures.append(call_id)
+        log.error("the rule %s failed on %r; it is skipped for this call", rule.name, call_id, exc_info=error)
+    else:
+        log.debug("the rule %s failed on %r: %r", rule.name, call_id, error)

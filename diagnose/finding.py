@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 SEVERITIES = ("critical", "error", "warning", "info")
-"""Worst first. critical: the call failed or has no audio; error: it will fail or be cut; warning: risk; info: context."""
+"""Worst first: the call failed or has no audio; it will fail or be cut; a risk; context."""
 CONFIDENCES = ("certain", "likely", "possible")
+
+
+def public_name(module: str) -> str:
+    """A rule's public name: its module's name with dashes. The file's name is the one place where it is written."""
+    return module.rpartition(".")[2].replace("_", "-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,8 @@ class Finding:
     reference: str
     """RFC and section."""
     precedence: int = 50
-    """Lower is told first: CAP 0, unreachable 10, capacity 20, auth 30, routing 40, codec 50, NAT 60, ACK/BYE/timers 70, info 90."""
+    """Lower is told first: the capture itself 0, unreachable 10, capacity 20, authentication 30, routing 40, codecs 50,
+    NAT 60, ACK, BYE and timers 70, media 80, context 90."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON object of the public contract."""
@@ -46,5 +52,12 @@ class Finding:
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Finding:
-        """The reverse of `to_json`."""
-        return cls(**{**record, "evidence": tuple(Evidence(**e) for e in record["evidence"])})
+        """The reverse of `to_json`; unknown keys of a newer service are ignored."""
+        values = _known(cls, record)
+        values["evidence"] = tuple(Evidence(**_known(Evidence, e)) for e in record["evidence"])
+        return cls(**values)
+
+
+def _known(kind: type, record: dict[str, Any]) -> dict[str, Any]:
+    names = {f.name for f in fields(kind)}
+    return {k: v for k, v in record.items() if k in names}

@@ -1,11 +1,16 @@
-"""What every rule that reasons from silence must ask first, so that a mirror or a short capture raises no false alarm."""
+"""What a rule that reasons from silence must ask first, so that a mirror or a short capture raises no false alarm."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
-from diagnose.call import Call, Step
-from sip.ip import is_private, is_public
+from capture.flags import FRAGMENT_LOST, STREAM_GAP
+from diagnose.call import SECOND, Call, Step
+from sip.ip import is_private, is_public, literal
+
+JUMP = 3600 * SECOND
+"""Nothing that waits for an answer is silent for an hour: the capture's clock was set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +35,22 @@ def silence(call: Call, waiting: Step, deadline: int, confidence: str = "certain
             False, confidence, f"no packet to {host} was captured at all, so its answers cannot be seen here"
         )
     times = [s.m.ts for s in call.steps]
-    if any(b < a - 1_000_000_000 or b - a > 6 * 3600 * 1_000_000_000 for a, b in zip(times, times[1:], strict=False)):
-        return Silence(False, confidence, "the capture's clock jumps inside the call")
+    if any(a < deadline <= b and b - a > JUMP for a, b in pairwise(times) if a >= waiting.m.ts):
+        return Silence(False, confidence, "the capture's clock jumps while the answer was due")
     if call.trace.losses:
         lost = sum(x.count for x in call.trace.losses)
         return Silence(True, "possible", f"{lost} packets were lost by the capture while the call ran")
+    holed = next((s for s in call.steps if s.m.flags & (STREAM_GAP | FRAGMENT_LOST)), None)
+    if holed is not None:
+        return Silence(True, "possible", f"bytes are missing in the capture at message {holed.number}")
     return Silence(True, confidence, "")
 
 
 def crosses(address: str, step: Step) -> bool:
-    """A private address that is told to, or comes from, a public peer: inside one private network it would be no fault."""
+    """A private address told to, or coming from, a public peer: inside one private network it is no fault."""
     return is_private(address) and (is_public(step.m.src.ip) or is_public(step.m.dst.ip))
+
+
+def own(address: str, step: Step) -> bool:
+    """The address is where the packet itself came from: this capture sits on the sender's side of any NAT."""
+    return literal(address) is not None and literal(address) == literal(step.m.src.ip)

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from capture.pipeline import Counters
+from capture.ports import DEFAULT_WS_PORTS
 from diagnose.engine import diagnose, load_rules
 from diagnose.finding import SEVERITIES, Finding
-from capture.ports import DEFAULT_WS_PORTS
 from index.archive import Archive
 from index.filter import parse_filter
 from index.importing import ImportResult, import_file

@@ -1,4 +1,4 @@
-"""The NAT tests of Kamailio and OpenSIPS, computed from a captured request: the same numbers mean different things in each.
+"""The NAT tests of Kamailio and OpenSIPS, computed from a captured request: the same numbers differ in meaning.
 
 Kamailio 6 `nathelper`: nat_uac_test; OpenSIPS 3 `nathelper`: nat_uac_test; both `nat_traversal`: client_nat_test. Pure.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from index.trace import TraceMessage
+from sip.address import SipUri
 from sip.ip import is_private_kamailio, is_private_opensips, literal
 from sip.sdp import SessionDescription
 
@@ -45,20 +46,42 @@ def same_host(a: str, b: str) -> bool:
     return first is not None and first == second
 
 
+def _contact(m: TraceMessage) -> SipUri | None:
+    """The first Contact; none where it is missing or `*`."""
+    return next((c.uri for c in m.sip.contacts if c.uri.host not in ("", "*")), None)
+
+
+def _c_lines(sdp: SessionDescription) -> tuple[list[str], list[list[str]]]:
+    """The session's own c= and the one that holds for each stream, as words."""
+    first = next((n for m in sdp.media[:1] for n, _ in m.lines), len(sdp.lines))
+    session = next((x[2:].split() for x in sdp.lines[:first] if x.startswith("c=")), [])
+    return session, [next((x[2:].split() for _, x in m.lines if x.startswith("c=")), session) for m in sdp.media]
+
+
+def _ends_the_test(words: list[str]) -> bool:
+    """Both proxies look no further at a line that is not IPv4, or that holds a stream at 0.0.0.0."""
+    return len(words) < 3 or words[1] != "IP4" or words[2] == "0.0.0.0"
+
+
 def sdp_private(sdp: SessionDescription) -> str | None:
-    """First private IPv4 stream address, with Kamailio's habit of stopping at a stream that is not IPv4 or is 0.0.0.0."""
-    for media in sdp.media:
-        found = literal(media.address)
-        if found is None or found.version != 4 or int(found) == 0:
+    """First private stream address, as Kamailio finds it: it stops at a stream that is not IPv4 or is 0.0.0.0."""
+    for words in _c_lines(sdp)[1]:
+        if _ends_the_test(words):
             return None
-        if is_private_kamailio(media.address):
-            return media.address
+        if is_private_kamailio(words[2]):
+            return words[2]
     return None
+
+
+def sdp_private_opensips(sdp: SessionDescription) -> str | None:
+    """The first c= of the body alone, as OpenSIPS tests it: other streams are never looked at."""
+    words = next((x[2:].split() for x in sdp.lines if x.startswith("c=")), [])
+    return words[2] if not _ends_the_test(words) and is_private_opensips(words[2]) else None
 
 
 def kamailio(m: TraceMessage) -> Mask:
     """Kamailio's nat_uac_test with every flag set, for a request."""
-    via, contact = m.sip.top_via, m.sip.contacts[0].uri if m.sip.contacts else None
+    via, contact = m.sip.top_via, _contact(m)
     source, port = m.src.ip, m.src.port
     bits = []
     if contact and is_private_kamailio(contact.host):
@@ -97,19 +120,27 @@ def kamailio(m: TraceMessage) -> Mask:
     return Mask("Kamailio nat_uac_test", tuple(bits))
 
 
+def uri_port(uri: SipUri) -> int:
+    """A URI's port as OpenSIPS completes it: by scheme and transport, other than Kamailio's 5060 for all."""
+    transport = (uri.params.get("transport") or ("tls" if uri.scheme == "sips" else "udp")).lower()
+    return uri.port or {"tls": 5061, "ws": 80, "wss": 443}.get(transport, 5060)
+
+
 def opensips(m: TraceMessage) -> Mask:
     """OpenSIPS' nat_uac_test with the flags 1 to 64 set, for a request."""
-    via, contact = m.sip.top_via, m.sip.contacts[0].uri if m.sip.contacts else None
+    via = m.sip.top_via
+    contacts = [c.uri for c in m.sip.contacts if c.uri.host not in ("", "*")]
     source, port = m.src.ip, m.src.port
     bits = []
-    if contact and is_private_opensips(contact.host):
+    contact = next((c for c in contacts if is_private_opensips(c.host)), None)
+    if contact:
         bits.append(Bit(1, "private-contact", f"Contact says {contact.host}, which is private"))
     if via and (not same_host(via.host, source) or "received" in via.params):
         bits.append(Bit(2, "diff-ip-src-via", f"Via says {via.host}, the packet came from {source}"))
     if via and is_private_opensips(via.host):
         bits.append(Bit(4, "private-via", f"Via says {via.host}, which is private"))
-    if m.sip.sdp and any(is_private_opensips(x.address) for x in m.sip.sdp.media):
-        bits.append(Bit(8, "private-sdp", "SDP says " + ", ".join(sorted({x.address for x in m.sip.sdp.media}))))
+    if m.sip.sdp and (private := sdp_private_opensips(m.sip.sdp)):
+        bits.append(Bit(8, "private-sdp", f"the first c= of the SDP says {private}, which is private"))
     if via and (via.port or 5060) != port:
         bits.append(
             Bit(
@@ -118,22 +149,20 @@ def opensips(m: TraceMessage) -> Mask:
                 f"Via says port {via.port or '5060 (by default)'}, the packet came from port {port}",
             )
         )
-    if contact and not same_host(contact.host, source):
+    contact = next((c for c in contacts if not same_host(c.host, source)), None)
+    if contact:
         bits.append(Bit(32, "diff-ip-src-contact", f"Contact says {contact.host}, the packet came from {source}"))
-    if contact and (contact.port or 5060) != port:
-        bits.append(
-            Bit(
-                64,
-                "diff-port-src-contact",
-                f"Contact says port {contact.port or '5060 (by default)'}, the packet came from port {port}",
-            )
-        )
+    contact = next((c for c in contacts if uri_port(c) != port), None)
+    if contact:
+        said = contact.port or f"{uri_port(contact)} (by default)"
+        text = f"Contact says port {said}, the packet came from port {port}"
+        bits.append(Bit(64, "diff-port-src-contact", text))
     return Mask("OpenSIPS nat_uac_test", tuple(bits))
 
 
 def client_test(m: TraceMessage, dialect: str) -> Mask:
     """`client_nat_test` of module nat_traversal: test 2 compares IP and port; OpenSIPS adds 8."""
-    via, contact = m.sip.top_via, m.sip.contacts[0].uri if m.sip.contacts else None
+    via, contact = m.sip.top_via, _contact(m)
     private = is_private_kamailio if dialect == "Kamailio" else is_private_opensips
     bits = []
     if contact and private(contact.host):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from diagnose.call import Call
-from diagnose.finding import Finding
+from diagnose.finding import Finding, public_name
 from diagnose.report import fact, listed
 from sip.sdp import Media
 
-NAME, SEVERITY, PRECEDENCE, REFERENCE = "answer-without-offered-codec", "error", 50, "RFC 3264 section 6.1"
+NAME = public_name(__name__)
+SEVERITY, PRECEDENCE, REFERENCE = "error", 50, "RFC 3264 section 6.1"
 _NOT_SPEECH = frozenset({"telephone-event", "cn", "red"})
 
 
@@ -20,17 +21,13 @@ def speech(media: Media) -> set[tuple[str, int, int]]:
 
 def check(call: Call) -> Iterator[Finding]:
     """One finding an accepted audio stream without anything in common."""
-    for x in call.exchanges:
+    for x in call.agreements:
         for offered, answered in x.streams():
-            if (
-                x.answer is None
-                or offered.port == 0
-                or answered.port == 0
-                or answered.kind != "audio"
-                or not speech(offered)
-            ):
+            if x.answer is None or 0 in (offered.port, answered.port) or answered.kind != "audio":
                 continue
-            if speech(offered) & speech(answered):
+            ours, theirs = speech(offered), speech(answered)
+            # A clock of 0 is a dynamic payload type without its rtpmap: nobody can say what it is.
+            if not ours or ours & theirs or any(clock == 0 for _, clock, _ in ours | theirs):
                 continue
             a, b = (listed([c.name for c in m.codecs]) for m in (offered, answered))
             yield Finding(

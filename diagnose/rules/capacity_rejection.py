@@ -1,4 +1,4 @@
-"""A limit of calls per second or of channels was reached. The switch works; the limit or the spread of traffic is the matter."""
+"""A limit of calls per second or of channels was reached: the switch works, its limit or the traffic is the matter."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ import re
 from collections.abc import Iterator
 
 from diagnose.call import Call
-from diagnose.finding import Finding
+from diagnose.finding import Finding, public_name
 from diagnose.report import fact, listed
 
-NAME, SEVERITY, PRECEDENCE, REFERENCE = "capacity-rejection", "critical", 20, "RFC 3261 sections 21.5.4 and 21.3.3"
+NAME = public_name(__name__)
+SEVERITY, PRECEDENCE, REFERENCE = "critical", 20, "RFC 3261 sections 21.5.4 and 21.3.3"
+_WHAT = r"(?:cps|channels?|calls?|concurren\w*|capacity|sessions?|licen[cs]es?|trunks?)(?![a-z])"
 _LIMIT = re.compile(
-    r"(?:max|exceed\w*|too many|over|limit\w*).{0,20}(?:cps|channel|call|concurr|capacity|session)|"
-    r"(?:cps|channel|call|concurr\w*|capacity|session).{0,20}(?:max|exceed\w*|limit\w*|full)|server at max",
+    rf"(?<![a-z])(?:max(?:imum)?|exceed\w*|too many|over|limit\w*)(?![a-z]).{{0,20}}?(?<![a-z]){_WHAT}|"
+    rf"(?<![a-z]){_WHAT}.{{0,20}}?(?<![a-z])(?:max(?:imum)?|exceed\w*|limit\w*|full)(?![a-z])|server at max",
     re.IGNORECASE,
 )
 
 
 def check(call: Call) -> Iterator[Finding]:
-    """One finding for each refusal that speaks of capacity."""
+    """One finding for each refusal that speaks of capacity, said once however far it was passed on."""
+    told: set[tuple[int | None, int, str]] = set()
     for s in call.responses:
         sip = s.m.sip
         if sip.method != "INVITE" or sip.code < 300:
@@ -28,6 +31,10 @@ def check(call: Call) -> Iterator[Finding]:
         wait = sip.first("Retry-After")
         if said is None and not (sip.code == 503 and wait):
             continue
+        who = sip.cseq, sip.code, s.side or s.m.src.ip
+        if who in told:
+            continue
+        told.add(who)
         evidence = [fact(s, f"{s.m.src.ip} answered {sip.code} {sip.reason}", sip.start_line)]
         if wait:
             evidence.append(fact(s, f"it asks to wait {wait} s", s.header_line("Retry-After")))
@@ -41,14 +48,7 @@ def check(call: Call) -> Iterator[Finding]:
                     + (f"message {followed[0].number} followed" if followed else "nobody followed in this trace"),
                 )
             )
-        later = next(
-            (
-                a
-                for a in call.responses
-                if a.number > s.number and a.m.sip.method == "INVITE" and 200 <= a.m.sip.code < 300
-            ),
-            None,
-        )
+        later = call.answered_after(s)
         if later is not None:
             evidence.append(fact(later, "another route then answered: the call did not fail"))
         yield Finding(
@@ -57,7 +57,8 @@ def check(call: Call) -> Iterator[Finding]:
             "certain" if said else "likely",
             f"{s.m.src.ip} refused the call for capacity: {sip.code} {said or sip.reason}.",
             tuple(evidence),
-            "Raise the limit of calls per second or channels for this account or trunk, or spread the traffic over more routes and time.",
+            "Raise the limit of calls per second or channels for this account or trunk, or spread the traffic over "
+            "more routes and time.",
             REFERENCE,
             PRECEDENCE,
         )

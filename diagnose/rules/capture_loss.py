@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 from capture.flags import FRAGMENT_LOST, STREAM_GAP, TRUNCATED
 from diagnose.call import Call
-from diagnose.finding import Finding
-from diagnose.report import fact
+from diagnose.finding import Finding, public_name
+from diagnose.report import fact, listed
 from index.ladder import clock
 
-NAME, SEVERITY, PRECEDENCE, REFERENCE = "capture-loss", "info", 0, "the capture's own counters"
+NAME = public_name(__name__)
+SEVERITY, PRECEDENCE, REFERENCE = "info", 0, "the capture's own counters"
 _MARKS = {
     TRUNCATED: "was cut by the capture's snap length",
     STREAM_GAP: "follows a gap in its TCP stream",
@@ -20,15 +21,21 @@ _MARKS = {
 
 def check(call: Call) -> Iterator[Finding]:
     """One finding for what the kernel or we lost, one for messages that are themselves incomplete."""
-    for x in call.trace.losses[:3]:
+    losses = call.trace.losses
+    if losses:
+        count, names = sum(x.count for x in losses), sorted({x.interface for x in losses})
         yield Finding(
             NAME,
             SEVERITY,
             "certain",
-            f"This trace may be incomplete: {x.count} packets were dropped on {x.interface} between "
-            f"{clock(x.start)[:8]} and {clock(x.end)[:8]}.",
-            (fact(None, f"{x.kind} loss of {x.count} packets on {x.interface}"),),
-            "Findings that rest on missing messages are only possible here. Give the capture a larger ring (ring_mb), or a narrower filter.",
+            f"This trace may be incomplete: {count} packets were lost on {listed(names)} between "
+            f"{clock(min(x.start for x in losses))[:8]} and {clock(max(x.end for x in losses))[:8]}.",
+            tuple(
+                fact(None, f"{x.kind} loss of {x.count} packets on {x.interface} at {clock(x.start)[:8]}")
+                for x in losses[:10]
+            ),
+            "Findings that rest on missing messages are only possible here. Give the capture a larger ring (ring_mb), "
+            "or a narrower filter.",
             REFERENCE,
             PRECEDENCE,
         )

@@ -1,40 +1,35 @@
-"""The NAT tests of Kamailio and OpenSIPS for the first request of each sender, with the values that each true bit compared."""
+"""What the NAT tests of Kamailio and OpenSIPS say about a sender's first request, with the values they compared."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from diagnose.call import Call
-from diagnose.finding import Finding
+from diagnose.call import Call, Step
+from diagnose.finding import Finding, public_name
+from diagnose.guards import crosses
 from diagnose.nat import masks
 from diagnose.report import fact
+from sip.ip import literal
 
-NAME, SEVERITY, PRECEDENCE, REFERENCE = (
-    "nat-test-bits",
-    "info",
-    90,
-    "Kamailio and OpenSIPS, modules nathelper and nat_traversal",
-)
+NAME = public_name(__name__)
+SEVERITY, PRECEDENCE, REFERENCE = "info", 90, "Kamailio and OpenSIPS, modules nathelper and nat_traversal"
+_METHODS = frozenset({"INVITE", "REGISTER", "SUBSCRIBE", "MESSAGE", "OPTIONS"})
 _HARMLESS_ALONE = {2, 16, 32, 64, 128, 256}
 """Bits that are usual without any NAT: other ports, separate media servers, a LAN trunk, WebSocket."""
 
 
 def check(call: Call) -> Iterator[Finding]:
-    """One finding a sender whose request makes a test of substance true."""
+    """One finding a sender whose request shows a NAT; true bits on their own are no news."""
     told: set[str] = set()
     for s in call.requests:
-        if s.m.sip.method not in ("INVITE", "REGISTER", "SUBSCRIBE", "MESSAGE", "OPTIONS") or s.m.src.ip in told:
+        if s.m.sip.method not in _METHODS or s.m.src.ip in told:
             continue
         told.add(s.m.src.ip)
-        results = masks(s.m)
-        kamailio = results[0]
-        substance = [b for b in kamailio.bits if b.value in (1, 4, 8)] or [
-            b for b in kamailio.bits if b.value == 2 and s.m.transport == "udp"
-        ]
-        if not substance:
+        if not _shows_nat(s):
             continue
+        results = masks(s.m)
         evidence = [fact(s, str(r)) for r in results]
-        for bit in kamailio.bits:
+        for bit in results[0].bits:
             usual = " (often harmless on its own)" if bit.value in _HARMLESS_ALONE else ""
             if bit.value in (16, 128) and s.m.transport != "udp":
                 usual = " (normal on a connection: the source port is ephemeral)"
@@ -48,8 +43,19 @@ def check(call: Call) -> Iterator[Finding]:
             "certain",
             f"NAT tests of {s.m.src}: {'; '.join(str(r) for r in results[:2])}.",
             tuple(evidence),
-            "Compare with the flags that your proxy tests. The numbers above 16 differ between Kamailio and OpenSIPS, so name the "
-            "dialect with the number.",
+            "Compare with the flags that your proxy tests. The numbers above 16 differ between Kamailio and OpenSIPS, "
+            "so name the dialect with the number.",
             REFERENCE,
             PRECEDENCE,
         )
+
+
+def _shows_nat(s: Step) -> bool:
+    """A private address met a public one, or the Via's address is not where the packet came from."""
+    via, sdp = s.m.sip.top_via, s.m.sip.sdp
+    hosts = [c.uri.host for c in s.m.sip.contacts] + [m.address for m in (sdp.media if sdp else ())]
+    if via is not None:
+        hosts.append(via.host)
+        if literal(via.host) is not None and literal(via.host) != literal(s.m.src.ip):
+            return True
+    return any(crosses(host, s) for host in hosts)

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from diagnose.call import Call
-from diagnose.finding import Finding
+from diagnose.call import Call, Step
+from diagnose.finding import Finding, public_name
 from diagnose.report import fact, listed
 from sip.sdp import SessionDescription
 
-NAME, SEVERITY, PRECEDENCE, REFERENCE = (
-    "no-common-codec",
-    "critical",
-    50,
-    "RFC 3261 section 21.4.26, RFC 3264 section 6",
-)
+NAME = public_name(__name__)
+SEVERITY, PRECEDENCE, REFERENCE = "critical", 50, "RFC 3261 section 21.4.26, RFC 3264 section 6"
+_REFUSALS = (488, 606, 415)
 
 
 def names(sdp: SessionDescription | None) -> list[str]:
@@ -28,20 +25,33 @@ def names(sdp: SessionDescription | None) -> list[str]:
     ]
 
 
-def check(call: Call) -> Iterator[Finding]:
-    """One finding for each refused offer."""
+def _refused(call: Call) -> list[tuple[Step, Step]]:
+    """Offers with the final response that refused them, the hop next to the refusing side first."""
+    out = []
     for s in call.requests:
-        if s.m.sip.method not in ("INVITE", "UPDATE") or s.m.sip.sdp is None:
+        if s.m.sip.method not in ("INVITE", "UPDATE") or not names(s.m.sip.sdp):
             continue
         final = call.final_of(s)
         if final is None:
             continue
+        audio = [m for m in (final.m.sip.sdp.media if final.m.sip.sdp else ()) if m.kind == "audio"]
+        silent = 200 <= final.m.sip.code < 300 and audio and all(m.port == 0 for m in audio)
+        if final.m.sip.code in _REFUSALS or silent:
+            out.append((s, final))
+    return sorted(out, key=lambda pair: pair[1].number)
+
+
+def check(call: Call) -> Iterator[Finding]:
+    """One finding for each refused offer, said once however many hops passed the refusal on."""
+    told: set[tuple[int | None, str]] = set()
+    for s, final in _refused(call):
+        who = final.m.sip.cseq, final.side or final.m.src.ip
+        if who in told:
+            continue
+        told.add(who)
+        refused = final.m.sip.code in _REFUSALS
         offered = names(s.m.sip.sdp)
         lines = [x for x in s.m.sip.lines() if x.startswith("m=audio")]
-        refused = final.m.sip.code in (488, 606, 415)
-        audio = [m for m in (final.m.sip.sdp.media if final.m.sip.sdp else ()) if m.kind == "audio"]
-        if not refused and not (200 <= final.m.sip.code < 300 and audio and all(m.port == 0 for m in audio)):
-            continue
         evidence = [fact(s, f"offered: {listed(offered)}", lines[0] if lines else "")]
         evidence.append(
             fact(
@@ -53,17 +63,20 @@ def check(call: Call) -> Iterator[Finding]:
         if able:
             evidence.append(fact(final, f"the refusal says it could take {listed(able)}"))
         evidence += [fact(final, "Warning header", f"Warning: {w}") for w in final.m.sip.all("Warning")]
+        later = call.answered_after(final) if refused else None
+        if later is not None:
+            evidence.append(fact(later, "a later try was answered: the call did not fail"))
         common = [c for c in able if c.upper() in {o.upper() for o in offered}]
         confidence = "certain" if not refused or (able and not common) else "likely"
         yield Finding(
             NAME,
-            SEVERITY,
+            "warning" if later else SEVERITY,
             confidence,
             f"{final.m.src.ip} takes none of the offered codecs ({listed(offered)})"
             + (f": {final.m.sip.code} {final.m.sip.reason}." if refused else ": every audio stream is refused."),
             tuple(evidence),
-            f"Allow a common codec on this route: add {able[0] if able else 'PCMA or PCMU'} on the calling side, or let the switch transcode. "
-            "If only G.729 differs, look at annexb and its name first.",
+            f"Allow a common codec on this route: add {able[0] if able else 'PCMA or PCMU'} on the calling side, or "
+            "let the switch transcode. If only G.729 differs, look at annexb and its name first.",
             REFERENCE,
             PRECEDENCE,
         )

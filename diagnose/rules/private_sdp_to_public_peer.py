@@ -4,72 +4,67 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from diagnose.call import Call
-from diagnose.finding import Finding
-from diagnose.guards import crosses
+from diagnose.call import Call, Step
+from diagnose.finding import Evidence, Finding, public_name
+from diagnose.guards import crosses, own
 from diagnose.report import fact, listed
 from sip.ip import is_public
+from sip.sdp import Media, SessionDescription
 
-NAME, SEVERITY, PRECEDENCE, REFERENCE = (
-    "private-sdp-to-public-peer",
-    "error",
-    60,
-    "RFC 8866 section 5.7, RFC 3264 section 6.1",
-)
+NAME = public_name(__name__)
+SEVERITY, PRECEDENCE, REFERENCE = "error", 60, "RFC 8866 section 5.7, RFC 3264 section 6.1"
 
 
 def check(call: Call) -> Iterator[Finding]:
-    """One finding for each private media address that crossed to a public peer."""
-    told: set[str] = set()
+    """One finding for each side and private media address that crossed to a public peer."""
+    told: set[tuple[str, str]] = set()
     for s in call.steps:
         sdp = s.m.sip.sdp
         if sdp is None:
             continue
-        bad = [m for m in sdp.media if m.port != 0 and crosses(m.address, s) and m.address not in told]
+        bad = [m for m in sdp.media if m.port != 0 and crosses(m.address, s) and (s.side, m.address) not in told]
         if not bad:
             continue
-        address = bad[0].address
-        told |= {m.address for m in bad}
-        candidates = [
-            v.split()[4] for m in bad for n, v in m.attributes if n == "candidate" and v and len(v.split()) > 4
-        ]
-        ice = any(is_public(c) for c in candidates)
-        # A relay in between shows by the same session leaving this capture point with a public address.
-        origin = sdp.origin.split()[1:2]
-        relayed = next(
-            (
-                o
-                for o in call.steps
-                if o.number > s.number
-                and o.m.sip.sdp is not None
-                and o.m.src != s.m.src
-                and o.m.sip.is_request == s.m.sip.is_request
-                and o.m.sip.sdp.origin.split()[1:2] == origin
-                and all(is_public(m.address) for m in o.m.sip.sdp.media)
-            ),
-            None,
-        )
-        severity = "info" if ice or relayed else SEVERITY
-        line = next(
-            (x for _, x in bad[0].lines if x.startswith("c=")), next((x for x in sdp.lines if x.startswith("c=")), "")
-        )
-        evidence = [fact(s, f"c= says {address}, which is private; the packet went from {s.m.src} to {s.m.dst}", line)]
-        if ice:
-            evidence.append(
-                fact(s, "ICE candidates with public addresses are offered too, so media can still find its way")
-            )
-        if relayed:
-            evidence.append(fact(relayed, "the same session leaves here with a public address: a relay rewrites it"))
-        kinds = listed(sorted({m.kind for m in bad}))
-        harmless = " A relay or ICE takes care of it here." if severity == "info" else ""
-        yield Finding(
-            NAME,
-            severity,
-            "likely" if severity != "info" else "certain",
-            f"{s.m.src.ip} asks for {kinds} at the private address {address}: that device will not hear the other side.{harmless}",
-            tuple(evidence),
-            "Let a media relay or the SBC take the media (rtpengine, Force Media Proxy), or give the device its public "
-            "address (STUN, external address). A receiver that latches on the first packet (symmetric RTP) also helps.",
-            REFERENCE,
-            PRECEDENCE,
-        )
+        told |= {(s.side, m.address) for m in bad}
+        yield _judge(call, s, sdp, bad)
+
+
+def _judge(call: Call, s: Step, sdp: SessionDescription, bad: list[Media]) -> Finding:
+    address = bad[0].address
+    own_lines = [x for _, x in bad[0].lines]
+    line = next((x for x in [*own_lines, *sdp.lines] if x.startswith("c=")), "")
+    evidence = [fact(s, f"c= says {address}, which is private; the packet went from {s.m.src} to {s.m.dst}", line)]
+    severity, confidence, outcome = SEVERITY, "likely", "that device will not hear the other side"
+    harmless = _harmless(call, s, sdp, bad)
+    if harmless is not None:
+        severity, confidence, outcome = "info", "certain", "harmless here, since a relay or ICE takes care of it"
+        evidence.append(harmless)
+    elif own(address, s):
+        # Before the NAT every packet looks so; what the peer is told shows only behind it.
+        severity, confidence = "warning", "possible"
+        outcome = "unless something rewrites it on the way, that device will not hear the other side"
+        evidence.append(fact(s, f"the packet itself comes from {address}: this capture sits on that side of its NAT"))
+    kinds = listed(sorted({m.kind for m in bad}))
+    return Finding(
+        NAME,
+        severity,
+        confidence,
+        f"{s.m.src.ip} asks {s.m.dst.ip} for {kinds} at the private address {address}: {outcome}.",
+        tuple(evidence),
+        "Let a media relay or the SBC take the media (rtpengine, Force Media Proxy), or give the device its public "
+        "address (STUN, external address). A receiver that latches on the first packet (symmetric RTP) also helps.",
+        REFERENCE,
+        PRECEDENCE,
+    )
+
+
+def _harmless(call: Call, s: Step, sdp: SessionDescription, bad: list[Media]) -> Evidence | None:
+    """ICE with public candidates, or a relay, which shows by the same session going on with a public address."""
+    values = [(v or "").split() for m in bad for name, v in m.attributes if name == "candidate"]
+    if any(len(v) > 4 and is_public(v[4]) for v in values):
+        return fact(s, "ICE candidates with public addresses are offered too, so media can still find its way")
+    for o in call.onward(s):
+        media = o.m.sip.sdp.media if o.m.sip.sdp else ()
+        if media and all(is_public(m.address) for m in media if m.port != 0):
+            return fact(o, f"{o.m.src.ip} passes the session on with a public address: a relay takes the media")
+    return None
