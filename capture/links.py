@@ -23,8 +23,8 @@ class UnknownLinkType(Unreachable):
 
     def __init__(self, link_type: int, where: str) -> None:
         super().__init__(
-            f"{where} has link type {link_type}, which siptrail cannot decode; "
-            "convert it, for example with editcap -T ether"
+            f"{where} has link type {link_type}, which siptrail cannot decode; record Ethernet, Linux cooked or raw IP "
+            "frames, or, where only the label is wrong, set it with editcap -T"
         )
 
 

@@ -30,7 +30,7 @@ from index.spool import Spool
 from index.summary import CallSummary, summary_of
 from index.trace import CallTrace, Loss
 from index.traces import build_trace
-from sip.errors import NotFound, SiptrailError
+from sip.errors import NotFound, SiptrailError, Unreachable
 
 DEADLINE = 30.0
 """Seconds a query may take."""
@@ -157,6 +157,13 @@ class Archive:
             raise QueryTooLong(
                 "the search needs more memory than allowed; narrow it, for example with since:1h"
             ) from error
+        except (duckdb.IOException, duckdb.InvalidInputException) as error:
+            if self.lake is None:
+                raise
+            reason = " ".join(str(error).split())[:300]
+            raise Unreachable(
+                f"the store {self.lake.folder} cannot be read: {reason}; import into another with --store"
+            ) from error
         finally:
             timer.cancel()
             cur.close()
@@ -232,7 +239,7 @@ class Archive:
             names = [d[0] for d in rows.description]
             row = rows.fetchone()
         if row is None:
-            raise NotFound(f"no call with Call-ID {call_id!r} is recorded here")
+            raise _unknown(call_id)
         return summary_of(dict(zip(names, row, strict=True)))
 
     def traces(self, call_ids: Sequence[str]) -> dict[str, CallTrace]:
@@ -266,7 +273,7 @@ class Archive:
         """One call's messages; NotFound when there is none."""
         found = self.traces([call_id])
         if call_id not in found:
-            raise NotFound(f"no call with Call-ID {call_id!r} is recorded here")
+            raise _unknown(call_id)
         return found[call_id]
 
     def frames(self, call_ids: Sequence[str]) -> list[Frame]:
@@ -375,6 +382,10 @@ class Archive:
             self.lake.close()
         else:
             self._con.close()
+
+
+def _unknown(call_id: str) -> NotFound:
+    return NotFound(f"no call with Call-ID {call_id!r} is recorded here; `siptrail calls` lists what is")
 
 
 def _days(ns: int) -> str:

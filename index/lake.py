@@ -6,11 +6,14 @@ what it says is committed: DuckLake does not fsync Parquet files, so this does. 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
+import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -89,6 +92,8 @@ class Lake:
         temp = self.folder / "temp"
         catalogue, data = self.folder / "catalogue.duckdb", self.folder / "data"
         try:
+            if catalogue.exists() and not catalogue.stat().st_size:
+                catalogue.unlink()  # the disk was full when it was to be made, and nothing was ever in it
             data.mkdir(exist_ok=True)
             self.con = duckdb.connect(
                 config={
@@ -114,7 +119,7 @@ class Lake:
                 self._create()
             row = self.con.execute("SELECT value FROM lake.about WHERE name = 'schema'").fetchone()
         except (duckdb.Error, OSError) as error:
-            raise Unreachable(f"cannot open the store {self.folder}: {_one_line(error)}") from error
+            raise Unreachable(f"cannot open the store {self.folder}: {_reason(error)}") from error
         if row is None or int(row[0]) > SCHEMA_VERSION:
             raise Unreachable(
                 f"the store {self.folder} was written by a newer siptrail (schema {row and row[0]}, this one "
@@ -138,6 +143,17 @@ class Lake:
         """A connection of its own for one reader."""
         return self.con.cursor()
 
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One write at a time; a full disk is told in one line."""
+        with self._writes:
+            try:
+                yield
+            except (duckdb.Error, OSError) as error:
+                if not _full(error):
+                    raise
+                raise Unreachable(f"cannot write the store {self.folder}: {_reason(error)}") from error
+
     def commit(
         self,
         batch: Batch,
@@ -146,7 +162,7 @@ class Lake:
         publish: Callable[[Callable[[], None]], None],
     ) -> None:
         """Write a batch; `publish(do_commit)` makes it visible at the moment the caller drops its hot rows."""
-        with self._writes:
+        with self._writing():
             files: dict[str, list[Path]] = {}
             cur = self.con.cursor()
             try:
@@ -200,7 +216,7 @@ class Lake:
         """Add to the store's counters (packets, drops, …)."""
         changed = [(at, node, name, value) for name, value in counts.items() if value]
         if changed:
-            with self._writes:
+            with self._writing():
                 self.con.cursor().executemany("INSERT INTO lake.counts VALUES (?, ?, ?, ?)", changed)
 
     def counts(self) -> dict[str, int]:
@@ -273,6 +289,14 @@ def _run(cur: duckdb.DuckDBPyConnection, sql: str) -> None:
 
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
+
+
+def _full(error: BaseException) -> bool:
+    return getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error)
+
+
+def _reason(error: BaseException) -> str:
+    return "the disk is full; free some space, or choose another with --store" if _full(error) else _one_line(error)
 
 
 def _one_line(error: BaseException) -> str:

@@ -31,26 +31,32 @@ def write_partitions(table: pa.Table, folder: Path, sync: bool = True) -> list[P
     start = 0
     narrow = table.drop_columns(["day", "hour"])
     dictionary = [n for n in narrow.column_names if n not in _PLAIN]
-    for end, day, hour in (
-        (e.as_py(), table["day"][e.as_py() - 1].as_py(), table["hour"][e.as_py() - 1].as_py()) for e in runs.run_ends
-    ):
-        place = folder / f"day={day.isoformat()}" / f"hour={hour}"
-        place.mkdir(parents=True, exist_ok=True)
-        path = place / f"{uuid.uuid4()}.parquet"
-        pq.write_table(
-            narrow.slice(start, end - start),
-            path,
-            compression="zstd",
-            compression_level=3,
-            use_dictionary=dictionary,
-            column_encoding={n: "DELTA_BINARY_PACKED" for n in narrow.column_names if n in _DELTA},
-            row_group_size=ROW_GROUP if "frame" in narrow.column_names else 120_000,
-            write_statistics=[n for n in narrow.column_names if n not in ("frame", "payload")],
-        )
-        out.append(path)
-        start = end
-    if sync:
-        sync_files(out)
+    try:
+        for end, day, hour in (
+            (e.as_py(), table["day"][e.as_py() - 1].as_py(), table["hour"][e.as_py() - 1].as_py())
+            for e in runs.run_ends
+        ):
+            place = folder / f"day={day.isoformat()}" / f"hour={hour}"
+            place.mkdir(parents=True, exist_ok=True)
+            path = place / f"{uuid.uuid4()}.parquet"
+            pq.write_table(
+                narrow.slice(start, end - start),
+                path,
+                compression="zstd",
+                compression_level=3,
+                use_dictionary=dictionary,
+                column_encoding={n: "DELTA_BINARY_PACKED" for n in narrow.column_names if n in _DELTA},
+                row_group_size=ROW_GROUP if "frame" in narrow.column_names else 120_000,
+                write_statistics=[n for n in narrow.column_names if n not in ("frame", "payload")],
+            )
+            out.append(path)
+            start = end
+        if sync:
+            sync_files(out)
+    except BaseException:
+        for path in out:
+            path.unlink(missing_ok=True)
+        raise
     return out
 
 

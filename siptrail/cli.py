@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,7 +25,7 @@ from diagnose.desk import Desk
 from sip.errors import SiptrailError, Unreachable
 from sip.text import printable
 from siptrail import __version__
-from siptrail.config import DEFAULT_LISTEN, Settings, default_store, load
+from siptrail.config import DEFAULT_LISTEN, default_store, load
 
 app = typer.Typer(
     name="siptrail",
@@ -51,8 +52,11 @@ def find_desk(url: str | None, token: str | None, store: Path | None, pcap: str 
     if pcap is not None:
         from diagnose.local import FileDesk
 
-        settings = Settings()
-        return FileDesk(pcap, settings.node, frozenset(settings.sip_ports), wait, frozenset(settings.ws_ports))
+        settings = load(None)
+        file = FileDesk(pcap, settings.node, frozenset(settings.sip_ports), wait, frozenset(settings.ws_ports))
+        if wait and file.loading_error:
+            print(f"siptrail: warning: {printable(pcap)}: {printable(file.loading_error)}", file=sys.stderr)
+        return file
     if store is not None:
         return _store_desk(store)
     from api.client import HttpDesk
@@ -267,7 +271,7 @@ def show(
     if dissect:
         from siptrail.dissect import dissect_call
 
-        print(dissect_call(desk.pcap(call_id), Settings().sip_ports))
+        print(dissect_call(desk.pcap(call_id), load(None).sip_ports))
     else:
         print(show_call(desk, call_id, messages, as_json))
     desk.close()
@@ -349,6 +353,42 @@ def stats(
 def version() -> None:
     """Print the version."""
     print(f"siptrail {__version__}")
+
+
+@app.command()
+def doctor(
+    interface: Annotated[
+        list[str] | None, typer.Option("-i", "--interface", help="Look at this interface (repeatable; default: all).")
+    ] = None,
+    seconds: Annotated[float, typer.Option("--seconds", help="How long to listen on the wire.")] = 10.0,
+    store: Annotated[Path | None, typer.Option("--store", help="Folder of the store.")] = None,
+    url: Url = None,
+    token: Token = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> int:
+    """Why do I see nothing? Checks rights, interfaces, what goes by, the clock, the disk; says what to do."""
+    from capture.packetsockets import PacketSockets
+
+    sockets = PacketSockets()
+    from api.client import HttpDesk
+    from siptrail.doctor import Examination, examine
+
+    settings = load(config, interfaces=interface, store=store)
+    desk = HttpDesk(url or f"http://{settings.listen}", token or settings.token)
+    service = desk.interfaces() if url is not None or desk.alive() else None
+    if sockets.missing is None and not as_json:
+        print(f"siptrail: listening for {seconds:.0f} s …", file=sys.stderr)
+    problems = 0
+    for found in examine(Examination(settings, sockets, seconds, service)):
+        problems += found.status == "problem"
+        if as_json:
+            print(json.dumps(asdict(found)))
+            continue
+        print(f"{found.status:8} {found.name:10} {printable(found.text)}", flush=True)
+        if found.advice:
+            print(f"{'':8} {'':10} → {printable(found.advice)}", flush=True)
+    return 1 if problems else 0
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from capture.ports import DEFAULT_SIP_PORTS, DEFAULT_WS_PORTS
 from sip.errors import SiptrailError
@@ -127,15 +127,24 @@ def load(config: Path | None, **given: Any) -> Settings:
         try:
             values = tomllib.loads(config.read_text("utf-8"))
         except OSError as error:
-            raise SiptrailError(f"cannot read the configuration {config}: {error.strerror}") from error
+            reason = (error.strerror or str(error)).lower()
+            raise SiptrailError(f"cannot read the configuration {config}: {reason}; check --config") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise SiptrailError(f"the configuration {config} is not TOML: {error}") from error
+            raise SiptrailError(f"the configuration {config} is not TOML: {error}; mend that place") from error
     # The environment overrides the file, so file values only fill what neither gave.
     values = {k: v for k, v in values.items() if f"SIPTRAIL_{k.upper()}" not in os.environ}
+    from_file = set(values)
     values |= {k: v for k, v in given.items() if v is not None}
     try:
         return Settings(**values)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(p) for p in first["loc"]) or "settings"
-        raise SiptrailError(f"setting {where}: {first['msg'].removeprefix('Value error, ')}") from error
+        place = f" in {config}" if config is not None and first["loc"] and first["loc"][0] in from_file else ""
+        if first["type"] == "extra_forbidden":
+            raise SiptrailError(f"there is no setting {where}{place}; check its spelling, or remove it") from error
+        reason = first["msg"].removeprefix("Value error, ")
+        raise SiptrailError(f"setting {where}{place}: {reason}") from error
+    except SettingsError as error:
+        reason = " ".join(str(error).split())
+        raise SiptrailError(f"a SIPTRAIL_ variable cannot be read: {reason}; write lists as JSON") from error

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from sip.errors import SiptrailError
 from sip.text import printable
-from siptrail.config import Settings, default_store
+from siptrail.config import default_store, load
 
 
 def run_import(files: list[str], store: Path | None, url: str | None, token: str | None, as_json: bool) -> int:
@@ -72,7 +72,7 @@ def line(r: dict[str, Any]) -> str:
 def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]]) -> int:
     from index.lake import Lake
 
-    settings = Settings()
+    settings = load(None)
     worst = 0
     with ThreadPoolExecutor(1) as beside:
         # The store opens while the kernels of the hot path are loaded.
@@ -115,14 +115,15 @@ def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]]) -
                         imported_at=time.time_ns(),
                         progress=told,
                     )
+                    assert archive.lake is not None
+                    archive.lake.count(time.time_ns(), settings.node, flat(result.counters))
                 except SiptrailError as error:
                     worst = max(worst, _complain(error))
+                    if archive.hot_rows()[0]:
+                        break  # the store takes nothing more
                     continue
                 finally:
                     bar.remove_task(task)
-                counted = flat(result.counters)
-                assert archive.lake is not None
-                archive.lake.count(time.time_ns(), settings.node, counted)
                 results.append(summary(result) | {"seconds": time.monotonic() - began})
     finally:
         archive.close()

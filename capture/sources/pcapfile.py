@@ -152,6 +152,8 @@ class PcapFile:
             self.damage = "the file header is cut short"
             return
         link = struct.unpack((">" if swapped else "<") + "I", header[16:20])[0] & 0x0FFFFFFF
+        if link not in SUPPORTED:
+            raise UnknownLinkType(link, self.name)
         self._interfaces = [Interface(self._label, link)]
         buffer = np.empty(0, np.uint8)
         while True:
