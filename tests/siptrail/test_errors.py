@@ -88,7 +88,7 @@ class Place:
 
     def mistake(self, code: int, *arguments: str, **environment: str) -> str:
         """The one line a mistake is answered with."""
-        return one_line(code, self.siptrail(*arguments, **environment))
+        return one_line(code, self.siptrail(*arguments, before=(), **environment))
 
     def imported(self) -> str:
         """The store, with the calls of the capture in it."""
