@@ -1,0 +1,148 @@
+"""`siptrail doctor`: each reason for an empty list is found and comes with what to do."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from capture.packetsockets import PacketSockets
+from siptrail.config import Settings
+from siptrail.doctor import Examination, Result, examine
+
+OPTIONS = (
+    b"OPTIONS sip:a@127.0.0.3 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.2;branch=z9hG4bK1\r\nCall-ID: d\r\n"
+    b"CSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+)
+HELLO = bytes.fromhex("16030100050100000100")
+
+
+class OpenSockets(PacketSockets):
+    """Packet sockets without giving the test's own rights up."""
+
+    def __init__(self) -> None:
+        self._idle = {}
+        self.missing = None
+
+
+def results(
+    tmp_path: Path,
+    traffic: Callable[[], None] = lambda: None,
+    service: list[dict[str, Any]] | None = None,
+    **given: Any,
+) -> list[Result]:
+    """All results on the loopback interface while `traffic` is sent again and again."""
+    settings = Settings(store=tmp_path, **{"interfaces": ["lo"], **given})
+    stop = threading.Event()
+
+    def send() -> None:
+        while not stop.is_set():
+            traffic()
+            time.sleep(0.05)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        return list(examine(Examination(settings, OpenSockets(), 1.0, service)))
+    finally:
+        stop.set()
+        sender.join()
+
+
+def udp(source: str, target: str, port: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind((source, 0))
+        sock.sendto(OPTIONS, (target, port))
+
+
+def tcp(payload: bytes, port: int) -> Callable[[], None]:
+    def send() -> None:
+        with socket.socket() as server:
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            server.bind(("127.0.0.3", port))
+            server.listen()
+            with socket.create_connection(("127.0.0.3", port), source_address=("127.0.0.2", 0)) as client:
+                accepted, _ = server.accept()
+                client.sendall(payload)
+                accepted.recv(len(payload))
+                accepted.close()
+
+    return send
+
+
+def problems(found: list[Result]) -> list[str]:
+    return [f.text for f in found if f.status == "problem"]
+
+
+def only(found: list[Result], words: str) -> Result:
+    (one,) = [f for f in found if words in f.text]
+    return one
+
+
+@pytest.mark.needs("root")
+def test_all_is_well(tmp_path: Path) -> None:
+    def both_ways() -> None:
+        udp("127.0.0.2", "127.0.0.3", 5999)
+        udp("127.0.0.3", "127.0.0.2", 5999)
+
+    found = results(tmp_path, both_ways, [{"name": "lo", "recording": True, "packets": 7}])
+    assert problems(found) == []
+    assert "udp 5999" in only(found, "SIP messages").text
+
+
+@pytest.mark.needs("root")
+def test_nothing_goes_by(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        found = results(tmp_path, lambda: other.sendto(b"no sip", ("127.0.0.3", 9)) and None)
+    assert problems(found) == ["no SIP on any interface within 1 s"]
+    assert "mirror port" in only(found, "no SIP on any").advice
+
+
+@pytest.mark.needs("root")
+def test_one_direction_is_missing(tmp_path: Path) -> None:
+    found = results(tmp_path, lambda: udp("127.0.0.2", "127.0.0.3", 5060))
+    assert "rx and tx" in only(found, "packets from 127.0.0.2 are seen, none to it").advice
+
+
+@pytest.mark.needs("root")
+def test_sip_over_tcp_on_another_port(tmp_path: Path) -> None:
+    found = results(tmp_path, tcp(OPTIONS.replace(b"UDP", b"TCP"), 5977))
+    assert "sip_ports" in only(found, "SIP over TCP on port 5977").advice
+    assert problems(results(tmp_path, tcp(OPTIONS.replace(b"UDP", b"TCP"), 5977), sip_ports=[5977]))[:1] != [
+        "lo: SIP over TCP on port 5977"
+    ]
+
+
+@pytest.mark.needs("root")
+def test_only_tls(tmp_path: Path) -> None:
+    found = results(tmp_path, tcp(HELLO, 5061))
+    assert "HEP" in only(found, "encrypted packets").advice
+
+
+def test_the_service_is_blind(tmp_path: Path) -> None:
+    seen = [
+        {"name": "eth0", "recording": False},
+        {"name": "eth1", "recording": True, "packets": 10, "kernel_drops": 3},
+        {"name": "eth2", "recording": True},
+    ]
+    found = [f for f in results(tmp_path, service=seen) if f.name == "service"]
+    assert [f.status for f in found] == ["problem", "problem", "note"]
+    assert "eth0 is gone" in found[0].text and "3 dropped" in found[1].text
+
+
+def test_an_interface_that_is_not_there_and_a_store_that_cannot_be_written(tmp_path: Path) -> None:
+    settings = Settings(store=tmp_path, interfaces=["nope0"])
+    sockets = OpenSockets()
+    sockets.missing = "the right to open raw sockets is missing"
+    (tmp_path / ".doctor").mkdir()
+    found = list(examine(Examination(settings, sockets, 0.1, None)))
+    assert [(f.name, f.text) for f in found if f.status == "problem"] == [
+        ("rights", "raw sockets cannot be opened"),
+        ("interface", "there is no nope0"),
+        ("store", f"{tmp_path} cannot be written: is a directory"),
+    ]
