@@ -98,9 +98,11 @@ def test_of_overlapping_fragments_the_first_copy_counts(version: int) -> None:
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_copies_of_a_datagram_that_is_done_are_no_second_message(version: int) -> None:
+def test_copies_are_dropped_before_and_after_a_datagram_is_done(version: int) -> None:
     frames, decoder = cut(version, 104, 208), CarefulDecoder()
-    assert len(decode(frames, decoder)) == 1
+    again = cut(version, 104, 208)[0]
+    (found,) = decode([frames[0], again, *frames[1:]], decoder)
+    assert found.frames == tuple(frames) and not any(f is again for f in found.frames)
     assert decode([f for f in frames for _ in range(2)], decoder) == []
     assert decoder.pending_frames() == []
     assert decode([], decoder, flush=True) == []
@@ -146,6 +148,7 @@ def test_of_a_lost_fragment_the_beginning_is_kept(version: int) -> None:
     assert texts(found) == [DATAGRAM[8:208], sip("neighbour")]
     assert found[0].flags == FRAGMENTED | FRAGMENT_LOST | TRUNCATED
     assert found[0].frames == (first, second, last)
+    assert found[0].ip_id == (77 if version == 4 else -1)
     assert decoder.counters["fragments_lost"] == 1
     assert decoder.pending_frames() == []
 
@@ -235,9 +238,10 @@ def test_a_datagram_cannot_be_longer_than_ip_allows() -> None:
     # The "ping of death": an offset that puts the end behind 65,535.
     decoder = CarefulDecoder()
     huge = frame(ether(ip4(17, b"x" * 1400, off=65_528)))
-    assert decode([*cut(4, 104)[:1], huge, NEIGHBOUR, *cut(4, 104)[1:]], decoder) != []
-    found = decode([], decoder, flush=True)
-    assert all(len(p.data) < 65_536 for p in found)
+    first, last = cut(4, 104)
+    assert texts(decode([first, huge, NEIGHBOUR, last], decoder)) == [sip("neighbour")], "nothing of it is believed"
+    assert decoder.pending_frames() == [first]
+    assert texts(decode([], decoder, flush=True)) == [DATAGRAM[8:104]]
 
 
 def test_what_is_done_is_remembered_in_bounds_too() -> None:
