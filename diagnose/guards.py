@@ -34,8 +34,7 @@ def silence(call: Call, waiting: Step, deadline: int, confidence: str = "certain
         return Silence(
             False, confidence, f"no packet to {host} was captured at all, so its answers cannot be seen here"
         )
-    times = [s.m.ts for s in call.steps]
-    if any(a < deadline <= b and b - a > JUMP for a, b in pairwise(times) if a >= waiting.m.ts):
+    if _jump(call, waiting, deadline):
         return Silence(False, confidence, "the capture's clock jumps while the answer was due")
     if call.trace.losses:
         lost = sum(x.count for x in call.trace.losses)
@@ -44,6 +43,16 @@ def silence(call: Call, waiting: Step, deadline: int, confidence: str = "certain
     if holed is not None:
         return Silence(True, "possible", f"bytes are missing in the capture at message {holed.number}")
     return Silence(True, confidence, "")
+
+
+def _jump(call: Call, waiting: Step, deadline: int) -> bool:
+    """The time between two messages leaps over the deadline, though no conversation was going on meanwhile."""
+    talk = call.answered_after(waiting)
+    return any(
+        a.m.ts < deadline <= b.m.ts and b.m.ts - a.m.ts > JUMP
+        for a, b in pairwise(call.steps[waiting.number - 1 :])
+        if talk is None or a.number < talk.number
+    )
 
 
 def crosses(address: str, step: Step) -> bool:

@@ -27,6 +27,8 @@ from sip.errors import SiptrailError
 CACHE = 20_000
 LIST_BUDGET = 1.5
 """Seconds a list may spend on diagnosing calls that nobody asked about before."""
+TOGETHER = 100
+"""Calls that are fetched at once: looking a call up costs more than diagnosing it."""
 
 
 class LocalDesk:
@@ -58,11 +60,18 @@ class LocalDesk:
         """The same calls with their findings filled in, as far as the time budget allows."""
         until = time.monotonic() + budget
         missing = [c for c in calls if self._cached(c) is None]
-        for at in range(0, len(missing), 50):
+        for at in range(0, len(missing), TOGETHER):
             if time.monotonic() > until:
                 break
-            self._diagnose_all(missing[at : at + 50])
+            self._diagnose_all(missing[at : at + TOGETHER])
         return [self._filled(c) for c in calls]
+
+    def diagnosed(self, calls: list[CallSummary]) -> dict[str, tuple[Finding, ...]]:
+        """The findings of these calls, worked out together."""
+        if calls:
+            self._diagnose_all(calls)
+        with self._lock:
+            return {c.call_id: self._cache[c.call_id][1] for c in calls if c.call_id in self._cache}
 
     def _diagnose_all(self, calls: list[CallSummary]) -> None:
         traces = self.archive.traces([c.call_id for c in calls])
