@@ -119,7 +119,8 @@ class DeskCollector(Collector):
             text = COUNTERS.get(name, f"{name.replace('_', ' ').capitalize()} on the interface")
             family = CounterMetricFamily(f"siptrail_interface_{name}", text, labels=["interface"])
             for one in found:
-                family.add_metric([one["name"]], one.get(name, 0))
+                if name in one:
+                    family.add_metric([one["name"]], one[name])
             yield family
 
 

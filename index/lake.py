@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from index.parquet import write_partitions
 from index.rollup import CALL_COLUMNS
+from index.trace import Loss
 from sip.errors import Unreachable
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ TABLES = {
     "spooled": "segment VARCHAR, stamp BIGINT",
     "imported": "day DATE, hour TINYINT, stamp BIGINT",
     "counts": "stamp BIGINT, node VARCHAR, name VARCHAR, value BIGINT",
+    "losses": "start BIGINT, stop BIGINT, node VARCHAR, interface VARCHAR, kind VARCHAR, lost BIGINT",
     "about": "name VARCHAR, value VARCHAR",
 }
 PARTITIONED = ("messages", "frames", "calls")
@@ -117,6 +119,8 @@ class Lake:
             }
             if "about" not in have:
                 self._create()
+            elif "losses" not in have:
+                self.con.execute(f"CREATE TABLE lake.losses ({TABLES['losses']})")
             row = self.con.execute("SELECT value FROM lake.about WHERE name = 'schema'").fetchone()
         except (duckdb.Error, OSError) as error:
             raise Unreachable(f"cannot open the store {self.folder}: {_reason(error)}") from error
@@ -224,6 +228,22 @@ class Lake:
         rows = self.con.cursor().execute("SELECT name, sum(value)::BIGINT FROM lake.counts GROUP BY name").fetchall()
         return {name: int(value) for name, value in rows}
 
+    def lose(self, node: str, losses: Iterable[Loss]) -> None:
+        """Remember what was not seen, and when."""
+        rows = [(x.start, x.end, node, x.interface, x.kind, x.count) for x in losses]
+        if rows:
+            with self._writing():
+                self.con.cursor().executemany("INSERT INTO lake.losses VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def losses(self, start: int, end: int) -> tuple[Loss, ...]:
+        """What was not seen between two times (ns), oldest first; 10,000 entries at most."""
+        rows = self.con.cursor().execute(
+            "SELECT interface, start, stop, lost, kind FROM lake.losses WHERE start <= ? AND stop >= ? "
+            "ORDER BY start LIMIT 10000",
+            [end, start],
+        )
+        return tuple(Loss(*row) for row in rows.fetchall())
+
     def retain(self, now: int, keep_ns: int) -> list[tuple[str, int, int]]:
         """Remove whole hours older than `keep_ns` (imported: since their import). Returns (day, hour, messages)."""
         with self._writes:
@@ -242,6 +262,8 @@ class Lake:
                     cur.execute(f"DELETE FROM lake.{name} WHERE day = ? AND hour = ?", [day, hour])
                 cur.execute("DELETE FROM lake.imported WHERE day = ? AND hour = ?", [day, hour])
                 cur.execute("COMMIT")
+            if old:
+                cur.execute("DELETE FROM lake.losses WHERE stop < ?", [now - keep_ns])
             return [(str(day), int(hour), int(n)) for day, hour, n in old]
 
     def tidy(self, now: int, grace_ns: int = 3_600_000_000_000) -> None:

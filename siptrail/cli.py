@@ -134,7 +134,12 @@ def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.request_stop())
     service.start()
-    recorded = ", ".join([i["name"] for i in service.interfaces()] + [f"HEP on {h}" for h in settings.hep]) or "nothing"
+    recorded = (
+        ", ".join(
+            [name for name in service.recorder.recording() if name != "hep"] + [f"HEP on {h}" for h in settings.hep]
+        )
+        or "nothing"
+    )
     here = f"http://{settings.listen}"
     print(f"siptrail {__version__}: recording {recorded}; store {settings.store} (keeps {settings.keep})", flush=True)
     print(f"  web page and API   {here}/   (reference: {here}/docs)", flush=True)

@@ -22,31 +22,41 @@ class FailureWatch:
 
     def __init__(self) -> None:
         self._due: dict[str, int] = {}
+        """Failed calls and when to look at them."""
+        self._silent: dict[str, int] = {}
+        """INVITEs without any response yet, oldest first."""
         self._done: OrderedDict[str, None] = OrderedDict()
         self._lock = threading.Lock()
         self.overflow = 0
 
     def observe(self, rows: Rows) -> None:
-        """Note every final failure of an INVITE, and every first INVITE."""
+        """Note every final failure of an INVITE, and every first INVITE until something comes back."""
         m = rows.messages
         mask = pc.and_(
             pc.equal(m["method"], "INVITE"),
-            pc.or_(pc.greater_equal(m["code"], 300), pc.and_(pc.equal(m["code"], 0), pc.invert(m["in_dialog"]))),
+            pc.or_(pc.greater(m["code"], 0), pc.invert(m["in_dialog"])),
         )
         some = m.select(["call_id", "code", "ts"]).filter(mask)
         if not some.num_rows:
             return
+        due, silent = self._due, self._silent
         with self._lock:
             for call_id, code, ts in zip(*(c.to_pylist() for c in some.columns), strict=True):
-                wait = SILENCE_NS if code == 0 else CHALLENGE_NS if code in (401, 407) else SETTLE_NS
-                if call_id in self._due or len(self._due) < LIMIT:
-                    self._due[call_id] = (
-                        min(ts + wait, self._due.get(call_id, 1 << 62))
-                        if code >= 300 and code not in (401, 407)
-                        else self._due.get(call_id, ts + wait)
-                    )
-                else:
-                    self.overflow += 1
+                if code == 0:
+                    if len(silent) < LIMIT:
+                        silent.setdefault(call_id, ts + SILENCE_NS)
+                    else:
+                        self.overflow += call_id not in silent
+                    continue
+                silent.pop(call_id, None)
+                if code >= 300:
+                    when = ts + (CHALLENGE_NS if code in (401, 407) else SETTLE_NS)
+                    if len(due) < LIMIT or call_id in due:
+                        due[call_id] = when if code in (401, 407) else min(when, due.get(call_id, when))
+                    else:
+                        self.overflow += 1
+                elif code >= 200:
+                    due.pop(call_id, None)
 
     def due(self, now: int, limit: int = 500) -> list[str]:
         """Call-IDs whose time has come, each handed out once per verdict."""
@@ -54,6 +64,13 @@ class FailureWatch:
             ready = [c for c, when in self._due.items() if when <= now][:limit]
             for call_id in ready:
                 del self._due[call_id]
+            # Entries stand in the order of their times, so the first that is not due ends the search.
+            while self._silent and len(ready) < limit:
+                call_id, when = next(iter(self._silent.items()))
+                if when > now:
+                    break
+                del self._silent[call_id]
+                ready.append(call_id)
         return [c for c in ready if c not in self._done]
 
     def done(self, call_id: str) -> None:

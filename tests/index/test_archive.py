@@ -256,5 +256,5 @@ def test_damaged_files_keep_what_can_be_read(tmp_path: Path, break_it: Callable[
 
 def test_a_file_that_is_no_capture_is_refused_in_words(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"hello world, this is text")
-    with pytest.raises(Unreachable, match="not a pcap or pcapng"):
+    with pytest.raises(Unreachable, match="no pcap or pcapng"):
         FileDesk(str(tmp_path / "x"), "n", frozenset({5060}), True)

@@ -1,0 +1,93 @@
+"""What capture counted and what it missed, by interface and over time: from capture threads to the store.
+
+It owns the sums since the start, and the losses that are not in the store yet. It reads no packet.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from index.lake import Lake
+from index.trace import Loss
+
+NEAR_NS = 2_000_000_000
+"""Losses on one interface closer than this become one."""
+MOST = 10_000
+
+
+class Ledger:
+    """Safe to use from any thread."""
+
+    def __init__(self, lake: Lake, node: str) -> None:
+        self._lake, self._node = lake, node
+        self._lock = threading.Lock()
+        self._storing = threading.Lock()
+        self._sums: Counter[str] = Counter()
+        self._by_interface: dict[str, Counter[str]] = {}
+        self._stored: Counter[str] = Counter()
+        self._losses: list[Loss] = []
+        self._on_their_way: list[Loss] = []
+
+    def add(self, interface: str, counts: Mapping[str, int]) -> None:
+        """Count what an interface has seen; the same names are added up over all interfaces."""
+        with self._lock:
+            self._sums.update(counts)
+            self._by_interface.setdefault(interface, Counter()).update(counts)
+
+    def add_import(self, counts: Mapping[str, int]) -> None:
+        """Count what a file held."""
+        with self._lock:
+            self._sums.update(counts)
+
+    def lost(self, loss: Loss, counter: str = "") -> None:
+        """Calls that were alive meanwhile will say so; `counter` is what it adds to, '' where that was done already."""
+        if counter:
+            self.add(loss.interface, {counter: loss.count})
+        with self._lock:
+            for i in range(len(self._losses) - 1, -1, -1):
+                last = self._losses[i]
+                if (last.interface, last.kind) == (loss.interface, loss.kind):
+                    if loss.start - last.end < NEAR_NS:
+                        del self._losses[i]
+                        loss = replace(loss, start=last.start, count=last.count + loss.count)
+                    break
+            self._losses.append(loss)
+            del self._losses[:-MOST]
+
+    def between(self, start: int, end: int) -> tuple[Loss, ...]:
+        """What was missed between two times (ns), stored or not."""
+        with self._lock:
+            fresh = [x for x in self._on_their_way + self._losses if x.start <= end and x.end >= start]
+        return tuple(dict.fromkeys((*self._lake.losses(start, end), *fresh)))
+
+    def store(self) -> None:
+        """Write what is new to the store."""
+        with self._storing:
+            with self._lock:
+                new = {k: v - self._stored[k] for k, v in self._sums.items()}
+                self._stored.update(new)
+                self._on_their_way, self._losses = self._on_their_way + self._losses, []
+            self._lake.count(time.time_ns(), self._node, new)
+            self._lake.lose(self._node, self._on_their_way)
+            with self._lock:
+                self._on_their_way = []
+
+    def totals(self) -> dict[str, int]:
+        """Sums since the store began: what earlier runs stored and what this one has counted since."""
+        total = Counter(self._lake.counts())
+        with self._lock:
+            total.update({k: v - self._stored[k] for k, v in self._sums.items()})
+        return dict(total)
+
+    def interfaces(self, recording: Mapping[str, bool]) -> list[dict[str, Any]]:
+        """What each interface has seen since the start, for `/api/v1/interfaces` and `/metrics`."""
+        with self._lock:
+            return [
+                {"name": name, "recording": alive, **self._by_interface.get(name, {})}
+                for name, alive in recording.items()
+            ]
