@@ -28,6 +28,7 @@ from index.partials import partials
 from index.rollup import CALL_COLUMNS, CALLS
 from index.spool import Spool
 from index.summary import CallSummary, summary_of
+from index.surroundings import Surroundings
 from index.trace import CallTrace, Loss
 from index.traces import build_trace
 from sip.errors import NotFound, SiptrailError, Unreachable
@@ -36,6 +37,8 @@ DEADLINE = 30.0
 """Seconds a query may take."""
 WINDOWS = (HOUR_NS, 6 * HOUR_NS, 48 * HOUR_NS)
 """Newest calls are looked for in the last hour first, then further back."""
+NEARBY_NS = 2_000_000_000
+"""Losses so close to a call may have hit it."""
 _EMPTY_FINDINGS = pa.table({"call_id": pa.array([], pa.string()), "name": pa.array([], pa.string())})
 
 
@@ -260,22 +263,16 @@ class Archive:
             out = {}
             low = min(rows[0]["ts"] for rows in messages.values())
             high = max(rows[-1]["ts"] for rows in messages.values())
-            near = cur.execute(
-                f"SELECT min(first_ts), max(last_ts) FROM ({self._source('calls')}) "
-                "WHERE last_ts >= ? AND first_ts <= ?",
-                [low - HOUR_NS, high + HOUR_NS],
-            ).fetchone()
+            around = Surroundings(cur, self._source("calls"), low, high, self.lake is None)
+            losses = self.losses(low - NEARBY_NS, high + NEARBY_NS)
             for call_id, rows in messages.items():
                 start, end = rows[0]["ts"], rows[-1]["ts"]
-                trace = build_trace(
-                    call_id,
-                    rows,
-                    frames.get(call_id, []),
-                    *self._span(near, start, end),
-                    losses=self.losses(start - 2_000_000_000, end + 2_000_000_000),
-                )
-                out[call_id] = trace
-            self._hear(cur, out, low, high)
+                live = self.live_since is not None and start >= self.live_since
+                span = (self.live_since or 0, self.now()) if live else around.listened(start, end)
+                near = tuple(x for x in losses if x.start <= end + NEARBY_NS and x.end >= start - NEARBY_NS)
+                out[call_id] = build_trace(call_id, rows, frames.get(call_id, []), *span, losses=near)
+            for call_id, hosts in around.heard(out).items():
+                out[call_id] = replace(out[call_id], heard=hosts)
         return out
 
     def trace(self, call_id: str) -> CallTrace:
@@ -324,31 +321,6 @@ class Archive:
                 grouped.setdefault(row["call_id"], []).append(row)
             out.append(grouped)
         return out[0], out[1]
-
-    def _span(self, near: tuple[Any, ...] | None, start: int, end: int) -> tuple[int, int]:
-        """Capture time that this tap listened around a call: until now when live, else to the last packet near it."""
-        if self.live_since is not None and start >= self.live_since:
-            return self.live_since, self.now()
-        return (min(near[0], start), max(near[1], end)) if near and near[0] is not None else (start, end)
-
-    def _hear(self, cur: duckdb.DuckDBPyConnection, traces: dict[str, CallTrace], low: int, high: int) -> None:
-        """Fill in `heard`: hosts that something was sent to, in the call itself or in other calls around it."""
-        asked = {ip for t in traces.values() for ip in {m.src.ip for m in t.messages} - {m.dst.ip for m in t.messages}}
-        known: set[str] = set()
-        if asked:
-            cur.register("asked", pa.table({"ip": pa.array(sorted(asked), pa.string())}))
-            around = 600_000_000_000
-            rows = cur.execute(
-                f"WITH near AS (SELECT * FROM ({self._source('calls')}) WHERE last_ts >= ? AND first_ts <= ?) "
-                "SELECT DISTINCT ip FROM asked WHERE EXISTS (SELECT 1 FROM near WHERE dst_ip = ip) "
-                "OR EXISTS (SELECT 1 FROM near WHERE src_ip = ip "
-                "AND coalesce(trying_ts, ring_ts, answer_ts, fail_ts, side_final_ts) IS NOT NULL)",
-                [low - around, high + around],
-            ).fetchall()
-            known = {r[0] for r in rows}
-        for call_id, t in traces.items():
-            own = {m.dst.ip for m in t.messages}
-            traces[call_id] = replace(t, heard=frozenset(own | ({m.src.ip for m in t.messages} & known)))
 
     def message_stats(self) -> dict[str, Any]:
         """Counts over all stored messages: messages, call_ids, methods, finals, transports, flags, first, last."""

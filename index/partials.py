@@ -116,8 +116,12 @@ def roll(
         if m == INVITE:
             if fresh:
                 _low(out, g, INVITED, t)
-                _high(out, g, LAST_INVITE, t)
-                _high(out, g, LAST_CSEQ, cseq[i])
+                # The first sending of the last try: silence is measured from it (Timer B, RFC 3261 section 17.1.1.2).
+                if out[g, LAST_CSEQ] == NONE or cseq[i] > out[g, LAST_CSEQ]:
+                    out[g, LAST_CSEQ] = cseq[i]
+                    out[g, LAST_INVITE] = t
+                elif cseq[i] == out[g, LAST_CSEQ]:
+                    _low(out, g, LAST_INVITE, t)
             elif c == 100:
                 _low(out, g, TRYING, t)
             elif 100 < c < 200:
@@ -128,7 +132,7 @@ def roll(
             elif c >= 300 and _high(out, g, FAIL, t):
                 rows[g, R_FAIL] = i
                 out[g, FAIL_CSEQ] = cseq[i]
-            if codecs[i] and c > 100 and _low(out, g, ANSWER_KEY, t if c >= 200 else t + later):
+            if codecs[i] and 100 < c < 300 and _low(out, g, ANSWER_KEY, t if c >= 200 else t + later):
                 rows[g, R_CODECS] = i
         elif m == BYE:
             if c == 0:

@@ -63,7 +63,7 @@ _MERGE = {
     "messages": "sum(messages)::BIGINT",
     "initial": "bool_or(initial)",
     "invite_ts": "min(invite_ts)",
-    "last_invite_ts": "max(last_invite_ts)",
+    "last_invite_ts": "arg_max(last_invite_ts, last_invite_cseq::HUGEINT * 4611686018427387904 - last_invite_ts)",
     "last_invite_cseq": "max(last_invite_cseq)",
     "trying_ts": "min(trying_ts)",
     "ring_ts": "min(ring_ts)",
@@ -107,6 +107,7 @@ _STATE = f"""CASE
     WHEN answer_ts IS NOT NULL THEN CASE WHEN bye_ts IS NOT NULL THEN 'completed' ELSE 'in-call' END
     WHEN fail_ts IS NULL OR (fail_code IN (401, 407, 422) AND coalesce(last_invite_cseq > fail_cseq, false)) THEN CASE
       WHEN cancel_ts IS NOT NULL THEN 'cancelled'
+      WHEN bye_ts IS NOT NULL THEN 'completed'
       WHEN ring_ts IS NOT NULL THEN 'ringing'
       WHEN $now - coalesce(last_invite_ts, first_ts) > {UNANSWERED_NS} AND trying_ts IS NULL THEN 'unanswered'
       ELSE 'calling' END

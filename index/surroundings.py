@@ -1,0 +1,77 @@
+"""What went on around a call: how long this tap listened, and which hosts it heard being answered.
+
+Rules that reason from silence rest on this. It reads partial call rows only, never messages.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping
+
+import duckdb
+import pyarrow as pa
+
+from index.columns import HOUR_NS
+from index.trace import CallTrace
+
+STEP_NS = 1_000_000_000
+"""Activity is known in steps of this."""
+LONGEST_PAUSE = 120
+"""Steps without any packet after which a store cannot tell whether somebody was listening."""
+AROUND_NS = 600_000_000_000
+
+
+class Surroundings:
+    """The other calls near some calls that lie between two times (ns)."""
+
+    def __init__(
+        self, cur: duckdb.DuckDBPyConnection, calls: str, low: int, high: int, one_capture: bool = False
+    ) -> None:
+        """`calls`: SQL of partial rows. `one_capture`: all rows are of one capture that was never interrupted."""
+        self._cur, self._calls, self._low, self._high = cur, calls, low, high
+        self._whole: tuple[int, int] | None = None
+        self._steps: list[int] = []
+        if one_capture:
+            self._whole = cur.execute(f"SELECT min(first_ts), max(last_ts) FROM ({calls})").fetchone()
+            return
+        found = cur.execute(
+            f"WITH near AS (SELECT first_ts, last_ts FROM ({calls}) WHERE last_ts >= ? AND first_ts <= ?) "
+            f"SELECT DISTINCT first_ts // {STEP_NS} FROM near UNION SELECT DISTINCT last_ts // {STEP_NS} FROM near",
+            [low - HOUR_NS, high + HOUR_NS],
+        ).fetchall()
+        self._steps = sorted(int(step) for (step,) in found)
+
+    def listened(self, start: int, end: int) -> tuple[int, int]:
+        """Since when and until when packets kept coming around a call: to a longer pause, or an hour at most."""
+        if self._whole is not None:
+            return min(self._whole[0], start), max(self._whole[1], end)
+        steps = self._steps
+        first = bisect_right(steps, start // STEP_NS) - 1
+        while first > 0 and steps[first] - steps[first - 1] <= LONGEST_PAUSE:
+            first -= 1
+        last = bisect_left(steps, end // STEP_NS)
+        while last < len(steps) - 1 and steps[last + 1] - steps[last] <= LONGEST_PAUSE:
+            last += 1
+        since = steps[first] * STEP_NS if 0 <= first < len(steps) else start
+        # Of the last step only its beginning is certain.
+        until = steps[last] * STEP_NS if 0 <= last < len(steps) else end
+        return min(since, start), max(until, end)
+
+    def heard(self, traces: Mapping[str, CallTrace]) -> dict[str, frozenset[str]]:
+        """By Call-ID: hosts that something was sent to, in the call itself or in other calls around it."""
+        asked = {ip for t in traces.values() for ip in {m.src.ip for m in t.messages} - {m.dst.ip for m in t.messages}}
+        known: set[str] = set()
+        if asked:
+            self._cur.register("asked", pa.table({"ip": pa.array(sorted(asked), pa.string())}))
+            rows = self._cur.execute(
+                f"WITH near AS (SELECT * FROM ({self._calls}) WHERE last_ts >= ? AND first_ts <= ?) "
+                "SELECT DISTINCT ip FROM asked WHERE EXISTS (SELECT 1 FROM near WHERE dst_ip = ip) "
+                "OR EXISTS (SELECT 1 FROM near WHERE src_ip = ip "
+                "AND coalesce(trying_ts, ring_ts, answer_ts, fail_ts, side_final_ts) IS NOT NULL)",
+                [self._low - AROUND_NS, self._high + AROUND_NS],
+            ).fetchall()
+            known = {r[0] for r in rows}
+        return {
+            call_id: frozenset({m.dst.ip for m in t.messages} | ({m.src.ip for m in t.messages} & known))
+            for call_id, t in traces.items()
+        }
