@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from capture.pipeline import Counters
 from capture.ports import DEFAULT_WS_PORTS
-from diagnose.engine import diagnose, load_rules
+from diagnose.engine import Rule, diagnose, diagnose_all, load_rules
 from diagnose.finding import SEVERITIES, Finding
 from index.archive import Archive
 from index.filter import parse_filter
@@ -34,10 +34,15 @@ TOGETHER = 100
 class LocalDesk:
     """Answers `diagnose.desk.Desk` from an archive."""
 
-    def __init__(self, archive: Archive, counters: Callable[[], dict[str, int]] = dict) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        counters: Callable[[], dict[str, int]] = dict,
+        rules: tuple[Rule, ...] | None = None,
+    ) -> None:
         self.archive = archive
         self.counters = counters
-        self.rules = load_rules()
+        self.rules = load_rules() if rules is None else rules
         self._cache: OrderedDict[str, tuple[int, tuple[Finding, ...], int]] = OrderedDict()
         self._lock = threading.Lock()
         self._progress: float | None = None
@@ -76,11 +81,9 @@ class LocalDesk:
     def _diagnose_all(self, calls: list[CallSummary]) -> None:
         traces = self.archive.traces([c.call_id for c in calls])
         names = {}
-        for c in calls:
-            trace = traces.get(c.call_id)
-            if trace is None:
-                continue
-            findings = diagnose(trace, self.rules)
+        known = [(c, traces[c.call_id]) for c in calls if c.call_id in traces]
+        told = diagnose_all([trace for _, trace in known], self.rules)
+        for (c, trace), findings in zip(known, told, strict=True):
             self._store(c.call_id, c.messages, findings, sum(m.retransmission for m in trace.messages))
             names[c.call_id] = tuple(f.name for f in findings)
         self.archive.remember_findings(names)
@@ -150,6 +153,10 @@ class LocalDesk:
             unreadable=counted.get("unreadable", 0),
             fragments_lost=counted.get("fragments_lost", 0),
             stream_gaps=counted.get("stream_gaps", 0),
+            keepalives=counted.get("keepalives", 0),
+            encrypted=counted.get("encrypted", 0),
+            tunnels_too_deep=counted.get("tunnels_too_deep", 0),
+            evicted=counted.get("evicted", 0),
             flags=m["flags"],
             first=rfc3339(m["first"]) if m["first"] is not None else None,
             last=rfc3339(m["last"]) if m["last"] is not None else None,
@@ -171,6 +178,10 @@ def flat(counters: Counters) -> dict[str, int]:
         "unreadable": counters.unreadable + careful.get("unreadable", 0),
         "fragments_lost": careful.get("fragments_lost", 0),
         "stream_gaps": careful.get("stream_gaps", 0),
+        "keepalives": counters.keepalives,
+        "encrypted": careful.get("encrypted", 0),
+        "tunnels_too_deep": careful.get("tunnels_too_deep", 0),
+        "evicted": careful.get("evicted", 0),
     }
 
 
@@ -184,11 +195,12 @@ class FileDesk(LocalDesk):
         sip_ports: frozenset[int],
         wait: bool,
         ws_ports: frozenset[int] = DEFAULT_WS_PORTS,
+        rules: tuple[Rule, ...] | None = None,
     ) -> None:
         self._last = 0
         archive = Archive(None, lambda: self._last, memory="2GB")
         self.result: ImportResult | None = None
-        super().__init__(archive, lambda: flat(self.result.counters) if self.result else {})
+        super().__init__(archive, lambda: flat(self.result.counters) if self.result else {}, rules)
         self._stop = False
         self._ready = threading.Event()
         self._progress = 0.0
@@ -228,6 +240,6 @@ class FileDesk(LocalDesk):
         super().close()
 
 
-def open_store(lake: Lake) -> LocalDesk:
+def open_store(lake: Lake, rules: tuple[Rule, ...] | None = None) -> LocalDesk:
     """A desk on a store that no service has open."""
-    return LocalDesk(Archive(lake, time.time_ns), lake.counts)
+    return LocalDesk(Archive(lake, time.time_ns), lake.counts, rules)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -59,16 +59,19 @@ class _Runner(threading.Thread, Generic[T]):
         return True
 
 
-def run_all(jobs: Sequence[Callable[[], T]], limit: float) -> list[T | BaseException]:
-    """Each job's result, or what it raised; an `Overrun` for one that took longer than `limit` seconds."""
-    out: list[T | BaseException] = []
-    while len(out) < len(jobs):
-        runner = _Runner(jobs, len(out))
+def run_all(jobs: Sequence[Callable[[], T]], limit: float) -> Iterator[T | BaseException]:
+    """Each job's result, or what it raised; an `Overrun` for one that took longer than `limit` seconds.
+
+    The outcomes before an overrun, and the overrun itself, come before any later job starts."""
+    at = 0
+    while at < len(jobs):
+        runner = _Runner(jobs, at)
         runner.start()
         while not runner.done.wait(max(0.001, runner.began + limit - time.monotonic())):
             if runner.give_up(limit):
                 break
-        out += runner.outcomes
-        if not runner.done.is_set():
-            out.append(Overrun(f"took longer than {limit:g} s"))
-    return out
+        yield from runner.outcomes
+        at += len(runner.outcomes)
+        if at < len(jobs):
+            yield Overrun(f"took longer than {limit:g} s")
+            at += 1

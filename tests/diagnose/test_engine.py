@@ -13,7 +13,7 @@ from cases import CASES
 
 import diagnose.rules
 from diagnose.call import Call
-from diagnose.engine import STRIKES, Rule, load_rules
+from diagnose.engine import STRIKES, Rule, diagnose_all, load_rules
 from diagnose.engine import diagnose as judge
 from diagnose.finding import Evidence, Finding
 
@@ -79,6 +79,15 @@ def test_a_rule_that_hangs_is_reported_and_skipped(
     assert len(said) == STRIKES, "after so many it is not run any more"
     assert "the rule stuck took longer than 0.2 s on 'call-1'; it is skipped for this call" in said[0]
     assert "it is left out from now on" in said[-1]
+
+
+def test_many_calls_at_once_are_judged_like_one(caplog: pytest.LogCaptureFixture) -> None:
+    traces = [trace(*case.fires, **case.tap) for case in CASES.values()]
+    assert diagnose_all(traces, RULES) == [judge(t, RULES) for t in traces]
+    rules = (rule("stuck", spins), rule("broken", raises), rule("good", good))
+    assert diagnose_all(traces, rules, limit=0.2) == [(GOOD,)] * len(traces)
+    assert len(caplog.records) == STRIKES + 1, "a stuck rule is left out in the middle of a list too"
+    assert diagnose_all([], RULES) == []
 
 
 def test_a_rule_that_spins_is_stopped() -> None:
