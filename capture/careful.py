@@ -38,7 +38,6 @@ TCP, UDP, SCTP, GRE = 6, 17, 132, 47
 _IN_IP = {4: IPV4, 41: IPV6}
 _EXTENSIONS = frozenset({0, 43, 44, 51, 60, 135, 139, 140})
 """IPv6 extension headers with a length (RFC 8200 section 4, RFC 7045)."""
-_STUN = b"\x21\x12\xa4\x42"
 
 
 class _Packet(NamedTuple):
@@ -188,7 +187,7 @@ class CarefulDecoder:
             flags = packet.flags | (TRUNCATED if promised > len(body) else 0)
             out.append(_payload(packet, "udp", sport, dport, message, flags))
             return True
-        return _keeps_alive(data) and (sport in self._ports or dport in self._ports)
+        return False  # keep-alives too, as on the fast path
 
     def _tcp(self, body: bytes, packet: _Packet, out: list[Payload]) -> bool:
         tcp = dpkt.tcp.TCP(body)
@@ -294,11 +293,6 @@ def _beginning(lost: Datagram) -> Payload | None:
         lost.key.ident if lost.key.version == 4 else -1,
         lost.flags | FRAGMENTED | FRAGMENT_LOST | TRUNCATED,
     )
-
-
-def _keeps_alive(data: bytes) -> bool:
-    """CRLF (RFC 5626 section 3.5.1), zeros, 'jaK', STUN (RFC 8489 section 5)."""
-    return not data.strip(b"\r\n\0") or data[:3] == b"jaK" or (len(data) >= 20 and data[0] < 64 and data[4:8] == _STUN)
 
 
 def _address(packed: bytes) -> str:
