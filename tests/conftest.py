@@ -8,6 +8,11 @@ import shutil
 from collections.abc import Callable
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes is no matter of right or wrong, and differs between machines.
+settings.register_profile("siptrail", deadline=None)
+settings.load_profile("siptrail")
 
 HAVE: dict[str, tuple[Callable[[], bool], str]] = {
     "root": (lambda: os.geteuid() == 0, "needs root (raw sockets, network namespaces)"),

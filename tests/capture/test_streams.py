@@ -141,6 +141,12 @@ def test_of_overlapping_bytes_the_first_copy_counts() -> None:
     assert texts(decode(frames)) == [INV]
 
 
+def test_of_segments_that_wait_at_one_place_the_longer_counts() -> None:
+    short, long = tcp_frame(ALL[80:120], 81), tcp_frame(ALL[80:], 81)
+    for waiting in ([short, long], [long, short]):
+        assert texts(decode([syn(1), *waiting, tcp_frame(ALL[:80], 1)])) == [INV, BYE, OK]
+
+
 def test_a_retransmission_is_no_second_message() -> None:
     (one,) = segments(ALL)
     decoder = CarefulDecoder()
