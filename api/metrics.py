@@ -49,6 +49,10 @@ COUNTERS = {
     "unreadable": "Frames that could not be decoded",
     "fragments_lost": "IP fragments whose rest never came",
     "stream_gaps": "Holes in TCP streams",
+    "keepalives": "Packets that only keep a binding open",
+    "encrypted": "Packets of TLS connections on SIP ports",
+    "tunnels_too_deep": "Packets nested too deeply in tunnels",
+    "evicted": "Streams and datagrams given up because too much was held",
 }
 """Field of Stats: help text. They only ever grow."""
 

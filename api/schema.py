@@ -144,6 +144,10 @@ class Counts(BaseModel):
     unreadable: int
     fragments_lost: int
     stream_gaps: int
+    keepalives: int
+    encrypted: int
+    tunnels_too_deep: int
+    evicted: int
     flags: dict[str, int] | None
     interfaces: dict[str, dict[str, int]] | None
     first: str | None

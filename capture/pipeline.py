@@ -96,7 +96,7 @@ class Decoder:
         kinds = np.bincount(d.kind, minlength=8)
         counters = self.counters
         counters.packets += len(block)
-        counters.not_sip += int(kinds[OTHER]) + int(kinds[NOISE])
+        counters.not_sip += int(kinds[OTHER])
         counters.keepalives += int(kinds[NOISE])
         counters.unreadable += int(kinds[UNREADABLE])
         fast = np.flatnonzero(d.kind == SIP_UDP)

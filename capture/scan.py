@@ -314,8 +314,8 @@ def scan_messages(
                         number = number * 10 + int(data[v]) - 48
                         digits += 1
                         v += 1
-                    if digits:
-                        claimed = number
+                    # What is no number is no length that could be true.
+                    claimed = number if digits and v == w else 1 << 40
             elif kind == H_AGENT and slices[6, i, 1] == 0:
                 slices[6, i, 0] = v
                 slices[6, i, 1] = w - v

@@ -112,6 +112,13 @@ class Stats:
     """Frames that could not be decoded."""
     fragments_lost: int = 0
     stream_gaps: int = 0
+    keepalives: int = 0
+    """Packets that only keep a binding open (CRLF, STUN)."""
+    encrypted: int = 0
+    """Packets of TLS connections on SIP ports: nobody can read them off the wire."""
+    tunnels_too_deep: int = 0
+    evicted: int = 0
+    """Streams and datagrams given up because too much was held."""
     flags: dict[str, int] | None = None
     """Messages by capture flag (truncated, length-lies, …)."""
     interfaces: dict[str, dict[str, int]] | None = None

@@ -59,6 +59,8 @@ def line(r: dict[str, Any]) -> str:
             ("unreadable", "unreadable"),
             ("fragments_lost", "fragments lost"),
             ("stream_gaps", "gaps in TCP streams"),
+            ("encrypted", "encrypted (TLS)"),
+            ("keepalives", "keep-alives"),
         )
         if r.get(k)
     ]
