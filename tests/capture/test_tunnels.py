@@ -207,6 +207,9 @@ def test_a_stream_inside_a_tunnel() -> None:
 
 NOT_TUNNELS = {
     "GTP-U echo": over(17, udp(b"\x32\x01\0\4\0\0\0\0\0\1\0\0", 2152, 2152)),
+    "GTP-U end marker": over(17, udp(b"\x30\xfe\0\0\0\0\0\1" + PLAIN, 2152, 2152)),
+    "GTP-U, an extension header without length": over(17, gtp(PLAIN, 4, b"\0\0\0\x85" + bytes(4))),
+    "L2TP version 3": over(17, udp(struct.pack(">HHH", 3, 1, 1) + PPP4, 1701, 1701)),
     "GTP version 2": over(17, udp(b"\x48\xff" + bytes(6) + PLAIN, 2152, 2152)),
     "L2TP control": over(17, udp(struct.pack(">HHHHHH", 0xC802, 12, 1, 1, 0, 0), 1701, 1701)),
     "VXLAN without its flag": over(17, udp(bytes(8) + ether(PLAIN), 50000, 4789)),
