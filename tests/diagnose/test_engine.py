@@ -74,10 +74,10 @@ def test_a_rule_that_hangs_is_reported_and_skipped(
 ) -> None:
     rules = (rule("first", good), rule("stuck", stuck), rule("last", good))
     for _ in range(STRIKES + 1):
-        assert [f.name for f in judge(trace(*SIMPLE), rules, limit=0.2)] == ["first", "last"]
+        assert [f.name for f in judge(trace(*SIMPLE), rules, limit=0.5)] == ["first", "last"]
     said = [r.getMessage() for r in caplog.records]
     assert len(said) == STRIKES, "after so many it is not run any more"
-    assert "the rule stuck took longer than 0.2 s on 'call-1'; it is skipped for this call" in said[0]
+    assert "the rule stuck took longer than 0.5 s on 'call-1'; it is skipped for this call" in said[0]
     assert "it is left out from now on" in said[-1]
 
 
@@ -85,14 +85,14 @@ def test_many_calls_at_once_are_judged_like_one(caplog: pytest.LogCaptureFixture
     traces = [trace(*case.fires, **case.tap) for case in CASES.values()]
     assert diagnose_all(traces, RULES) == [judge(t, RULES) for t in traces]
     rules = (rule("stuck", spins), rule("broken", raises), rule("good", good))
-    assert diagnose_all(traces, rules, limit=0.2) == [(GOOD,)] * len(traces)
+    assert diagnose_all(traces, rules, limit=0.5) == [(GOOD,)] * len(traces)
     assert len(caplog.records) == STRIKES + 1, "a stuck rule is left out in the middle of a list too"
     assert diagnose_all([], RULES) == []
 
 
 def test_a_rule_that_spins_is_stopped() -> None:
     before = set(threading.enumerate())
-    judge(trace(*SIMPLE), (rule("stuck", spins),), limit=0.2)
+    judge(trace(*SIMPLE), (rule("stuck", spins),), limit=0.5)
     for thread in set(threading.enumerate()) - before:
         thread.join(20)
         assert not thread.is_alive(), "it would burn a processor for ever"

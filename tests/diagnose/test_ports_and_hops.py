@@ -213,3 +213,13 @@ def test_a_healthy_call_has_nothing_to_say() -> None:
     packets = answered(sdp(NAT, "8 0 101", "a=rtpmap:101 telephone-event/8000"), sdp(PROXY, "8"))
     assert findings(*packets) == ()
     assert findings(*packets, *resent(packets[0], 0.5)[1:], copies=3) == ()
+
+
+def test_an_ack_answers_nothing_where_the_invite_offered() -> None:
+    invite = request(body=sdp(NAT, "18", "a=fmtp:18 annexb=no"))
+    calls = (
+        Packet(0, CALLER, CALLED, invite),
+        Packet(1, CALLED, CALLER, reply(invite, 200, body=sdp(PROXY, "18", "a=fmtp:18 annexb=no"))),
+        Packet(1.1, CALLER, CALLED, ack(invite, body=sdp(NAT, "18", "a=fmtp:18 annexb=yes"))),
+    )
+    assert only("g729-annexb-mismatch", *calls) == []
