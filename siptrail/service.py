@@ -241,7 +241,7 @@ class Service:
         for call in calls:
             if call.state == "challenged":
                 self.watch.look_again(call.call_id, call.end + CHALLENGE_NS)
-        failed = [c for c in calls if c.state in FAILURES]
+        failed = sorted((c for c in calls if c.state in FAILURES), key=lambda c: c.end)
         # In a flood of failures the first ones tell the cause for all that look the same.
         found = self.desk.diagnosed(failed[:DIAGNOSED])
         for call in failed:
