@@ -67,6 +67,7 @@ CLEAR = [
         [INV],
     ),
     ("ping, pong and keep-alive", AGREE + ws(b"", 9) + ws(b"\r\n\r\n") + ws(b"x", 10, mask=MASK) + ws(BYE), [BYE]),
+    ("line ends before a message", AGREE + ws(b"\r\n\r\n" + BYE), [BYE]),
     ("an empty frame", AGREE + ws(b"") + ws(BYE), [BYE]),
     ("16 bits of length", AGREE + ws(sip("long", b"x" * 40_000)), [sip("long", b"x" * 40_000)]),
     ("64 bits of length", AGREE + ws(sip("longer", b"x" * 70_000)), [sip("longer", b"x" * 70_000)]),
@@ -167,6 +168,35 @@ def test_a_hole_inside_a_frame_keeps_its_beginning() -> None:
     ]
     found = decode([syn(1, 8080), *frames], flush=True)
     assert [(p.data, p.flags) for p in found] == [(INV[:92], STREAM_GAP), (BYE, STREAM_GAP)]
+
+
+def test_behind_a_hole_bytes_that_look_like_a_frame_hide_none() -> None:
+    # The rest of the damaged frame reads as the head of a frame of 8 KiB.
+    data = ws(sip("a", b"\x82\x7e\x20\x00" * 30))
+    seq = 1 + len(AGREE)
+    frames = [
+        to_server(AGREE, 1),
+        to_server(data[:60], seq),
+        to_server(data[-40:], seq + len(data) - 40),
+        to_server(ws(BYE), seq + len(data)),
+    ]
+    assert BYE in texts(decode([syn(1, 8080), *frames], flush=True))
+
+
+def test_a_control_frame_cannot_be_long() -> None:
+    # RFC 6455 section 5.5: at most 125 bytes; this one would swallow what follows.
+    stream = WebStream()
+    assert stream.feed(AGREE + b"\x89\x7e\x20\x00") == []
+    assert [c.data for c in stream.feed(ws(BYE))] == [BYE]
+
+
+def test_a_message_of_several_frames_has_the_packets_of_all() -> None:
+    pieces = [ws(INV[:50], final=False), ws(INV[50:], 0)]
+    frames = [to_server(AGREE, 1)]
+    for piece in pieces:
+        frames.append(to_server(piece, 1 + sum(len(f.data) - 54 for f in frames)))
+    (found,) = decode([syn(1, 8080), *frames])
+    assert (found.data, found.frames) == (INV, tuple(frames[1:]))
 
 
 def test_what_was_begun_is_given_at_the_end() -> None:
