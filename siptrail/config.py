@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     """PEM file of its key, where it is not in the same file."""
     hep_key: str | None = None
     """What agents must send as their authentication key; packets without it are dropped and counted."""
-    ring_mb: int = Field(default=32, ge=1)
+    ring_mb: int = Field(default=64, ge=1)
     """Kernel ring per interface."""
     workers: int = Field(default=1, ge=1, le=64)
     """Threads per interface; the kernel shares flows out among them."""

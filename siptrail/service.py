@@ -11,6 +11,7 @@ It owns the threads and the order of starting and stopping. Capture waits for no
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -47,8 +48,13 @@ FLUSH_BYTES = 128 << 20
 TIDY_SECONDS = 3600.0
 LOOK_BACK_NS = 6 * 3_600_000_000_000
 """A call that failed now began at most so long ago."""
-DIAGNOSED = 100
+DIAGNOSED = 10
 """Failed calls that are diagnosed in one round of alerts (twice a second)."""
+FRESH_NS = 30_000_000_000
+"""For so long a cause is taken to hold for all failures of the same peer, code and reason."""
+NO_CAUSE: tuple[int, tuple[Finding, ...]] = (0, ())
+SWITCH_SECONDS = 0.0005
+"""How long another thread may hold capture up for the interpreter's lock; the default is ten times that."""
 
 
 class Service:
@@ -63,7 +69,8 @@ class Service:
         self._threads: list[threading.Thread] = []
         self._imports = threading.Lock()
         self.watch = FailureWatch()
-        self._causes: dict[tuple[str, int | None, str | None], tuple[Finding, ...]] = {}
+        self._causes: dict[tuple[str, int | None, str | None], tuple[int, tuple[Finding, ...]]] = {}
+        """What failures of a peer with a code and a reason come from, and when that was found out (ns)."""
 
     # ---------------------------------------------------------------- life
 
@@ -104,6 +111,7 @@ class Service:
             raise
         if self.recorder.live:
             self.archive.live_since = time.time_ns()
+        sys.setswitchinterval(SWITCH_SECONDS)
         self.recorder.start(self._take, self.ledger)
         self._spawn("keeper", self._keep)
         self._spawn("alerts", self._alert)
@@ -242,13 +250,15 @@ class Service:
             if call.state == "challenged":
                 self.watch.look_again(call.call_id, call.end + CHALLENGE_NS)
         failed = sorted((c for c in calls if c.state in FAILURES), key=lambda c: c.end)
-        # In a flood of failures the first ones tell the cause for all that look the same.
-        found = self.desk.diagnosed(failed[:DIAGNOSED])
+        # In a flood of failures one tells the cause for all that look the same: capture must not wait for diagnosis.
+        kinds = {(c.dst, c.final_code, c.final_reason): c for c in failed}
+        unknown = {k: c for k, c in kinds.items() if self._causes.get(k, NO_CAUSE)[0] < now - FRESH_NS}
+        some = dict(list(unknown.items())[:DIAGNOSED])
+        found = self.desk.diagnosed(list(some.values()))
+        self._causes.update({k: (now, found.get(c.call_id, ())) for k, c in some.items()})
         for call in failed:
-            alike = (call.dst, call.final_code, call.final_reason)
-            if call.call_id in found:
-                self._causes[alike] = found[call.call_id]
-            event = failure_of(call, self._causes.get(alike, ()))
+            _, findings = self._causes.get((call.dst, call.final_code, call.final_reason), NO_CAUSE)
+            event = failure_of(call, findings)
             if event is None:
                 continue
             self.watch.done(call.call_id)
