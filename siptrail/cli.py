@@ -50,10 +50,12 @@ def find_desk(url: str | None, token: str | None, store: Path | None, pcap: str 
     if sum(x is not None for x in (url, store, pcap)) > 1:
         raise SiptrailError("--url, --store and --pcap exclude each other; give one of them")
     if pcap is not None:
+        from diagnose.engine import load_rules
         from diagnose.local import FileDesk
 
         settings = load(None)
-        file = FileDesk(pcap, settings.node, frozenset(settings.sip_ports), wait, frozenset(settings.ws_ports))
+        rules = load_rules(settings.rules)
+        file = FileDesk(pcap, settings.node, frozenset(settings.sip_ports), wait, frozenset(settings.ws_ports), rules)
         if wait and file.loading_error:
             print(f"siptrail: warning: {printable(pcap)}: {printable(file.loading_error)}", file=sys.stderr)
         return file
@@ -73,12 +75,13 @@ def find_desk(url: str | None, token: str | None, store: Path | None, pcap: str 
 
 
 def _store_desk(folder: Path) -> Desk:
+    from diagnose.engine import load_rules
     from diagnose.local import open_store
     from index.lake import Lake
 
     if not (folder / "catalogue.duckdb").exists():
         raise Unreachable(f"there is no store at {folder}; check --store, or import a capture first")
-    return open_store(Lake(folder))
+    return open_store(Lake(folder), load_rules(load(None).rules))
 
 
 @app.command()

@@ -86,6 +86,8 @@ class Settings(BaseSettings):
     """Rows in memory before new ones are dropped (and counted), should the store stall."""
     base_url: str | None = None
     """How others reach this service; used for links in alerts."""
+    rules: Path | None = None
+    """Folder with the user's own diagnosis rules."""
     sinks: dict[str, dict[str, Any]] = Field(default_factory=_only_log)
     """Alert sinks by name with their settings, for example {"webhook": {"url": "https://…"}}."""
     alert_clear: str = "5m"
@@ -95,6 +97,13 @@ class Settings(BaseSettings):
     @classmethod
     def _is_duration(cls, value: str) -> str:
         duration_ns(value)
+        return value
+
+    @field_validator("rules")
+    @classmethod
+    def _is_folder(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_dir():
+            raise ValueError(f"{value} is no folder")
         return value
 
     @field_validator("hep")

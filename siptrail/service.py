@@ -25,6 +25,7 @@ from api.serve import ApiServer, check_bind
 from api.server import create_app
 from capture.packetsockets import PacketSockets
 from capture.pipeline import MessageBlock
+from diagnose.engine import load_rules
 from diagnose.finding import Finding
 from diagnose.local import LocalDesk, flat
 from index.archive import Archive
@@ -90,7 +91,7 @@ class Service:
             self.archive = Archive(lake, time.time_ns)
             self.archive.spool = Spool(s.store / "spool")
             self.archive.losses = self.ledger.between
-            self.desk = LocalDesk(self.archive, self.ledger.totals)
+            self.desk = LocalDesk(self.archive, self.ledger.totals, load_rules(s.rules))
             self._recover()
             base = s.base_url or f"http://{s.listen}"
             self.book = AlertBook(quiet_ns=duration_ns(s.alert_clear), base_url=base)
