@@ -5,10 +5,10 @@ It owns the file and its byte order; it knows nothing of what is inside a frame.
 
 from __future__ import annotations
 
-import gzip
 import os
 import struct
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -21,6 +21,8 @@ from capture.walk import DAMAGED, FULL, NEED_PYTHON, U8, walk_pcap, walk_pcapng
 from sip.errors import Unreachable
 
 CHUNK = 8 << 20
+PACKED = 16 << 10
+"""Compressed bytes read at a time."""
 FRAMES = 65536
 """Frames per block at the most."""
 
@@ -59,7 +61,7 @@ class PcapFile:
             raise Unreachable(f"cannot read {self.name}: {reason}; {remedy}") from error
         self._at_start = head
         if head[:2] == b"\x1f\x8b":
-            self._file: BinaryIO = cast(BinaryIO, gzip.GzipFile(fileobj=cast(BinaryIO, _Prefixed(head, self._raw))))
+            self._file: BinaryIO = cast(BinaryIO, _Inflated(_Prefixed(head, self._raw)))
             self._at_start = self._read(4)
         else:
             self._file = self._raw
@@ -87,10 +89,8 @@ class PcapFile:
     def _read(self, count: int) -> bytes:
         try:
             return self._peek(self._file, count)
-        except (OSError, EOFError, ValueError) as error:  # zlib.error is a ValueError's cousin: see below
+        except (OSError, EOFError, zlib.error) as error:
             self.damage = f"the compressed data ends or is damaged ({error})"
-        except Exception as error:
-            self.damage = f"the compressed data is damaged ({error})"
         return b""
 
     def position(self) -> float | None:
@@ -141,7 +141,7 @@ class PcapFile:
                 if not count:
                     break
                 got += count
-        except Exception as error:  # gzip raises OSError, EOFError and zlib.error
+        except (OSError, EOFError, zlib.error) as error:
             self.damage = f"the compressed data ends or is damaged ({error})"
         return room[: len(left) + got], got
 
@@ -273,6 +273,40 @@ class _Prefixed:
             )
             return out
         return self._rest.read(count)
+
+
+class _Inflated:
+    """gzip (RFC 1952), member after member. Unlike gzip.GzipFile it gives all that a file which ends early holds."""
+
+    def __init__(self, packed: _Prefixed) -> None:
+        self._source = packed
+        self._packed = b""
+        self._inflater = zlib.decompressobj(wbits=31)
+
+    def readinto(self, view: memoryview) -> int:
+        """Fill the front of `view`; 0 at the end."""
+        out = self.read(len(view))
+        view[: len(out)] = out
+        return len(out)
+
+    def read(self, most: int) -> bytes:
+        """Some bytes, at most so many; none at the end."""
+        while True:
+            if not self._packed:
+                self._packed = self._source.read(PACKED)
+                if not self._packed and not self._inflater.eof:
+                    raise EOFError("it ends too early")
+            if self._inflater.eof:
+                if not self._packed:
+                    return b""
+                self._packed = self._packed.lstrip(b"\0")  # tapes pad
+                if not self._packed:
+                    continue
+                self._inflater = zlib.decompressobj(wbits=31)
+            out = self._inflater.decompress(self._packed, most)
+            self._packed = self._inflater.unused_data if self._inflater.eof else self._inflater.unconsumed_tail
+            if out:
+                return out
 
 
 def _columns() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
