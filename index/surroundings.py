@@ -19,6 +19,8 @@ STEP_NS = 1_000_000_000
 LONGEST_PAUSE = 120
 """Steps without any packet after which a store cannot tell whether somebody was listening."""
 AROUND_NS = 600_000_000_000
+"""How far from a call a packet to a host may be, to show that this direction is visible."""
+MINUTE_NS = 60_000_000_000
 
 
 class Surroundings:
@@ -59,19 +61,29 @@ class Surroundings:
 
     def heard(self, traces: Mapping[str, CallTrace]) -> dict[str, frozenset[str]]:
         """By Call-ID: hosts that something was sent to, in the call itself or in other calls around it."""
-        asked = {ip for t in traces.values() for ip in {m.src.ip for m in t.messages} - {m.dst.ip for m in t.messages}}
-        known: set[str] = set()
+        senders = {c: {m.src.ip for m in t.messages} for c, t in traces.items()}
+        own = {c: {m.dst.ip for m in t.messages} for c, t in traces.items()}
+        asked = sorted({ip for c in traces for ip in senders[c] - own[c]})
+        seen: dict[str, list[tuple[int, int]]] = {}
         if asked:
-            self._cur.register("asked", pa.table({"ip": pa.array(sorted(asked), pa.string())}))
+            self._cur.register("asked", pa.table({"ip": pa.array(asked, pa.string())}))
             rows = self._cur.execute(
-                f"WITH near AS (SELECT * FROM ({self._calls}) WHERE last_ts >= ? AND first_ts <= ?) "
-                "SELECT DISTINCT ip FROM asked WHERE EXISTS (SELECT 1 FROM near WHERE dst_ip = ip) "
-                "OR EXISTS (SELECT 1 FROM near WHERE src_ip = ip "
-                "AND coalesce(trying_ts, ring_ts, answer_ts, fail_ts, side_final_ts) IS NOT NULL)",
+                f"WITH near AS (SELECT * FROM ({self._calls}) WHERE last_ts >= ? AND first_ts <= ?), "
+                f"minutes AS (SELECT *, first_ts // {MINUTE_NS} AS low, last_ts // {MINUTE_NS} AS high FROM near) "
+                "SELECT DISTINCT ip, low, high FROM minutes JOIN asked ON dst_ip = ip "
+                "UNION SELECT DISTINCT ip, low, high FROM minutes JOIN asked ON src_ip = ip "
+                "WHERE coalesce(trying_ts, ring_ts, answer_ts, fail_ts, side_final_ts) IS NOT NULL",
                 [self._low - AROUND_NS, self._high + AROUND_NS],
             ).fetchall()
-            known = {r[0] for r in rows}
-        return {
-            call_id: frozenset({m.dst.ip for m in t.messages} | ({m.src.ip for m in t.messages} & known))
-            for call_id, t in traces.items()
-        }
+            for ip, low, high in rows:
+                seen.setdefault(ip, []).append((low * MINUTE_NS, high * MINUTE_NS))
+        out: dict[str, frozenset[str]] = {}
+        for call_id, trace in traces.items():
+            start, end = trace.messages[0].ts - AROUND_NS, trace.messages[-1].ts + AROUND_NS
+            known = {
+                ip
+                for ip in senders[call_id] - own[call_id]
+                if any(low <= end and high >= start - MINUTE_NS for low, high in seen.get(ip, ()))
+            }
+            out[call_id] = frozenset(own[call_id] | known)
+        return out

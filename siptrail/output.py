@@ -20,7 +20,7 @@ from sip.errors import SiptrailError
 from sip.text import printable
 
 _COLUMNS = (
-    ("start", 15),
+    ("start", 21),
     ("method", 9),
     ("from", 16),
     ("to", 16),
@@ -42,7 +42,7 @@ def header_line() -> str:
 def call_line(call: CallSummary) -> str:
     """One call on one line."""
     cells = (
-        rfc3339(call.start)[11:26],
+        rfc3339(call.start)[5:26].replace("T", " "),
         call.method,
         call.from_user,
         call.to_user,
