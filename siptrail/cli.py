@@ -12,12 +12,13 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,7 +26,10 @@ from diagnose.desk import Desk
 from sip.errors import SiptrailError, Unreachable
 from sip.text import printable
 from siptrail import __version__
-from siptrail.config import DEFAULT_LISTEN, default_store, load
+from siptrail.config import DEFAULT_LISTEN, Settings, default_store, load
+
+if TYPE_CHECKING:
+    from capture.sources.scapy import Sniffer
 
 app = typer.Typer(
     name="siptrail",
@@ -94,6 +98,9 @@ def run(
         str | None, typer.Option("--listen", help=f"ADDR:PORT of the API (default {DEFAULT_LISTEN}).")
     ] = None,
     keep: Annotated[str | None, typer.Option("--keep", help="How long calls are kept (default 7d).")] = None,
+    source: Annotated[
+        str | None, typer.Option("--source", help="What records: ring, scapy (slow, portable) or auto.")
+    ] = None,
     filter: Annotated[
         str | None, typer.Option("--filter", help="A BPF expression instead of the built-in kernel filter.")
     ] = None,
@@ -109,31 +116,33 @@ def run(
     demo: Annotated[Path | None, typer.Option("--demo", help="Import the captures in this folder first.")] = None,
 ) -> None:
     """Record: capture, index, alerts and the HTTP API in one process."""
-    from capture.packetsockets import PacketSockets
-
-    # Before anything else is imported: libraries start threads, and a thread keeps the rights it was born with.
-    sockets = PacketSockets()
-    from siptrail.service import Service
-
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for noisy in ("httpx", "uvicorn.access"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
     settings = load(
         config,
         interfaces=interface,
         store=store,
         listen=listen,
         keep=keep,
+        source=source,
         filter=filter,
         hep=hep,
         token=token,
         insecure=insecure or None,
         node=node,
     )
+    # Before anything else is imported: libraries start threads, and a thread keeps the rights it was born with.
+    sniffers = _sniffers(settings)
+    from capture.packetsockets import PacketSockets
+
+    sockets = PacketSockets()
+    from siptrail.service import Service
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for noisy in ("httpx", "uvicorn.access"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     if webhook:
         settings = settings.model_copy(update={"sinks": {**settings.sinks, "webhook": {"url": webhook}}})
     _warm_up()
-    service = Service(settings, sockets, lambda text: print(f"siptrail: {text}", flush=True))
+    service = Service(settings, sockets, lambda text: print(f"siptrail: {text}", flush=True), sniffers)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.request_stop())
     service.start()
@@ -160,6 +169,21 @@ def run(
     service.wait()
     print("siptrail: stopping; writing what is in memory", flush=True)
     service.stop()
+
+
+def _sniffers(settings: Settings) -> dict[str, Sniffer]:
+    """Scapy's sockets, where scapy records: they need the rights that are given up next."""
+    if settings.source == "ring" or (settings.source == "auto" and hasattr(socket, "AF_PACKET")):
+        return {}
+    from capture.sources.scapy import open_sniffers
+
+    try:
+        return open_sniffers(settings.interfaces, settings.filter, settings.sip_ports, settings.ws_ports)
+    except Unreachable as error:
+        if settings.source == "scapy" or settings.interfaces:
+            raise
+        print(f"siptrail: not recording: {error}", flush=True)
+        return {}
 
 
 def _warm_up() -> None:

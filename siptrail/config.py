@@ -7,7 +7,7 @@ import re
 import socket
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
@@ -55,6 +55,8 @@ class Settings(BaseSettings):
 
     interfaces: list[str] = Field(default_factory=list)
     """Interfaces to record; empty: all that are up."""
+    source: Literal["auto", "ring", "scapy"] = "auto"
+    """What records: the kernel's ring, or scapy (slow, portable). auto: scapy only where there is no ring."""
     filter: str | None = None
     """A BPF expression of the user's own instead of the built-in kernel filter."""
     store: Path = Field(default_factory=default_store)

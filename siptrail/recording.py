@@ -21,6 +21,7 @@ from capture.packetsockets import PacketSockets
 from capture.pipeline import Decoder, MessageBlock, from_payloads
 from capture.sources.hep import HepReceiver, server_context
 from capture.sources.ring import Ring, open_ring
+from capture.sources.scapy import Sniffer
 from diagnose.local import flat
 from index.trace import Loss
 from sip.errors import SiptrailError, Unreachable
@@ -40,16 +41,20 @@ KINDS = {"unreadable": "unreadable", "fragments_lost": "fragment", "stream_gaps"
 class Recorder:
     """Opened first, started later; `stop` returns when all that was seen has been handed over."""
 
-    def __init__(self, settings: Settings, sockets: PacketSockets, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, settings: Settings, sockets: PacketSockets, say: Callable[[str], None], sniffers: dict[str, Sniffer]
+    ) -> None:
         self._settings = settings
         self._ports = frozenset(settings.sip_ports), frozenset(settings.ws_ports)
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._recording: dict[str, bool] = {}
         self._hep: HepReceiver | None = None
-        self._rings: list[tuple[str, Ring]] = []
+        self._rings: list[tuple[str, Ring | Sniffer]] = list(sniffers.items())
+        self._recording.update(dict.fromkeys(sniffers, True))
         try:
-            self._open_rings(sockets, say)
+            if not sniffers:
+                self._open_rings(sockets, say)
             self._open_hep()
         except BaseException:
             self.close()
@@ -138,7 +143,7 @@ class Recorder:
             self._hep.listen(*address(where.removeprefix("tls:")), tls)
         self._recording["hep"] = True
 
-    def _capture(self, name: str, ring: Ring, index: int) -> None:
+    def _capture(self, name: str, ring: Ring | Sniffer, index: int) -> None:
         decoder = Decoder(self._ports[0], (int(time.time()) << 30) + (index << 26), self._ports[1])
         seen: dict[str, int] = {}
         drops, last_look = 0, time.time_ns()

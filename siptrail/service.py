@@ -25,6 +25,7 @@ from api.serve import ApiServer, check_bind
 from api.server import create_app
 from capture.packetsockets import PacketSockets
 from capture.pipeline import MessageBlock
+from capture.sources.scapy import Sniffer
 from diagnose.engine import load_rules
 from diagnose.finding import Finding
 from diagnose.local import LocalDesk, flat
@@ -61,9 +62,15 @@ SWITCH_SECONDS = 0.0005
 class Service:
     """`start()`, then `wait()` until `stop()`; afterwards every message that was seen is in the store."""
 
-    def __init__(self, settings: Settings, sockets: PacketSockets, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        sockets: PacketSockets,
+        say: Callable[[str], None],
+        sniffers: dict[str, Sniffer] | None = None,
+    ) -> None:
         self.settings = settings
-        self._sockets = sockets
+        self._sockets, self._sniffers = sockets, sniffers or {}
         self._sip_ports, self._ws_ports = frozenset(settings.sip_ports), frozenset(settings.ws_ports)
         self.say = say
         self._stop = threading.Event()
@@ -80,7 +87,7 @@ class Service:
         s = self.settings
         host, port = address(s.listen)
         check_bind(host, s.token, s.insecure)
-        self.recorder = Recorder(s, self._sockets, self.say)
+        self.recorder = Recorder(s, self._sockets, self.say, self._sniffers)
         try:
             lake = Lake(s.store, memory=s.memory)
         except BaseException:

@@ -262,7 +262,7 @@ def test_frames_of_an_unknown_link_type_among_others_are_told(tmp_path: Path) ->
     seen, damage = read(path)
     assert len(seen) == 3
     assert damage == "frames that siptrail cannot decode are left out: 2 of link type 147"
-    path.write_bytes(some + packet(1, b"x"))
+    path.write_bytes(section() + interface(147) + interface() + packet(1, b"x", 1))
     assert read(path)[1] is None, "an interface that saw nothing is no matter"
 
 
@@ -304,7 +304,7 @@ def test_a_record_of_absurd_length_ends_the_file(tmp_path: Path, data: bytes) ->
     [
         pytest.param(packet(1, b"x", which=9), id="an interface that is not there"),
         pytest.param(block(6, bytes(8)), id="a packet block without a head"),
-        pytest.param(struct.pack("<III", 6, 7, 7), id="a length that is no multiple of four"),
+        pytest.param(struct.pack("<II", 6, 41) + bytes(40), id="a length that is no multiple of four"),
         pytest.param(block(6, struct.pack("<IIIII", 0, 0, 1, 999, 999) + b"abcd"), id="more captured than there is"),
         pytest.param(struct.pack("<II", 1, 8) + bytes(8), id="a short interface block"),
         pytest.param(struct.pack("<II", 0x0A0D0D0A, 28) + bytes(20), id="a section without its magic"),
