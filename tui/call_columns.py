@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from rich.cells import set_cell_size
 from rich.text import Text
 
-from index.ladder import clock
+from index.ladder import DAY_NS, clock
 from index.summary import CallSummary
 from sip.text import printable
 from tui.sip_text import code_style
@@ -53,6 +55,13 @@ def seconds(ms: float | None) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
 
 
+def moment(ns: int) -> str:
+    """The time of a call that began today, with milliseconds; of others the day too."""
+    if ns // DAY_NS == time.time_ns() // DAY_NS:
+        return clock(ns)
+    return f"{datetime.fromtimestamp(ns // 1_000_000_000, UTC):%m-%d %H:%M:%S}"
+
+
 def result(call: CallSummary) -> str:
     """Final code with its reason."""
     return "" if call.final_code is None else f"{call.final_code} {call.final_reason or ''}".rstrip()
@@ -63,7 +72,7 @@ def _result_style(call: CallSummary) -> str:
 
 
 COLUMNS = (
-    Column("Time (UTC)", 12, lambda call: clock(call.start)),
+    Column("Time (UTC)", 14, lambda call: moment(call.start)),
     Column("Method", 9, lambda call: call.method),
     Column("From", 14, lambda call: call.from_user),
     Column("To", 14, lambda call: call.to_user),
@@ -76,13 +85,15 @@ COLUMNS = (
     Column("Destination", 21, lambda call: call.dst),
     Column("What is wrong", 60, lambda call: call.headline, lambda call: SEVERITY_STYLE.get(call.severity, "")),
 )
-NARROW = (12, 8, 9, 9, 10, 11, 4, 6, 7, 21, 21, 60)
-"""Widths on a screen of fewer than 140 columns: what an 80-column terminal shows first is who, state and result."""
+NARROW = (14, 8, 9, 9, 10, 11, 4, 6, 7, 21, 21, 60)
+"""Widths on a screen of fewer than 100 columns: what an 80-column terminal shows first is who, state and result."""
+MEDIUM = (14, 8, 13, 13, 10, 11, 4, 6, 7, 21, 21, 60)
+"""Widths below 140 columns: a number in full."""
 
 
 def widths(screen: int) -> tuple[int, ...]:
     """Width of each column on a screen of this width; the last one takes what is left."""
-    fixed = NARROW if screen < 140 else tuple(column.width for column in COLUMNS)
+    fixed = NARROW if screen < 100 else MEDIUM if screen < 140 else tuple(column.width for column in COLUMNS)
     used = sum(fixed[:-1]) + len(fixed) + 1
     return (*fixed[:-1], max(fixed[-1], screen - used - 1))
 
