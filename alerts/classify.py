@@ -14,8 +14,8 @@ from index.summary import CallSummary
 from sip.codes import reason_phrase
 
 FAILURES = ("failed", "unanswered")
-EXPLAINS = ("critical", "error")
-"""A finding of lower severity is a risk beside the failure, not its cause."""
+EXPLAINS = ("critical",)
+"""A finding of lower severity tells what would go wrong later in the call (or a risk), not why it failed."""
 
 
 def failure_of(summary: CallSummary, findings: Sequence[Finding]) -> FailureEvent | None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import dpkt
 
-from tests.end_to_end.network import WIRE, Namespace
+from fixtures.real.namespace import Namespace
+from tests.end_to_end.network import WIRE
 from tests.end_to_end.patience import until
 
 _CALL_ID = re.compile(rb"^Call-ID: *(\S+)\r$", re.M)

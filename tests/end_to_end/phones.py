@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.end_to_end.network import FAR, NEAR, Network
 from tests.end_to_end.patience import until
 
-SCENARIOS = Path(__file__).parent / "scenarios"
+SCENARIOS = Path(__file__).resolve().parents[2] / "fixtures" / "real"
 ANSWERS, NO_CAPACITY, BUSY = 5060, 5061, 5080
 """Ports of the far end, all among those that are recorded without further ado."""
 REFUSAL = {NO_CAPACITY: "refuse-503.xml", BUSY: "refuse-486.xml"}
@@ -32,7 +32,7 @@ class Phones:
 
     def call(self, name: str, port: int, count: int, rate: int = 10, talk_ms: int = 300) -> subprocess.Popen[bytes]:
         """Begin `count` calls with the Call-IDs name-1, name-2, …, `rate` a second."""
-        scenario = ["-sn", "uac"] if port == ANSWERS else ["-sf", str(SCENARIOS / "refused.xml")]
+        scenario = ["-sn", "uac"] if port == ANSWERS else ["-sf", str(SCENARIOS / "call-refused.xml")]
         numbers = (
             f"-p {port + 1000} -m {count} -r {rate} -d {talk_ms} -timeout 60s -timeout_error -nostdin -skip_rlimit"
         )

@@ -14,7 +14,8 @@ from urllib.parse import quote
 
 import httpx
 
-from tests.end_to_end.network import WIRE, Namespace
+from fixtures.real.namespace import Namespace
+from tests.end_to_end.network import WIRE
 from tests.end_to_end.patience import until
 
 TOP = Path(__file__).resolve().parents[2]
