@@ -135,7 +135,10 @@ class LocalDesk:
 
     def pcap(self, call_id: str) -> bytes:
         self.archive.call(call_id)
-        return write_capture(self.archive.frames([call_id]))
+        frames = self.archive.frames([call_id])
+        agents = sorted({f.interface for f in frames if f.interface.startswith("hep:")})
+        comment = f"Not captured, but rebuilt from what {', '.join(agents)} sent in HEP" if agents else ""
+        return write_capture(frames, comment)
 
     def stats(self) -> Stats:
         counted = self.counters()

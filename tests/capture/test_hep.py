@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import gzip
+import io
 import zlib
 
 import dpkt
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from capture.hep import Captured, HepError, HepStream, parse_hep, rebuilt_packet, to_payload
+from capture.pipeline import from_payloads
+from diagnose.local import LocalDesk
+from index.archive import Archive
+from index.columns import to_rows
 from tests.capture.heppackets import MICROS, SECONDS, chunk, hep3, hep12
 from tests.capture.wire import sip
 
@@ -146,3 +152,16 @@ def test_a_message_carries_its_agent_and_its_time() -> None:
 @pytest.mark.parametrize("kind", [5, 34, 100])
 def test_what_is_no_sip_is_kept_apart(kind: int) -> None:
     assert to_payload(parse_hep(hep3(OPTIONS, kind=kind)), 0) is None
+
+
+def test_an_exported_capture_of_hep_says_that_it_was_rebuilt() -> None:
+    payloads = [to_payload(parse_hep(hep3(OPTIONS, chunk(19, b"sbc-1"))), 0)]
+    archive = Archive(None, lambda: TS)
+    block = from_payloads([p for p in payloads if p is not None], np.zeros(1, np.int64))
+    archive.add(to_rows(block, "node"))
+    desk = LocalDesk(archive)
+    exported = desk.pcap("hep-1")
+    assert b"rebuilt from what hep:sbc-1 sent in HEP" in exported
+    (packet,) = [data for _, data in dpkt.pcapng.Reader(io.BytesIO(exported))]
+    assert dpkt.ip.IP(packet).data.data == OPTIONS
+    desk.close()
