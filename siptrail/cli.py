@@ -445,9 +445,8 @@ def _run() -> int:
     except typer.TyperException as error:
         print(f"siptrail: {printable(error.format_message())} (see siptrail --help)", file=sys.stderr)
         return 2
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except SystemExit:
+        return 0  # typer's answer to a reader that has seen enough, as in `siptrail calls | head`
     except KeyboardInterrupt:
         return 130
     except OSError as error:

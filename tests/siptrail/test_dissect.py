@@ -76,6 +76,10 @@ def test_every_message_is_shown_in_order_with_its_fields(tmp_path: Path) -> None
             id="in two fragments",
         ),
         pytest.param(over_udp(INVITE, port=7777), id="on another port"),
+        pytest.param(
+            pcap(tcp_frame(INVITE[:10], 1, dport=7777), tcp_frame(INVITE[10:], 11, dport=7777)),
+            id="in TCP on another port",
+        ),
     ],
 )
 def test_reassembled_as_tshark_does_it(capture: bytes) -> None:
