@@ -1,14 +1,18 @@
-"""SIP and tel URIs, name-addr and Via values (RFC 3261 sections 19.1, 20.10, 20.42). Tolerant: bad input gives empty parts."""
+"""SIP and tel URIs, name-addr and Via values (RFC 3261 sections 19.1, 20.10, 20.42).
+
+Tolerant: what cannot be read gives empty parts. Linear in the length, since all of it is somebody else's text.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class SipUri:
-    """One URI. `host` keeps IPv6 without brackets."""
+    """One URI. `host` keeps IPv6 without brackets, `port` what was written, even where no port can be so high."""
 
     scheme: str
     user: str
@@ -47,10 +51,16 @@ class Via:
         return self.params.get("branch") or ""
 
 
+SPACE = " \t\r\n"
+"""White space of SIP (RFC 3261 section 25.1). Python's own idea of it is wider and would eat bytes of a value."""
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+_QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
+
+
 def split_list(value: str, separator: str = ",") -> list[str]:
     """Split at `separator`, but not inside quotes or angle brackets. Linear in the length."""
     if separator not in value:
-        return [value.strip()] if value.strip() else []
+        return [value.strip(SPACE)] if value.strip(SPACE) else []
     out, start, quoted, depth, escaped = [], 0, False, 0, False
     for i, c in enumerate(value):
         if escaped:
@@ -65,9 +75,9 @@ def split_list(value: str, separator: str = ",") -> list[str]:
         elif c == ">":
             depth = max(0, depth - 1)
         elif c == separator and not depth:
-            out.append(value[start:i].strip())
+            out.append(value[start:i].strip(SPACE))
             start = i + 1
-    out.append(value[start:].strip())
+    out.append(value[start:].strip(SPACE))
     return [p for p in out if p]
 
 
@@ -76,42 +86,46 @@ def parse_params(text: str) -> dict[str, str | None]:
     out: dict[str, str | None] = {}
     for part in split_list(text, ";"):
         name, equals, value = part.partition("=")
-        value = value.strip()
-        if len(value) > 1 and value[0] == value[-1] == '"':
-            value = value[1:-1]
-        out.setdefault(name.strip().lower(), value if equals else None)
+        out.setdefault(name.strip(SPACE).lower(), _unquoted(value.strip(SPACE)) if equals else None)
     return out
 
 
+def _unquoted(text: str) -> str:
+    """A quoted-string without its quotes and backslashes; anything else as it is (RFC 3261 section 25.1)."""
+    return _QUOTED_PAIR.sub(r"\1", text[1:-1]) if len(text) > 1 and text[0] == text[-1] == '"' else text
+
+
 def _host_port(text: str) -> tuple[str, int | None]:
-    text = text.strip()
+    text = text.strip(SPACE)
     if text.startswith("["):
         host, _, rest = text[1:].partition("]")
-        port = rest.strip().removeprefix(":")
+        port = rest.strip(SPACE).removeprefix(":")
     elif text.count(":") > 1:
         return text, None  # an IPv6 address without its brackets
     else:
         host, _, port = text.partition(":")
-    port = port.strip()
-    return host.strip(), int(port) if port.isascii() and port.isdigit() and len(port) < 8 else None
+    port = port.strip(SPACE)
+    return host.strip(SPACE), int(port) if port.isascii() and port.isdigit() and len(port) < 8 else None
 
 
 def parse_uri(text: str) -> SipUri:
-    """A SIP, SIPS or tel URI; other schemes keep everything in `host`."""
-    text = text.strip()
+    """A SIP, SIPS or tel URI; other schemes (RFC 3261 section 19.1 allows any) keep all but their user in `host`."""
+    text = text.strip(SPACE)
     scheme, colon, rest = text.partition(":")
     if not colon:
         return SipUri("", "", text, None, {}, text)
+    if not _SCHEME.fullmatch(scheme):
+        return SipUri("", "", "", None, {}, text)
     scheme = scheme.lower()
     if scheme == "tel":
         number, _, params = rest.partition(";")
-        return SipUri(scheme, number, "", None, parse_params(params), text)
-    if scheme not in ("sip", "sips"):
-        return SipUri(scheme, "", rest, None, {}, text)
+        return SipUri(scheme, number.partition("@")[0].partition(":")[0], "", None, parse_params(params), text)
     # The user part may itself hold ; and ?, so the @ is looked for first.
     user, at, after = rest.partition("@")
     if not at:
         user, after = "", rest
+    if scheme not in ("sip", "sips"):
+        return SipUri(scheme, user.partition(":")[0].partition(";")[0], after, None, {}, text)
     after, _, _ = after.partition("?")
     hostport, _, params = after.partition(";")
     host, port = _host_port(hostport)
@@ -130,10 +144,10 @@ def parse_name_addr(text: str) -> NameAddr:
             quoted = True
         elif c == "<":
             uri, _, rest = text[i + 1 :].partition(">")
-            display = text[:i].strip()
-            if len(display) > 1 and display[0] == display[-1] == '"':
-                display = display[1:-1].replace('\\"', '"').replace("\\\\", "\\")
-            return NameAddr(display, parse_uri(uri), parse_params(rest.partition(";")[2]))
+            return NameAddr(_unquoted(text[:i].strip(SPACE)), parse_uri(uri), parse_params(rest.partition(";")[2]))
+    if quoted:
+        # A quote that nothing closes swallows the address: there is no telling where the name ends.
+        return NameAddr(text.strip(SPACE), SipUri("", "", "", None))
     uri, _, params = text.partition(";")
     return NameAddr("", parse_uri(uri), parse_params(params))
 
@@ -142,6 +156,11 @@ def parse_via(text: str) -> Via:
     """'SIP/2.0/UDP host:port;params'."""
     sent, _, params = text.partition(";")
     # White space may stand around the slashes and the colon (RFC 3261 section 25.1).
-    protocol, _, hostport = sent.replace(" /", "/").replace("/ ", "/").strip().partition(" ")
-    host, port = _host_port(hostport.replace(" ", ""))
+    words = _close(_close(sent, "/"), ":").split()
+    protocol, sent_by = (words[0] if words else ""), (words[1] if len(words) > 1 else "")
+    host, port = _host_port(sent_by)
     return Via(protocol.rpartition("/")[2].upper(), host, port, parse_params(params))
+
+
+def _close(text: str, separator: str) -> str:
+    return separator.join(part.strip(SPACE) for part in text.split(separator))

@@ -1,6 +1,7 @@
 """A SIP message taken apart (RFC 3261 section 7): tolerant, complete, and keeping every byte.
 
-It judges nothing but form: what is odd about a message's own bytes is listed in `defects`. It never raises on any input.
+It judges nothing but form: what is odd about a message's own bytes is listed in `defects`. It never raises on any
+input, and takes time in proportion to its length.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-from sip.address import NameAddr, Via, parse_name_addr, parse_via, split_list
+from sip.address import SPACE, NameAddr, Via, parse_name_addr, parse_via, split_list
 from sip.sdp import SessionDescription, parse_sdp
 from sip.text import text_of
 
@@ -36,16 +37,15 @@ COMPACT = {
     "n": "Identity-Info",
 }
 """Compact header names (RFC 3261 section 7.3.3 and the registry)."""
-_ODD_CASE = {
-    "call-id": "Call-ID",
-    "cseq": "CSeq",
-    "www-authenticate": "WWW-Authenticate",
-    "mime-version": "MIME-Version",
-    "rseq": "RSeq",
-    "rack": "RAck",
-    "p-asserted-identity": "P-Asserted-Identity",
-    "min-se": "Min-SE",
+_USUAL = {
+    name.lower(): name
+    for name in (
+        *COMPACT.values(),
+        *("CSeq", "WWW-Authenticate", "MIME-Version", "RSeq", "RAck", "Min-SE", "Max-Forwards", "User-Agent", "Server"),
+        *("Record-Route", "Route", "Reason", "Warning", "P-Asserted-Identity", "SIP-ETag", "SIP-If-Match"),
+    )
 }
+"""The usual spelling of the names that matter here, whatever their case on the wire."""
 LISTS = frozenset(
     {
         "via",
@@ -75,7 +75,8 @@ LISTS = frozenset(
     }
 )
 """Headers whose values are lists, split at commas."""
-_START = re.compile(r"SIP/(\S*)\s+(\d{1,6})\s*(.*)", re.DOTALL)
+_STATUS = re.compile(r"SIP/[^ ]* *([0-9]*) *(.*)", re.DOTALL)
+_CSEQ = re.compile(r"([0-9]*)[ \t]*(.*)", re.DOTALL)
 _LINE = re.compile(rb"\r?\n")
 
 
@@ -105,8 +106,8 @@ class SipMessage:
 
     @property
     def is_request(self) -> bool:
-        """A request, as opposed to a response."""
-        return self.code == 0
+        """A request, as opposed to a response (one whose code is unreadable has the code 0, too)."""
+        return not self.start_line.startswith("SIP/")
 
     @cached_property
     def _by_name(self) -> dict[str, list[Header]]:
@@ -138,8 +139,7 @@ class SipMessage:
 
     @cached_property
     def _cseq(self) -> tuple[int | None, str]:
-        number, _, method = self.first("CSeq").strip().partition(" ")
-        return (int(number) if number.isascii() and number.isdigit() and len(number) < 19 else None), method.strip()
+        return _cseq(self.first("CSeq"))
 
     @property
     def cseq(self) -> int | None:
@@ -217,24 +217,33 @@ def parse_message(raw: bytes) -> SipMessage:
     else:
         head, body = raw[start:], b""
         defects.append("no blank line ends the headers")
-    lines = _LINE.split(head)
+    lines = _LINE.split(head.removesuffix(b"\n").removesuffix(b"\r") if match is None else head)
     offset = raw[:start].count(b"\n")
     start_line = text_of(lines[0])
     headers = _headers(lines[1:], offset + 1, defects)
-    status = _START.match(start_line)
+    status = _STATUS.match(start_line)
     method, uri, code, reason = "", "", 0, ""
     if status:
-        code, reason = int(status[2]), status[3].strip()
-        method = next((h.value for h in headers if h.name == "CSeq"), "").strip().partition(" ")[2].strip()
+        code, reason = int(status[1][:6] or 0), status[2].strip(SPACE)
+        if not (len(status[1]) == 3 and 100 <= code <= 699):
+            defects.append(f"{status[1][:20]!r} is no status code")
+        method = _cseq(next((h.value for h in headers if h.name == "CSeq"), ""))[1]
     else:
         method, _, rest = start_line.partition(" ")
-        uri, _, version = rest.strip().rpartition(" ")
+        uri, _, version = rest.strip(SPACE).rpartition(" ")
         if not version.upper().startswith("SIP/"):
             defects.append("the start line is not that of SIP")
-            uri = uri or version
-        uri = uri.strip()
+            uri = rest
+        uri = uri.strip(SPACE)
     _check(headers, body, bool(match), defects)
     return SipMessage(raw, start_line, method, uri, code, reason, tuple(headers), body, tuple(defects))
+
+
+def _cseq(value: str) -> tuple[int | None, str]:
+    """Number and method; one white space of any kind may stand between them (RFC 3261 section 20.16)."""
+    match = _CSEQ.match(value.strip(SPACE))
+    assert match is not None, "the pattern matches anything"
+    return (int(match[1]) if 0 < len(match[1]) < 19 else None), match[2].strip(SPACE)
 
 
 def _headers(lines: list[bytes], first: int, defects: list[str]) -> list[Header]:
@@ -245,17 +254,21 @@ def _headers(lines: list[bytes], first: int, defects: list[str]) -> list[Header]
     def close() -> None:
         if not pending:
             return
-        text = text_of(b" ".join(p.strip() for p in pending) if len(pending) > 1 else pending[0])
+        text = text_of(b" ".join(p.strip(b" \t\r") for p in pending) if len(pending) > 1 else pending[0])
         name, colon, value = text.partition(":")
-        name = name.strip()
+        name = name.rstrip(" \t")
         if colon and name:
-            out.append(Header(canonical(name), value.strip(), at, name))
+            out.append(Header(canonical(name), value.strip(SPACE), at, name))
         else:
             defects.append(f"line {at + 1} is no header")
 
     for n, line in enumerate(lines):
-        if line[:1] in (b" ", b"\t") and pending:
-            pending.append(line)
+        if line[:1] in (b" ", b"\t"):
+            # What goes on from the start line goes on from no header (RFC 3261 section 7.3.1).
+            if pending:
+                pending.append(line)
+            else:
+                defects.append(f"line {first + n + 1} is no header")
             continue
         close()
         pending, at = [line], first + n
@@ -265,11 +278,13 @@ def _headers(lines: list[bytes], first: int, defects: list[str]) -> list[Header]
 
 def canonical(name: str) -> str:
     """The full, usual spelling of a header name."""
+    if not name.isascii():
+        return name
     low = name.lower()
     if low in COMPACT:
         return COMPACT[low]
-    return _ODD_CASE.get(low) or "-".join(
-        p[:1].upper() + p[1:].lower() if p.islower() or p.isupper() else p for p in name.split("-")
+    return _USUAL.get(low) or "-".join(
+        p[:1].upper() + p[1:].lower() if p.islower() or name.isupper() else p for p in name.split("-")
     )
 
 
@@ -283,5 +298,5 @@ def _check(headers: list[Header], body: bytes, complete: bool, defects: list[str
     if length is not None and complete:
         if not (length.isascii() and length.isdigit()):
             defects.append(f"Content-Length {length!r} is no number")
-        elif int(length[:18]) != len(body):
+        elif int(length.lstrip("0")[:18] or 0) != len(body):
             defects.append(f"Content-Length says {length}, {len(body)} bytes are there")

@@ -152,9 +152,11 @@ def _codecs(formats: tuple[str, ...], attributes: tuple[tuple[str, str | None], 
         pt, _, rest = (value or "").partition(" ")
         if name == "rtpmap":
             encoding = rest.strip().split("/")
+            if not encoding[0]:
+                continue
             maps[_number(pt)] = (
                 encoding[0],
-                _number(encoding[1]) if len(encoding) > 1 else 0,
+                max(0, _number(encoding[1])) if len(encoding) > 1 else 0,
                 max(1, _number(encoding[2])) if len(encoding) > 2 else 1,
             )
         elif name == "fmtp":
