@@ -16,6 +16,7 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from capture.flags import NAMES as FLAG_NAMES
 from capture.frames import Frame
@@ -50,6 +51,15 @@ class QueryTooLong(SiptrailError):
 class _Hot:
     rows: Rows
     calls: pa.Table | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    cur: duckdb.DuckDBPyConnection
+    hot: dict[str, pa.Table]
+    """The hot rows of messages and frames, as they are registered."""
+    frames: pa.ChunkedArray
+    """The bytes of the hot frames, by their `place`."""
 
 
 class Archive:
@@ -126,12 +136,12 @@ class Archive:
 
     @contextmanager
     def _reader(self, deadline: float = DEADLINE) -> Iterator[duckdb.DuckDBPyConnection]:
-        with self._look(deadline) as (cur, _):
-            yield cur
+        with self._look(deadline) as look:
+            yield look.cur
 
     @contextmanager
-    def _look(self, deadline: float = DEADLINE) -> Iterator[tuple[duckdb.DuckDBPyConnection, pa.ChunkedArray]]:
-        """A connection that sees one moment of hot rows and lake, and the bytes of the hot frames by their `place`."""
+    def _look(self, deadline: float = DEADLINE) -> Iterator[_Look]:
+        """One moment of hot rows and lake."""
         with self._lock:
             cur = self._con.cursor()
             if self.lake:
@@ -144,14 +154,19 @@ class Archive:
         timer.daemon = True
         timer.start()
         try:
-            cur.register("hot_messages", pa.Table.from_batches([h.rows.messages for h in hot], MESSAGES))
+            messages = pa.Table.from_batches([h.rows.messages for h in hot], MESSAGES)
             frames = pa.Table.from_batches([h.rows.frames for h in hot], FRAMES)
             # Arrow cannot filter views, so the frames themselves stay out of SQL.
             places = pa.array(np.arange(frames.num_rows))
-            cur.register("hot_frames", frames.drop_columns(["frame"]).append_column("place", places))
+            narrow = frames.drop_columns(["frame"]).append_column("place", places)
+            cur.register("hot_messages", messages)
+            cur.register("hot_frames", narrow)
             cur.register("findings", findings)
-            cur.register("hot_calls", self._hot_calls(hot))
-            yield cur, frames["frame"]
+            cur.register("hot_calls_arrow", self._hot_calls(hot))
+            # In a join with the lake, DuckDB would hand Arrow a Bloom filter, which Arrow does not know.
+            kind = "TEMP TABLE" if self.lake else "TEMP VIEW"
+            cur.execute(f"CREATE {kind} hot_calls AS SELECT * FROM hot_calls_arrow")
+            yield _Look(cur, {"messages": messages, "frames": narrow}, frames["frame"])
         except duckdb.InterruptException as error:
             raise QueryTooLong(
                 f"the search took longer than {deadline:.0f} s; narrow it, for example with since:1h"
@@ -256,8 +271,9 @@ class Archive:
 
     def traces(self, call_ids: Sequence[str]) -> dict[str, CallTrace]:
         """The messages of several calls, parsed; calls that are not there are left out."""
-        with self._look() as (cur, hot):
-            messages, frames = self._fetch(cur, hot, call_ids)
+        with self._look() as look:
+            cur = look.cur
+            messages, frames = self._fetch(look, call_ids)
             if not messages:
                 return {}
             out = {}
@@ -284,8 +300,8 @@ class Archive:
 
     def frames(self, call_ids: Sequence[str]) -> list[Frame]:
         """The original frames of the calls in capture order, each once."""
-        with self._look() as (cur, hot):
-            _, frames = self._fetch(cur, hot, call_ids)
+        with self._look() as look:
+            _, frames = self._fetch(look, call_ids)
         rows = sorted((r for rows in frames.values() for r in rows), key=lambda r: (r["frame_ts"], r["seq"], r["part"]))
         out: list[Frame] = []
         seen: set[tuple[Any, ...]] = set()
@@ -301,23 +317,25 @@ class Archive:
         return out
 
     def _fetch(
-        self, cur: duckdb.DuckDBPyConnection, hot: pa.ChunkedArray, call_ids: Sequence[str]
+        self, look: _Look, call_ids: Sequence[str]
     ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, list[dict[str, Any]]]]:
         out: list[dict[str, list[dict[str, Any]]]] = []
-        for name, order in (("messages", "ts, seq"), ("frames", "ts, seq, part")):
+        for name in ("messages", "frames"):
             grouped: dict[str, list[dict[str, Any]]] = {}
             if len(call_ids) == 1:
-                rows = cur.execute(
-                    f"SELECT * FROM ({self._source(name)}) WHERE call_id = ? ORDER BY {order}", [call_ids[0]]
-                )
+                sql = f"SELECT * FROM ({self._source(name)}) WHERE call_id = ?"
+                rows = look.cur.execute(sql, [call_ids[0]]).to_arrow_table().to_pylist()
             else:
-                cur.register("wanted", pa.table({"call_id": pa.array(list(call_ids), pa.string())}))
-                rows = cur.execute(
-                    f"SELECT s.* FROM ({self._source(name)}) s JOIN wanted USING (call_id) ORDER BY {order}"
-                )
-            for row in rows.to_arrow_table().to_pylist():
+                wanted = pa.array(list(call_ids), pa.string())
+                hot = look.hot[name]
+                rows = hot.filter(pc.is_in(hot["call_id"], wanted)).to_pylist()
+                if self.lake:
+                    look.cur.register("wanted", pa.table({"call_id": wanted}))
+                    found = look.cur.execute(f"SELECT s.* FROM lake.{name} s JOIN wanted USING (call_id)")
+                    rows += found.to_arrow_table().to_pylist()
+            for row in sorted(rows, key=lambda r: (r["ts"], r["seq"], r.get("part", 0))):
                 if row.get("place") is not None:
-                    row["frame"] = hot[row["place"]].as_py()
+                    row["frame"] = look.frames[row["place"]].as_py()
                 grouped.setdefault(row["call_id"], []).append(row)
             out.append(grouped)
         return out[0], out[1]

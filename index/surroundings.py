@@ -9,7 +9,6 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 
 import duckdb
-import pyarrow as pa
 
 from index.columns import HOUR_NS
 from index.trace import CallTrace
@@ -66,14 +65,13 @@ class Surroundings:
         asked = sorted({ip for c in traces for ip in senders[c] - own[c]})
         seen: dict[str, list[tuple[int, int]]] = {}
         if asked:
-            self._cur.register("asked", pa.table({"ip": pa.array(asked, pa.string())}))
             rows = self._cur.execute(
                 f"WITH near AS (SELECT * FROM ({self._calls}) WHERE last_ts >= ? AND first_ts <= ?), "
                 f"minutes AS (SELECT *, first_ts // {MINUTE_NS} AS low, last_ts // {MINUTE_NS} AS high FROM near) "
-                "SELECT DISTINCT ip, low, high FROM minutes JOIN asked ON dst_ip = ip "
-                "UNION SELECT DISTINCT ip, low, high FROM minutes JOIN asked ON src_ip = ip "
-                "WHERE coalesce(trying_ts, ring_ts, answer_ts, fail_ts, side_final_ts) IS NOT NULL",
-                [self._low - AROUND_NS, self._high + AROUND_NS],
+                "SELECT DISTINCT dst_ip, low, high FROM minutes WHERE list_contains(?, dst_ip) "
+                "UNION SELECT DISTINCT src_ip, low, high FROM minutes WHERE list_contains(?, src_ip) "
+                "AND coalesce(trying_ts, ring_ts, answer_ts, fail_ts, side_final_ts) IS NOT NULL",
+                [self._low - AROUND_NS, self._high + AROUND_NS, asked, asked],
             ).fetchall()
             for ip, low, high in rows:
                 seen.setdefault(ip, []).append((low * MINUTE_NS, high * MINUTE_NS))

@@ -14,6 +14,7 @@ import dpkt
 import pytest
 
 from capture.pipeline import Decoder
+from capture.sources.pcapfile import PcapFile
 from capture.warm import warm_up
 from diagnose.local import FileDesk
 from index.archive import Archive
@@ -258,3 +259,21 @@ def test_a_file_that_is_no_capture_is_refused_in_words(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"hello world, this is text")
     with pytest.raises(Unreachable, match="no pcap or pcapng"):
         FileDesk(str(tmp_path / "x"), "n", frozenset({5060}), True)
+
+
+@pytest.mark.parametrize(("stored", "hot"), [(200, 5), (2000, 50)])
+def test_calls_without_their_beginning_are_listed_beside_hot_ones(tmp_path: Path, stored: int, hot: int) -> None:
+    """As after a restart under traffic: the oldest calls lack their INVITE, the newest are not stored yet."""
+    archive = Archive(Lake(tmp_path / "store"), lambda: START + HOUR_NS)
+    calls = [call(b"c%d" % n, START + n * 10**6) for n in range(stored)]
+    late = [c[1:] for c in calls[:3]]
+    import_file(archive, str(capture(tmp_path / "a.pcap", *late, *calls[3:])), "n")
+    block = capture(tmp_path / "b.pcap", *(call(b"h%d" % n, START + n * 10**6)[1:] for n in range(hot)))
+    decoder = Decoder(frozenset({5060}), 1 << 40)
+    for frames in PcapFile(str(block)).blocks():
+        for messages in decoder.feed(frames):
+            archive.add(to_rows(messages, "n"), messages)
+    assert len(archive.calls(None, 10_000)) == stored + hot
+    assert len(archive.calls_of([f"c{n}" for n in range(100)], 0)) == 100
+    assert len(archive.traces([f"c{n}" for n in range(100)] + ["h0"])) == 101
+    archive.close()
