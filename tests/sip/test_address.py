@@ -131,7 +131,7 @@ _token = st.text("abcXYZ019-_.~", min_size=1, max_size=8)
 
 
 @given(
-    display=st.text(st.characters(exclude_categories=("Cs",)), max_size=12),
+    display=st.text(max_size=12),
     user=_token,
     host=st.one_of(_token, st.ip_addresses(v=4).map(str), st.ip_addresses(v=6).map(lambda a: f"[{a}]")),
     port=st.none() | st.integers(0, 65535),

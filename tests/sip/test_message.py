@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -200,6 +201,12 @@ def test_start_lines(start: bytes, method: str, uri: str, code: int, reason: str
     assert (m.method, m.uri, m.code, m.reason) == (method, uri, code, reason)
 
 
+def test_a_status_code_of_any_length_is_read() -> None:
+    """Python refuses to make a number of more than 4,300 digits."""
+    m = parse_message(b"SIP/2.0 " + b"4" * 5000 + b" Long\r\n\r\n")
+    assert (m.code, m.reason, m.is_request) == (444444, "Long", False)
+
+
 @pytest.mark.parametrize("status", [b"0 Odd", b"000", b"99 Low", b"700 High", b"2000 Long", b"OK", b"-5 Minus", b""])
 def test_a_status_line_with_a_strange_code_is_still_a_response(status: bytes) -> None:
     m = parse_message(b"SIP/2.0 " + status + b"\r\nCall-ID: x\r\nCSeq: 1 BYE\r\n\r\n")
@@ -290,7 +297,7 @@ def steps(work: Callable[[], object]) -> int:
     """Lines of Python that `work` runs: time that is the same on every machine."""
     count = 0
 
-    def tracer(frame: FrameType, event: str, arg: object) -> Callable[..., object]:
+    def tracer(frame: FrameType, event: str, arg: object) -> Any:
         nonlocal count
         count += event == "line"
         return tracer
