@@ -257,7 +257,8 @@ def _headers(lines: list[bytes], first: int, defects: list[str]) -> list[Header]
         text = text_of(b" ".join(p.strip(b" \t\r") for p in pending) if len(pending) > 1 else pending[0])
         name, colon, value = text.partition(":")
         name = name.rstrip(" \t")
-        if colon and name:
+        # A value may be folded, a name not: the colon stands in the first line (RFC 3261 section 25.1, HCOLON).
+        if colon and name and b":" in pending[0]:
             out.append(Header(canonical(name), value.strip(SPACE), at, name))
         else:
             defects.append(f"line {at + 1} is no header")

@@ -229,6 +229,7 @@ def test_a_status_line_with_a_strange_code_is_still_a_response(status: bytes) ->
         ((b"Content-Length: 49", b"cOntent-lEngth: 1"), "Content-Length says 1, 49 bytes are there"),
         ((b"CSeq", b"no colon\r\nCSeq"), "line 7 is no header"),
         ((b"CSeq", b": no name\r\nCSeq"), "line 7 is no header"),
+        ((b"CSeq:", b"CSeq\r\n :"), "line 7 is no header"),
         ((b"Via: SIP/2.0/UDP", b" folded from nothing: 1\r\nVia: SIP/2.0/UDP"), "line 2 is no header"),
         ((b" SIP/2.0\r\n", b"\r\n"), "the start line is not that of SIP"),
         ((b"\r\n\r\n", b"\r\n"), "no blank line ends the headers"),
