@@ -14,6 +14,10 @@ U8 = NDArray[np.uint8]
 SANE_LENGTH = 1 << 26
 """A record that claims more than this (64 MiB) is damage, not a packet."""
 
+LATEST = 4_000_000_000_000_000_000
+"""In ns: a time stamp after 2096 is damage; the limit keeps sums from overflowing."""
+FINER = -1000
+
 NEED_MORE, NEED_PYTHON, DAMAGED, FULL = 0, 1, 2, 3
 
 
@@ -68,6 +72,30 @@ def walk_pcap(
 
 
 @kernel
+def nanoseconds(high: int, low: int, tick: int) -> int:
+    """A time stamp of two halves in ns, at most LATEST.
+
+    tick > 0: so many ns a tick; tick > FINER: 2**-tick ticks a second; below, 10**(FINER - tick) ticks a ns."""
+    # The halves are unsigned, and an unsigned and a signed number make a float in a kernel.
+    stamp = (int(np.int64(high if high < 0x3FFFFFFF else 0x3FFFFFFF)) << 32) | int(np.int64(low))
+    if tick > 0:
+        return min(stamp, LATEST // tick) * tick
+    if tick <= FINER:
+        for _ in range(min(FINER - tick, 18)):
+            stamp //= 10
+        return min(stamp, LATEST)
+    bits = -tick
+    if bits > 33:
+        # 2**-33 s is a ninth of a ns, and 2**33 * 10**9 still fits.
+        stamp >>= min(bits - 33, 63)
+        bits = 33
+    whole = stamp >> bits
+    if whole >= LATEST // 1_000_000_000:
+        return LATEST
+    return whole * 1_000_000_000 + (((stamp & ((1 << bits) - 1)) * 1_000_000_000) >> bits)
+
+
+@kernel
 def walk_pcapng(
     data: U8,
     end: int,
@@ -83,7 +111,7 @@ def walk_pcapng(
 ) -> tuple[int, int, int]:
     """Packet blocks of a pcapng in data[:end]; stops (NEED_PYTHON) at section and interface blocks.
 
-    ticks[i] > 0: ns per tick of interface i; < 0: ticks per second are 2**-ticks[i]. base[i]: if_tsoffset in ns."""
+    ticks[i]: see `nanoseconds`, of interface i; base[i]: its if_tsoffset in ns, at most LATEST either way."""
     at, n, limit = 0, 0, len(offset)
     while True:
         if at + 12 > end:
@@ -105,16 +133,8 @@ def walk_pcapng(
             length = u32(data, at + 20, swapped)
             if length > total - 32 or which >= len(ticks):
                 return n, at, DAMAGED
-            stamp = (u32(data, at + 12, swapped) << 32) | u32(data, at + 16, swapped)
-            tick = ticks[which]
-            if tick > 0:
-                ts[n] = stamp * tick
-            elif tick == 0:
-                ts[n] = stamp
-            else:
-                whole = stamp >> (-tick)
-                ts[n] = whole * 1_000_000_000 + (((stamp - (whole << (-tick))) * 1_000_000_000) >> (-tick))
-            ts[n] += base[which]
+            stamp = nanoseconds(u32(data, at + 12, swapped), u32(data, at + 16, swapped), ticks[which]) + base[which]
+            ts[n] = min(max(stamp, 0), LATEST)
             offset[n], captured[n] = at + 28, length
             original[n] = min(max(u32(data, at + 24, swapped), length), 0x7FFFFFFF)
             interface[n] = which

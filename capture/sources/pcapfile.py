@@ -17,7 +17,7 @@ import numpy as np
 
 from capture.frames import FrameBlock, Interface
 from capture.links import SUPPORTED, UnknownLinkType
-from capture.walk import DAMAGED, FULL, NEED_PYTHON, U8, walk_pcap, walk_pcapng
+from capture.walk import DAMAGED, FINER, FULL, LATEST, NEED_PYTHON, U8, walk_pcap, walk_pcapng
 from sip.errors import Unreachable
 
 CHUNK = 8 << 20
@@ -333,8 +333,8 @@ def _interface(body: bytes, swapped: bool) -> tuple[str, int, int, int, int]:
         elif code == 9 and value:
             # if_tsresol: a power of ten, or of two when the top bit is set.
             power = value[0] & 0x7F
-            tick = -power if value[0] & 0x80 else 10 ** (9 - power) if power <= 9 else 1
+            tick = -power if value[0] & 0x80 else 10 ** (9 - power) if power <= 9 else FINER - (power - 9)
         elif code == 14 and length == 8:
-            base = struct.unpack(order + "q", value)[0] * 1_000_000_000
+            base = max(-LATEST, min(LATEST, struct.unpack(order + "q", value)[0] * 1_000_000_000))
         at += 4 + length + (-length % 4)
     return name, link, snap, tick, base

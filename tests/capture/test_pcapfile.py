@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from capture.links import UnknownLinkType
 from capture.sources import pcapfile
 from capture.sources.pcapfile import PcapFile
+from capture.walk import LATEST
 from sip.errors import Unreachable
 from tests.capture.wire import ether, ip4, sip, udp
 
@@ -167,9 +168,39 @@ def test_small_chunks_give_the_same_frames(tmp_path: Path, monkeypatch: pytest.M
         ([option(9, b"\x00")], 1_700_000_000, 1_700_000_000_000_000_000),
         ([option(9, b"\x09")], FIRST, FIRST),
         ([option(9, b"\x8a")], (1_700_000_000 << 10) + 512, 1_700_000_000_500_000_000),
+        ([option(9, b"\x0c"), option(14, struct.pack("<q", 1_700_000_000))], 123_999, 1_700_000_000_000_000_123),
+        ([option(9, b"\xa8")], (1_700 << 40) + (1 << 39), 1_700_500_000_000),
+        ([option(9, b"\xff")], 1 << 61, 0),
+        ([option(9, b"\xff")], (1 << 64) - 1, 0),
+        ([option(9, b"\x80")], 1_700_000_000, 1_700_000_000_000_000_000),
+        ([option(9, b"\x7f")], 1 << 61, 2),
+        ([], (1 << 64) - 1, LATEST),
+        ([option(9, b"\x00")], 1 << 63, LATEST),
+        ([option(9, b"\x8a")], (1 << 64) - 1, LATEST),
+        ([option(14, struct.pack("<q", 1 << 62))], 5, LATEST),
+        ([option(14, struct.pack("<q", -1 << 62))], 5, 0),
         ([option(9, b"\x09"), option(14, struct.pack("<q", 1_700_000_000))], 123, 1_700_000_000_000_000_123),
     ],
-    ids=["microseconds unless told", "us", "ms", "s", "ns", "2**-10 s", "offset"],
+    ids=[
+        "microseconds unless told",
+        "us",
+        "ms",
+        "s",
+        "ns",
+        "2**-10 s",
+        "ps",
+        "2**-40 s",
+        "2**-127 s",
+        "all of it",
+        "2**0 s",
+        "10**-127 s",
+        "far",
+        "farther",
+        "far in halves",
+        "far offset",
+        "before 1970",
+        "offset",
+    ],
 )
 def test_resolutions(tmp_path: Path, options: list[bytes], stamp: int, ts: int) -> None:
     path = tmp_path / "a.pcapng"
