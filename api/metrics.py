@@ -100,13 +100,13 @@ class DeskCollector(Collector):
         yield from self._of_interfaces()
 
     def _recent_stats(self) -> Stats:
-        """Counting a large store takes a while; scrapes may take a twentieth of the time at most."""
+        """Counting a large store takes a while; scrapes may take a sixth of the time at most."""
         with self._lock:
             began = time.monotonic()
             if self._stats is None or began > self._good_until:
                 self._stats = self.desk.stats()
                 ended = time.monotonic()
-                self._good_until = ended + 20 * (ended - began)
+                self._good_until = ended + 5 * (ended - began)
             return self._stats
 
     def _of_interfaces(self) -> Iterable[Metric]:
