@@ -18,8 +18,8 @@ def sip(call_id: str = "one", body: bytes = b"", method: str = "INVITE", extra: 
     """A request that is whole and honest."""
     return (
         (
-            f"{method} sip:bob@{B} SIP/2.0\r\nVia: SIP/2.0/TCP {A}:5060;branch=z9hG4bK{call_id}\r\nCall-ID: {call_id}\r\n"
-            f"CSeq: 1 {method}\r\n"
+            f"{method} sip:bob@{B} SIP/2.0\r\nVia: SIP/2.0/TCP {A}:5060;branch=z9hG4bK{call_id}\r\n"
+            f"Call-ID: {call_id}\r\nCSeq: 1 {method}\r\n"
         ).encode()
         + extra
         + f"Content-Length: {len(body)}\r\n\r\n".encode()
