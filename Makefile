@@ -12,13 +12,14 @@ REQUIRE_ALL ?=
 export REQUIRE_ALL
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint bench wheel lock clean
+.PHONY: help run test check lint bench bench-live wheel lock clean
 
 help:
 	@echo "make run            install into $(VENV) and start the recorder (DEMO=1 plays the example captures in)"
 	@echo "make test           run the tests; what this machine lacks is skipped (REQUIRE_ALL=1 makes that a failure)"
 	@echo "make check          ruff, mypy --strict, the import rules, then the tests"
 	@echo "make bench          measure against sngrep and tshark (BENCH_ARGS='--messages 100000')"
+	@echo "make bench-live     traffic over a veth pair: what siptrail, tcpdump and sngrep lose of it (as root)"
 	@echo "make wheel          build dist/*.whl"
 	@echo "make lock           write requirements.lock from what is installed in $(VENV)"
 
@@ -50,6 +51,9 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 check: lint test
+
+bench-live: $(VENV)/.installed
+	$(BIN)/python benchmarks/live.py $(BENCH_ARGS)
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/bench.py $(BENCH_ARGS)

@@ -1,4 +1,4 @@
-"""`make bench-live`: traffic over a veth pair at a given rate; what siptrail, tcpdump and sngrep lose of it (needs root).
+"""`make bench-live`: traffic over a veth pair at a given rate; what siptrail, tcpdump and sngrep lose of it (as root).
 
 Owns: two network namespaces made for it and removed again, the replay, and the measuring from outside. Nothing leaves
 this machine, and nothing runs longer than it was told to.
@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -93,6 +94,21 @@ def replay(capture: Path, rate: int, seconds: int) -> tuple[int, float]:
     return int(sent[1]), float(rated[1])
 
 
+def among_rtp(capture: Path, out: Path, messages: int, rtp: int) -> None:
+    """A capture with the first SIP messages of another one, and `rtp` packets of RTP between each two."""
+    ip = struct.pack(
+        ">BBHHHBBH4s4s", 0x45, 0, 200, 0, 0x4000, 64, 17, 0, bytes((192, 0, 2, 77)), bytes((192, 0, 2, 78))
+    )
+    udp = struct.pack(">HHHH", 20_000, 30_000, 180, 0)
+    voice = bytes.fromhex("020000000002020000000001") + b"\x08\0" + ip + udp + b"\x80\x08" + bytes(170)
+    filler = (struct.pack("<IIII", 0, 0, len(voice), len(voice)) + voice) * rtp
+    with capture.open("rb") as source, out.open("wb") as target:
+        target.write(source.read(24))
+        for _ in range(messages):
+            head = source.read(16)
+            target.write(head + source.read(struct.unpack_from("<I", head, 8)[0]) + filler)
+
+
 def ask(what: str) -> dict[str, object]:
     """What the service says about itself."""
     return dict(json.loads(run(f"ip netns exec {TO} curl -s -m 60 http://{LISTEN}/api/v1/{what}")))
@@ -149,9 +165,8 @@ def tcpdump(send: Callable[[], tuple[int, float]]) -> None:
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=60)[1]
     dropped = re.search(r"(\d+) packets dropped by kernel", said)
-    print(
-        f"tcpdump   {rate:>9,.0f} packets/s: {sent:,} sent, lost {int(dropped[1]) if dropped else -1:,}; {share:.0f} % of a core"
-    )
+    lost = int(dropped[1]) if dropped else -1
+    print(f"tcpdump   {rate:>9,.0f} packets/s: {sent:,} sent, lost {lost:,}; {share:.0f} % of a core")
 
 
 def sngrep(send: Callable[[], tuple[int, float]]) -> None:
@@ -172,9 +187,8 @@ def sngrep(send: Callable[[], tuple[int, float]]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
         kept = int(run(f"tcpdump -r {file.name} --count", check=False).split()[0] or 0)
-    print(
-        f"sngrep    {rate:>9,.0f} packets/s: {sent:,} sent, {kept:,} kept, lost {sent - kept:,}; {share:.0f} % of a core"
-    )
+    lost = sent - kept
+    print(f"sngrep    {rate:>9,.0f} packets/s: {sent:,} sent, {kept:,} kept, lost {lost:,}; {share:.0f} % of a core")
 
 
 def main() -> None:
@@ -183,6 +197,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--messages", type=int, default=300_000, help="messages in the capture that is replayed")
     parser.add_argument("--capture", type=Path, help="replay this file instead")
+    parser.add_argument("--rtp", type=int, default=0, help="RTP packets between each two SIP messages")
     parser.add_argument("--only", choices=["siptrail", "tcpdump", "sngrep"], help="measure one program")
     arguments = parser.parse_args()
     if os.geteuid() != 0:
@@ -193,7 +208,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="siptrail-live-") as folder, wire():
         capture = arguments.capture or Path(folder) / "traffic.pcap"
         if arguments.capture is None:
-            run(f"{sys.executable} {HERE / 'generate.py'} --messages {arguments.messages} {capture}")
+            run(f"{sys.executable} {HERE / 'generate.py'} --messages {arguments.messages} -o {capture}")
+
+        if arguments.rtp:
+            mixed = Path(folder) / "mixed.pcap"
+            among_rtp(capture, mixed, 5000, arguments.rtp)
+            capture = mixed
 
         def send() -> tuple[int, float]:
             return replay(capture, arguments.rate, arguments.seconds)

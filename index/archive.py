@@ -40,6 +40,7 @@ WINDOWS = (HOUR_NS, 6 * HOUR_NS, 48 * HOUR_NS)
 """Newest calls are looked for in the last hour first, then further back."""
 NEARBY_NS = 2_000_000_000
 """Losses so close to a call may have hit it."""
+MOST_GROUPS = 8
 _EMPTY_FINDINGS = pa.table({"call_id": pa.array([], pa.string()), "name": pa.array([], pa.string())})
 
 
@@ -47,10 +48,11 @@ class QueryTooLong(SiptrailError):
     """A search that did not end in time; never an empty list."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Hot:
     rows: Rows
-    calls: pa.Table | None = None
+    size: int
+    """Bytes held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,10 @@ class Archive:
         self._lock = threading.Lock()
         self._flushing = threading.Lock()
         self._hot: list[_Hot] = []
+        self._hot_messages = self._hot_bytes = 0
+        self._rolled: list[tuple[frozenset[_Hot], pa.Table]] = []
+        """Partial call rows of hot batches, worked out together."""
+        self._rolling = threading.Lock()
         self._findings = _EMPTY_FINDINGS
         self.changed = 0
         """Counts up whenever rows were added."""
@@ -84,19 +90,19 @@ class Archive:
 
     def add(self, rows: Rows, block: MessageBlock | None = None) -> None:
         """Make a batch searchable at once; with `block`, its frames go to the spool in the same step."""
+        size = rows.frames.nbytes + rows.messages.nbytes
         with self._lock:
             if block is not None and self.spool is not None:
                 self.spool.append(block)
-            self._hot.append(_Hot(rows))
+            self._hot.append(_Hot(rows, size))
+            self._hot_messages += rows.messages.num_rows
+            self._hot_bytes += size
             self.changed += 1
 
     def hot_rows(self) -> tuple[int, int]:
         """Messages and bytes that are only in memory."""
         with self._lock:
-            hot = tuple(self._hot)
-        return sum(h.rows.messages.num_rows for h in hot), sum(
-            h.rows.frames.nbytes + h.rows.messages.nbytes for h in hot
-        )
+            return self._hot_messages, self._hot_bytes
 
     def flush(self, segments: Sequence[str] = (), imported_at: int | None = None) -> int:
         """Move all hot rows to the lake; returns how many messages. `segments`: the spool files that hold them."""
@@ -115,6 +121,8 @@ class Archive:
                 with self._lock:
                     commit()
                     self._hot = self._hot[len(moving) :]
+                    self._hot_messages -= sum(h.rows.messages.num_rows for h in moving)
+                    self._hot_bytes -= sum(h.size for h in moving)
 
             self.lake.commit(batch, [*segments, *spooled], imported_at, publish)
             if self.spool is not None and spooled:
@@ -187,13 +195,19 @@ class Archive:
             cur.close()
 
     def _hot_calls(self, hot: tuple[_Hot, ...]) -> pa.Table:
-        fresh = [h for h in hot if h.calls is None]
-        for h in fresh:
-            h.calls = partials(pa.Table.from_batches([h.rows.messages]))
-        tables = [h.calls for h in hot if h.calls is not None]
-        if not tables:
-            tables = [partials(pa.Table.from_batches([], MESSAGES))]
-        return pa.concat_tables(tables)
+        """Partial call rows of the hot messages. Live batches are small: rolled up one by one, they would give a row
+        for nearly each message, so they are rolled up together, and again when there are many groups."""
+        with self._rolling:
+            here = frozenset(hot)
+            rolled = [(group, table) for group, table in self._rolled if group <= here]
+            done = frozenset().union(*(group for group, _ in rolled))
+            loose = [h for h in hot if h not in done]
+            if loose or not rolled:
+                rolled.append((frozenset(loose), _rolled_up(loose)))
+            if len(rolled) > MOST_GROUPS:
+                rolled = [(here, _rolled_up(hot))]
+            self._rolled = rolled
+            return pa.concat_tables([table for _, table in rolled])
 
     def _source(self, name: str) -> str:
         schema = {"calls": CALL_COLUMNS, "messages": MESSAGES.names, "frames": FRAMES.names}[name]
@@ -381,6 +395,10 @@ class Archive:
             self.lake.close()
         else:
             self._con.close()
+
+
+def _rolled_up(hot: Sequence[_Hot]) -> pa.Table:
+    return partials(pa.Table.from_batches([h.rows.messages for h in hot], MESSAGES))
 
 
 def _unknown(call_id: str) -> NotFound:

@@ -51,7 +51,7 @@ TIDY_SECONDS = 3600.0
 LOOK_BACK_NS = 6 * 3_600_000_000_000
 """A call that failed now began at most so long ago."""
 DIAGNOSED = 10
-"""Failed calls that are diagnosed in one round of alerts (twice a second)."""
+"""Failed calls that are diagnosed in one round of alerts (one a second)."""
 FRESH_NS = 30_000_000_000
 """For so long a cause is taken to hold for all failures of the same peer, code and reason."""
 NO_CAUSE: tuple[int, tuple[Finding, ...]] = (0, ())
@@ -243,7 +243,7 @@ class Service:
     # ---------------------------------------------------------------- alerts
 
     def _alert(self) -> None:
-        while not self._stop.wait(0.5):
+        while not self._stop.wait(1.0):
             try:
                 self._judge_due()
                 for notice in self.book.tick(time.time_ns()):
