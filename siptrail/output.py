@@ -179,7 +179,7 @@ def diagnosis(desk: Desk, call_id: str | None, as_json: bool) -> tuple[str, bool
         if call_id is not None and quiet:
             out.append("nothing wrong found in this call's signalling")
         elif call_id is None:
-            out.append(f"{len(ids)} calls, {len(ids) - quiet} with findings")
+            out.append(f"{len(ids)} {'call' if len(ids) == 1 else 'calls'}, {len(ids) - quiet} with findings")
     return "\n".join(x for x in out if x).strip("\n"), bad
 
 
@@ -208,7 +208,7 @@ def stats_text(stats: Stats, as_json: bool) -> str:
                 f"{printable(k)} {v}"
                 for k, v in sorted(value.items(), key=lambda kv: -kv[1] if isinstance(kv[1], int) else 0)
             )
-            out.append(f"{key:16}{text or '-'}")
+            out.append(f"{key:18}{text or '-'}")
         elif value is not None:
-            out.append(f"{key:16}{value}")
+            out.append(f"{key:18}{value}")
     return "\n".join(out)
