@@ -180,8 +180,8 @@ class SipMessage:
 
     @property
     def user_agent(self) -> str:
-        """User-Agent of a request, Server of a response (or whichever is there)."""
-        return self.first("User-Agent") or self.first("Server")
+        """What sent it says of itself: User-Agent or Server, whichever stands first and is not empty."""
+        return next((h.value for h in self.headers if h.name in ("User-Agent", "Server") and h.value), "")
 
     @cached_property
     def sdp(self) -> SessionDescription | None:
