@@ -1,4 +1,7 @@
-"""Frames as a capture file: byte for byte what was on the wire, with the right link type and nanoseconds. Pure."""
+"""Frames as a capture file: byte for byte what was on the wire, with the right link type and nanoseconds. Pure.
+
+pcap where it can say everything, pcapng (draft-ietf-opsawg-pcapng) where it cannot.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,17 @@ from collections.abc import Iterable
 from capture.frames import Frame
 
 SNAP = 262_144
+PCAP_END = 2**32 * 1_000_000_000
+"""2106, in nanoseconds."""
 
 
 def write_capture(frames: Iterable[Frame], comment: str = "") -> bytes:
-    """A classic nanosecond pcap where all frames share a link type, else (or with a comment) a pcapng."""
+    """A classic nanosecond pcap where all frames share a link type, else (or with a comment) a pcapng.
+
+    A pcap counts seconds in 32 bits; frames of a clock beyond that need a pcapng, too."""
     every = list(frames)
     links = {f.link_type for f in every}
-    if len(links) <= 1 and not comment:
+    if len(links) <= 1 and not comment and all(0 <= f.ts < PCAP_END for f in every):
         return _pcap(every, links.pop() if links else 1)
     return _pcapng(every, comment)
 
@@ -23,7 +30,7 @@ def _pcap(frames: list[Frame], link: int) -> bytes:
     out = [struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, SNAP, link)]
     for f in frames:
         seconds, rest = divmod(f.ts, 1_000_000_000)
-        out += [struct.pack("<IIII", seconds & 0xFFFFFFFF, rest, len(f.data), max(f.original, len(f.data))), f.data]
+        out += [struct.pack("<IIII", seconds, rest, len(f.data), max(f.original, len(f.data))), f.data]
     return b"".join(out)
 
 
@@ -37,15 +44,20 @@ def _block(kind: int, body: bytes) -> bytes:
     return struct.pack("<I", kind) + size + body + size
 
 
+def _utf8(text: str, most: int) -> bytes:
+    """At most so many bytes, and no half of a character at the end."""
+    return text.encode("utf-8", "replace")[:most].decode("utf-8", "ignore").encode()
+
+
 def _pcapng(frames: list[Frame], comment: str) -> bytes:
-    options = _option(1, comment.encode()[:60_000]) + _option(0, b"") if comment else b""
+    options = _option(1, _utf8(comment, 60_000)) + _option(0, b"") if comment else b""
     out = [_block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1) + options)]
     known: dict[tuple[str, int], int] = {}
     for f in frames:
         key = (f.interface, f.link_type)
         if key not in known:
             known[key] = len(known)
-            name = f.interface.encode("utf-8", "replace")[:255]
+            name = _utf8(f.interface, 255)
             out.append(
                 _block(
                     1,

@@ -5,14 +5,28 @@ It owns that distinction (a mirrored packet is one message "seen 2", a resend is
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from index.trace import CallTrace, Endpoint, Loss, TraceMessage
 from sip.message import parse_message
 
 COPY_NS = 20_000_000
-"""Within 20 ms the same bytes on the same path are a copy even when the IP identification differs (0 with DF)."""
+"""Within 20 ms the same bytes on the same path are a copy, unless the packet itself says that it is another one."""
+RESEND_NS = 100_000_000
+"""Nobody resends sooner: T1 is 500 ms (RFC 3261 section 17.1.1.1), in the most impatient phones a fifth of that."""
+SAME_ID_NS = 400_000_000
+"""An equal IP identification tells a copy so far (a slow mirror); beyond it, of a sender that numbers all alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Packet:
+    """What tells one capture of a packet from another."""
+
+    ts: int
+    ip_id: int
+    tap: tuple[bytes, int] | None
+    """Link header (MAC addresses, VLAN) and TTL; None where the message was put together from several frames."""
 
 
 def build_trace(
@@ -24,30 +38,21 @@ def build_trace(
     losses: tuple[Loss, ...] = (),
 ) -> CallTrace:
     """`rows` of index.columns.MESSAGES and `frames` of FRAMES, both ordered by (ts, seq)."""
-    payloads: dict[tuple[Any, ...], bytes] = {}
-    for f in frames:
-        if f["part"] == 0:
-            whole = (
-                f["payload"]
-                if f["payload"] is not None
-                else f["frame"][f["payload_at"] : f["payload_at"] + f["payload_size"]]
-            )
-            payloads[(f["node"], f["ts"], f["seq"])] = bytes(whole)
+    firsts = {(f["node"], f["ts"], f["seq"]): f for f in frames if f["part"] == 0}
     out: list[TraceMessage] = []
-    last: dict[tuple[Any, ...], int] = {}
+    last: dict[tuple[Any, ...], tuple[int, _Packet]] = {}
     for r in rows:
-        raw = payloads.get((r["node"], r["ts"], r["seq"]), b"")
+        frame = firsts.get((r["node"], r["ts"], r["seq"]))
+        raw = _payload(frame) if frame else b""
+        packet = _Packet(r["ts"], r["ip_id"], _tap(frame) if frame else None)
         src, dst = Endpoint(r["src_ip"], r["src_port"]), Endpoint(r["dst_ip"], r["dst_port"])
         key = (src, dst, r["transport"], raw)
-        earlier = last.get(key)
-        resent = False
-        if earlier is not None:
-            first = out[earlier]
-            if _copy(first, r):
-                out[earlier] = replace(first, seen=first.seen + 1)
-                continue
-            resent = r["transport"] == "udp"
-        last[key] = len(out)
+        # Messages whose bytes are gone have nothing in common but that.
+        known = last.get(key) if raw else None
+        if known is not None and _copy(known[1], packet):
+            out[known[0]] = replace(out[known[0]], seen=out[known[0]].seen + 1)
+            continue
+        last[key] = (len(out), packet)
         out.append(
             TraceMessage(
                 ts=r["ts"],
@@ -60,16 +65,33 @@ def build_trace(
                 sip=parse_message(raw),
                 flags=r["flags"],
                 ip_id=r["ip_id"],
-                retransmission=resent,
+                retransmission=known is not None and r["transport"] == "udp",
             )
         )
     return CallTrace(call_id, tuple(out), capture_start, capture_end, losses=losses)
 
 
-def _copy(first: TraceMessage, row: dict[str, Any]) -> bool:
+def _payload(frame: dict[str, Any]) -> bytes:
+    if frame["payload"] is not None:
+        return bytes(frame["payload"])
+    return bytes(frame["frame"][frame["payload_at"] : frame["payload_at"] + frame["payload_size"]])
+
+
+def _tap(frame: dict[str, Any]) -> tuple[bytes, int] | None:
+    """Where this capture saw the packet: before the payload stand IPv4 (20 bytes, TTL at 8) and UDP (8 bytes)."""
+    if frame["payload"] is not None or frame["payload_at"] < 28:
+        return None
+    head = bytes(frame["frame"][: frame["payload_at"]])
+    return head[:-28], head[-20]
+
+
+def _copy(first: _Packet, again: _Packet) -> bool:
     """The same packet captured again, as opposed to the sender sending it again."""
-    apart = abs(row["ts"] - first.ts)
-    same_id = row["ip_id"] == first.ip_id and row["ip_id"] > 0
-    # T1 is 500 ms, so nobody resends within 20 ms; an equal non-zero IP-ID further apart is still the same packet
-    # (a slow mirror) unless the 16-bit counter may have wrapped round.
-    return bool(apart < COPY_NS or (same_id and apart < 400_000_000))
+    apart = again.ts - first.ts
+    if first.ip_id > 0 and again.ip_id > 0:
+        if first.ip_id == again.ip_id:
+            return apart < SAME_ID_NS
+        # Two numbers are two packets, unless somebody between two taps (a firewall that scrubs) numbered it anew.
+        return apart < COPY_NS and (first.tap is None or first.tap != again.tap)
+    # No number to go by: IPv6, or IPv4 that is not to be fragmented (RFC 6864 section 4).
+    return apart < RESEND_NS
