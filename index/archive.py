@@ -7,7 +7,6 @@ wire format, no rules and no HTTP. Readers may come from any thread.
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,7 +17,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from capture.flags import NAMES as FLAG_NAMES
 from capture.frames import Frame
 from capture.pipeline import MessageBlock
 from index.batches import sorted_batch
@@ -30,6 +28,7 @@ from index.rollup import CALL_COLUMNS, CALLS
 from index.spool import Spool
 from index.summary import CallSummary, summary_of
 from index.surroundings import Surroundings
+from index.totals import count_messages
 from index.trace import CallTrace, Loss
 from index.traces import build_trace
 from sip.errors import NotFound, SiptrailError, Unreachable
@@ -357,37 +356,7 @@ class Archive:
     def message_stats(self) -> dict[str, Any]:
         """Counts over all stored messages: messages, call_ids, methods, finals, transports, flags, first, last."""
         with self._reader(120.0) as cur:
-            source = self._source("messages")
-            total = cur.execute(
-                f"SELECT count(*), count(DISTINCT call_id) FILTER (call_id <> ''), min(ts), max(ts) FROM ({source})"
-            ).fetchone()
-            groups = cur.execute(
-                f"SELECT method, code, transport, flags, count(*) FROM ({source}) GROUP BY ALL"
-            ).fetchall()
-        methods: Counter[str] = Counter()
-        finals: Counter[str] = Counter()
-        transports: Counter[str] = Counter()
-        flags: Counter[str] = Counter()
-        for method, code, transport, bits, n in groups:
-            transports[transport] += n
-            if code == 0:
-                methods[method] += n
-            elif code >= 200:
-                finals[f"{method} {code}"] += n
-            for bit, name in FLAG_NAMES.items():
-                if bits & bit:
-                    flags[name] += n
-        assert total is not None
-        return {
-            "messages": total[0],
-            "call_ids": total[1],
-            "first": total[2],
-            "last": total[3],
-            "methods": dict(methods),
-            "finals": dict(finals),
-            "transports": dict(transports),
-            "flags": dict(flags),
-        }
+            return count_messages(cur, self._source("messages"))
 
     def close(self) -> None:
         """Close the store; hot rows that were not flushed are gone."""

@@ -14,24 +14,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from capture.gather import gather, gather_bytes, gather_codecs, gather_size, number_pairs, number_slices, views_of
 from capture.pipeline import TRANSPORTS, MessageBlock
-from capture.scan import (
-    BODY,
-    CALL_ID,
-    FROM_USER,
-    METHOD,
-    REASON,
-    RURI_USER,
-    TO_USER,
-    USER_AGENT,
-    gather,
-    gather_bytes,
-    gather_codecs,
-    gather_size,
-    number_pairs,
-    number_slices,
-    views_of,
-)
+from capture.scan import BODY, CALL_ID, FROM_USER, METHOD, REASON, RURI_USER, TO_USER, USER_AGENT
 from sip.sdp import parse_sdp
 from sip.text import text_of
 

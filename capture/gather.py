@@ -1,0 +1,194 @@
+"""The fast path's third kernels: slices that the scan found become columns of bytes and numbers.
+
+They copy pieces into Arrow's layout and number what repeats. They know no header and decide nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capture.jit import kernel
+
+U8 = NDArray[np.uint8]
+I64 = NDArray[np.int64]
+I32 = NDArray[np.int32]
+
+
+@kernel
+def codec_lines(data: U8, at: int, end: int, out: U8) -> int:
+    """Copy the lines of an SDP body that name codecs (m= without its port, a=rtpmap) into `out`; returns their size.
+
+    Bodies that differ only in addresses, ports and sessions give the same bytes, so that a small dictionary serves."""
+    n = 0
+    pos = at
+    limit = len(out)
+    while pos < end:
+        eol = pos
+        while eol < end and data[eol] != 10:
+            eol += 1
+        line = eol
+        if line > pos and data[line - 1] == 13:
+            line -= 1
+        if line - pos > 2 and data[pos + 1] == 61:
+            if data[pos] == 109:
+                spaces = 0
+                for j in range(pos, line):
+                    if data[j] == 32:
+                        spaces += 1
+                    if (spaces != 1 or data[j] == 32) and n < limit:
+                        out[n] = data[j]
+                        n += 1
+                if n < limit:
+                    out[n] = 10
+                    n += 1
+            elif (
+                data[pos] == 97
+                and line - pos > 9
+                and data[pos + 2] == 114
+                and data[pos + 3] == 116
+                and data[pos + 4] == 112
+                and data[pos + 5] == 109
+                and data[pos + 6] == 97
+                and data[pos + 7] == 112
+            ):
+                for j in range(pos, line):
+                    if n < limit:
+                        out[n] = data[j]
+                        n += 1
+                if n < limit:
+                    out[n] = 10
+                    n += 1
+        pos = eol + 1
+    return n
+
+
+@kernel
+def gather_size(pieces: I64) -> int:
+    """Total bytes of a column of (start, length) pieces."""
+    total = 0
+    for i in range(pieces.shape[0]):
+        total += pieces[i, 1]
+    return total
+
+
+@kernel
+def gather(data: U8, pieces: I64, values: U8, offsets: I32) -> None:
+    """Copy (start, length) pieces one behind the other into `values` with Arrow offsets.
+
+    Unsigned places: the compiler then sees a plain copy, six times faster than with signs to check."""
+    one = np.uint64(1)
+    n = np.uint64(0)
+    for i in range(pieces.shape[0]):
+        offsets[i] = n
+        at = np.uint64(pieces[i, 0])
+        stop = at + np.uint64(pieces[i, 1])
+        while at < stop:
+            values[n] = data[at]
+            n += one
+            at += one
+    offsets[pieces.shape[0]] = n
+
+
+@kernel
+def gather_bytes(data: U8, starts: I64, lengths: I64, values: U8, offsets: I32) -> None:
+    """Copy slices one behind the other into `values` with Arrow offsets, whatever bytes they hold."""
+    n = 0
+    for i in range(len(starts)):
+        offsets[i] = n
+        size = lengths[i]
+        values[n : n + size] = data[starts[i] : starts[i] + size]
+        n += size
+    offsets[len(starts)] = n
+
+
+@kernel
+def views_of(data: U8, starts: I64, lengths: I32, views: I32) -> None:
+    """Arrow's views (length, first four bytes, buffer 0, place) of slices that are longer than twelve bytes."""
+    for i in range(len(starts)):
+        at = starts[i]
+        views[i, 0] = lengths[i]
+        head = int(data[at + 3])
+        for j in (2, 1, 0):
+            head = head * 256 + data[at + j]
+        views[i, 1] = np.int32(head if head < 2147483648 else head - 4294967296)
+        views[i, 2] = 0
+        views[i, 3] = at
+
+
+@kernel
+def number_slices(values: U8, offsets: I32, codes: I32, first: I64) -> int:
+    """Number the distinct slices values[offsets[i]:offsets[i+1]] in order of appearance, like `number_pairs`."""
+    count = len(offsets) - 1
+    size = 64
+    while size < 2 * count:
+        size *= 2
+    table = np.full(size, -1, np.int64)
+    n = 0
+    for i in range(count):
+        start = offsets[i]
+        length = offsets[i + 1] - start
+        # FNV-1a, kept below 2^32 so that it is the same with and without compilation.
+        mixed = 2166136261
+        for j in range(start, start + length):
+            mixed = ((mixed ^ int(values[j])) * 16777619) & 0xFFFFFFFF
+        at = (mixed ^ (mixed >> 15)) & (size - 1)
+        while True:
+            seen = table[at]
+            if seen < 0:
+                table[at] = i
+                first[n] = i
+                codes[i] = n
+                n += 1
+                break
+            other = offsets[seen]
+            equal = offsets[seen + 1] - other == length
+            j = 0
+            while equal and j < length:
+                equal = values[other + j] == values[start + j]
+                j += 1
+            if equal:
+                codes[i] = codes[seen]
+                break
+            at = (at + 1) & (size - 1)
+    return n
+
+
+@kernel
+def number_pairs(hi: NDArray[np.uint64], lo: NDArray[np.uint64], codes: I32, first: I64) -> int:
+    """Number the distinct (hi, lo) pairs in order of appearance: codes[i] is the number of pair i, first[code] where it
+    came first. Returns how many there are. A hash table with open addressing; sorting would cost ten times that."""
+    size = 64
+    while size < 2 * len(hi):
+        size *= 2
+    table = np.full(size, -1, np.int64)
+    mask = np.uint64(size - 1)
+    n = 0
+    for i in range(len(hi)):
+        mixed = (hi[i] * np.uint64(0x9E3779B97F4A7C15)) ^ (lo[i] * np.uint64(0xC2B2AE3D27D4EB4F))
+        at = (mixed ^ (mixed >> np.uint64(29))) & mask
+        while True:
+            seen = table[at]
+            if seen < 0:
+                table[at] = i
+                first[n] = i
+                codes[i] = n
+                n += 1
+                break
+            if hi[seen] == hi[i] and lo[seen] == lo[i]:
+                codes[i] = codes[seen]
+                break
+            at = (at + np.uint64(1)) & mask
+    return n
+
+
+@kernel
+def gather_codecs(data: U8, bodies: I64, values: U8, offsets: I32) -> int:
+    """Run `codec_lines` on each body; values[offsets[i]:offsets[i+1]] is its key."""
+    n = 0
+    for i in range(bodies.shape[0]):
+        offsets[i] = n
+        if bodies[i, 1] > 8:
+            n += codec_lines(data, bodies[i, 0], bodies[i, 0] + bodies[i, 1], values[n:])
+    offsets[bodies.shape[0]] = n
+    return n
