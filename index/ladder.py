@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from index.trace import CallTrace, Endpoint, TraceMessage
+from sip.message import SipMessage
 from sip.text import printable
 
 MANY = 6
@@ -95,7 +96,7 @@ def layout(trace: CallTrace, aliases: Mapping[str, str] | None = None) -> Ladder
                 columns[m.src.ip if merged else str(m.src)],
                 columns[m.dst.ip if merged else str(m.dst)],
                 label(m),
-                kind(m.sip.code),
+                kind(m.sip),
                 m.transport,
                 m.retransmission,
                 m.seen,
@@ -117,17 +118,20 @@ def _seconds(ns: int) -> str:
     return f"{ns / 1e9:+.3f}"
 
 
-def kind(code: int) -> str:
-    """Class of a status code, 'request' for 0."""
-    return {0: "request", 1: "provisional", 2: "success", 3: "redirect"}.get(code // 100, "failure")
+def kind(sip: SipMessage) -> str:
+    """'request', or the class of the status code; a code that is none of SIP's is a failure."""
+    if sip.is_request:
+        return "request"
+    return {1: "provisional", 2: "success", 3: "redirect"}.get(sip.code // 100, "failure")
 
 
 def label(m: TraceMessage) -> str:
     """'INVITE (SDP)', '503 Service Unavailable'."""
-    text = (m.sip.method or "?") if m.sip.is_request else f"{m.sip.code} {m.sip.reason}".strip()
+    # What follows the version of a status line is code and reason, also where there is no telling them apart.
+    text = m.sip.method if m.sip.is_request else m.sip.start_line.partition(" ")[2].strip()
     if m.sip.is_request and m.sip.method == "INVITE" and m.sip.to is not None and m.sip.to.tag:
         text = "re-INVITE"
-    return printable(text + (" (SDP)" if m.sip.sdp is not None else ""))
+    return printable((text or "?") + (" (SDP)" if m.sip.sdp is not None else ""))
 
 
 def note(m: TraceMessage) -> str:

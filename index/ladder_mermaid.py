@@ -20,5 +20,6 @@ def render_mermaid(ladder: Ladder) -> str:
         out.append(f"  p{r.source}{arrow}p{r.target}: {_safe(r.label + marks)}")
         notes = "; ".join(x for x in (r.media, r.note) if x)
         if notes:
-            out.append(f"  Note over p{r.source},p{r.target}: {_safe(notes)}")
+            over = f"p{r.source}" if r.source == r.target else f"p{r.source},p{r.target}"
+            out.append(f"  Note over {over}: {_safe(notes)}")
     return "\n".join(out) + "\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from index.ladder import Ladder
+from index.ladder import Ladder, Row
 
 COLOURS = {
     "request": "#0b6bcb",
@@ -13,69 +13,108 @@ COLOURS = {
     "redirect": "#8250df",
     "failure": "#cf222e",
 }
-LEFT, GAP, TOP, STEP = 210, 250, 84, 42
+GREY = "#57606a"
+LEFT, GAP, TOP, STEP, NOTE = 210, 250, 84, 42, 15
+LETTER = 0.62
+"""Width of a letter of a monospaced font, in its size."""
+FOOT = "dashed: sent again · times UTC"
+MANY_LETTERS = {"call-id": 120, "column": 34, "label": 44, "note": 90}
 
 
 def render_svg(ladder: Ladder) -> str:
     """The diagram on a light background, 250 units between parties."""
-    n = max(1, len(ladder.columns))
-    at = [LEFT + 60 + i * GAP for i in range(n)]
-    notes = sum(1 for r in ladder.rows for x in (r.media, r.note) if x)
-    height = TOP + len(ladder.rows) * STEP + notes * 15 + 70
-    width = at[-1] + 190
-    out = [
+    at = [LEFT + 60 + i * GAP for i in range(max(1, len(ladder.columns)))]
+    notes = sum(len(_notes(r)) for r in ladder.rows)
+    height = TOP + len(ladder.rows) * STEP + notes * NOTE + 70
+    out = [_marker(kind, colour) for kind, colour in COLOURS.items()]
+    out += ["</defs>", _text(14, 24, f"Call-ID {_cut(ladder.call_id, 'call-id')}", bold=True)]
+    for x, column in zip(at, ladder.columns, strict=False):
+        out.append(_text(x, TOP - 26, _cut(column.label, "column"), middle=True, bold=True))
+        out.append(f'<line x1="{x}" y1="{TOP - 16}" x2="{x}" y2="{height - 44}" stroke="#8c959f"/>')
+    y = TOP
+    for r in ladder.rows:
+        y += STEP - 14
+        out += _message(r, at[r.source], at[r.target], y)
+        for note in _notes(r):
+            y += NOTE
+            out.append(_text(min(at[r.source], at[r.target]) + 8, y, _cut(note, "note"), GREY, size=11))
+        y += 14
+    out += _legend(height)
+    width = _width(ladder, at)
+    return "\n".join([*_frame(width, height), *out, "</svg>"]) + "\n"
+
+
+def _frame(width: int, height: int) -> list[str]:
+    return [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         'font-family="ui-monospace, DejaVu Sans Mono, monospace" font-size="13">',
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
         "<defs>",
     ]
-    out += [
-        f'<marker id="to-{k}" markerWidth="9" markerHeight="8" refX="8" refY="4" orient="auto"><path d="M0,0 L9,4 L0,8 z" fill="{c}"/></marker>'
-        for k, c in COLOURS.items()
-    ]
-    out += ["</defs>", f'<text x="14" y="24" font-weight="bold">Call-ID {_text(ladder.call_id, 120)}</text>']
-    for x, column in zip(at, ladder.columns, strict=False):
-        out.append(
-            f'<text x="{x}" y="{TOP - 26}" text-anchor="middle" font-weight="bold">{_text(column.label, 34)}</text>'
-        )
-        out.append(f'<line x1="{x}" y1="{TOP - 16}" x2="{x}" y2="{height - 44}" stroke="#8c959f"/>')
-    y = TOP
+
+
+def _width(ladder: Ladder, at: list[int]) -> int:
+    """Room for the longest text; what stands outside of the picture is not drawn."""
+    legend = 34 + sum(40 + 9 * len(kind) for kind in COLOURS) + len(FOOT) * 12 * LETTER
+    needs = [at[-1] + 190.0, legend, 30 + (8 + min(len(ladder.call_id), MANY_LETTERS["call-id"])) * 13 * LETTER]
     for r in ladder.rows:
-        y += STEP - 14
-        colour, x1, x2 = COLOURS[r.kind], at[r.source], at[r.target]
-        dashed = ' stroke-dasharray="5 4"' if r.retransmission else ""
-        out.append(f'<text x="14" y="{y + 4}" fill="#57606a">{r.number:>3} {r.time} {escape(r.delta)}</text>')
-        marks = (" (again)" if r.retransmission else "") + (f" (seen {r.seen} ×)" if r.seen > 1 else "")
-        if x1 == x2:
-            out.append(
-                f'<path d="M{x1},{y} h40 v10 h-38" fill="none" stroke="{colour}" stroke-width="1.5"{dashed} marker-end="url(#to-{r.kind})"/>'
-            )
-            out.append(f'<text x="{x1 + 46}" y="{y + 8}" fill="{colour}">{_text(r.label + marks, 60)}</text>')
-        else:
-            out.append(
-                f'<line x1="{x1}" y1="{y}" x2="{x2}" y2="{y}" stroke="{colour}" stroke-width="1.5"{dashed} marker-end="url(#to-{r.kind})"/>'
-            )
-            out.append(
-                f'<text x="{(x1 + x2) / 2}" y="{y - 5}" text-anchor="middle" fill="{colour}">{_text(r.label + marks, 60)}</text>'
-            )
-        for extra in (r.media, r.note):
-            if extra:
-                y += 15
-                out.append(
-                    f'<text x="{min(x1, x2) + 8}" y="{y}" fill="#57606a" font-size="11">{_text(extra, 90)}</text>'
-                )
-        y += 14
-    x = 14
-    for k, c in COLOURS.items():
-        out.append(
-            f'<rect x="{x}" y="{height - 26}" width="12" height="12" fill="{c}"/><text x="{x + 18}" y="{height - 15}" font-size="12">{k}</text>'
-        )
-        x += 40 + 9 * len(k)
-    out.append(
-        f'<text x="{x + 10}" y="{height - 15}" font-size="12" fill="#57606a">dashed: sent again · times UTC</text>'
+        x = min(at[r.source], at[r.target])
+        needs += [x + 24 + len(_cut(note, "note")) * 11 * LETTER for note in _notes(r)]
+        if r.source == r.target:
+            needs.append(x + 60 + len(_cut(_label(r), "label")) * 13 * LETTER)
+    return int(max(needs))
+
+
+def _notes(r: Row) -> list[str]:
+    return [text for text in (r.media, r.note) if text]
+
+
+def _label(r: Row) -> str:
+    return r.label + (" (again)" if r.retransmission else "") + (f" (seen {r.seen} ×)" if r.seen > 1 else "")
+
+
+def _message(r: Row, x1: int, x2: int, y: int) -> list[str]:
+    colour = COLOURS[r.kind]
+    dashed = ' stroke-dasharray="5 4"' if r.retransmission else ""
+    pen = f'stroke="{colour}" stroke-width="1.5"{dashed} marker-end="url(#to-{r.kind})"/>'
+    when = _text(14, y + 4, f"{r.number:>3} {r.time} {r.delta}", GREY)
+    label = _cut(_label(r), "label")
+    if x1 == x2:
+        return [
+            when,
+            f'<path d="M{x1},{y} h40 v10 h-38" fill="none" {pen}',
+            _text(x1 + 46, y + 8, label, colour),
+        ]
+    return [
+        when,
+        f'<line x1="{x1}" y1="{y}" x2="{x2}" y2="{y}" {pen}',
+        _text((x1 + x2) // 2, y - 5, label, colour, middle=True),
+    ]
+
+
+def _marker(kind: str, colour: str) -> str:
+    return (
+        f'<marker id="to-{kind}" markerWidth="9" markerHeight="8" refX="8" refY="4" orient="auto">'
+        f'<path d="M0,0 L9,4 L0,8 z" fill="{colour}"/></marker>'
     )
-    return "\n".join([*out, "</svg>"]) + "\n"
 
 
-def _text(text: str, limit: int) -> str:
-    return escape(text if len(text) <= limit else text[: limit - 1] + "…")
+def _legend(height: int) -> list[str]:
+    out, x = [], 14
+    for kind, colour in COLOURS.items():
+        out.append(f'<rect x="{x}" y="{height - 26}" width="12" height="12" fill="{colour}"/>')
+        out.append(_text(x + 18, height - 15, kind, size=12))
+        x += 40 + 9 * len(kind)
+    return [*out, _text(x + 10, height - 15, FOOT, GREY, size=12)]
+
+
+def _text(x: int, y: int, text: str, colour: str = "", size: int = 0, middle: bool = False, bold: bool = False) -> str:
+    """The one place where text is written, and escaped."""
+    look = (' text-anchor="middle"' if middle else "") + (' font-weight="bold"' if bold else "")
+    look += (f' fill="{colour}"' if colour else "") + (f' font-size="{size}"' if size else "")
+    return f'<text x="{x}" y="{y}"{look}>{escape(text)}</text>'
+
+
+def _cut(text: str, what: str) -> str:
+    limit = MANY_LETTERS[what]
+    return text if len(text) <= limit else text[: limit - 1] + "…"
