@@ -254,7 +254,7 @@ def _headers(lines: list[bytes], first: int, defects: list[str]) -> list[Header]
     def close() -> None:
         if not pending:
             return
-        text = text_of(b" ".join(p.strip(b" \t\r") for p in pending) if len(pending) > 1 else pending[0])
+        text = text_of(b" ".join((pending[0].rstrip(b" \t\r"), *(p.strip(b" \t\r") for p in pending[1:]))))
         name, colon, value = text.partition(":")
         name = name.rstrip(" \t")
         # A value may be folded, a name not: the colon stands in the first line (RFC 3261 section 25.1, HCOLON).

@@ -129,6 +129,25 @@ def test_values(lines: tuple[bytes, ...], name: str, value: str) -> None:
     assert with_header(*lines).first(name) == value
 
 
+@pytest.mark.parametrize(
+    ("lines", "agent"),
+    [
+        ((b"User-Agent: a", b"Server: b"), "a"),
+        ((b"Server: b", b"User-Agent: a"), "b"),
+        ((b"Server:", b"USER-AGENT: a"), "a"),
+        ((b"Server: ",), ""),
+    ],
+)
+def test_user_agent(lines: tuple[bytes, ...], agent: str) -> None:
+    assert with_header(*lines).user_agent == agent
+
+
+@pytest.mark.parametrize("fold", [b"", b"\r\n folded"])
+def test_a_name_behind_a_stray_byte_is_another_name(fold: bytes) -> None:
+    m = parse_message(b"BYE a SIP/2.0\r\n\rCall-ID: x" + fold + b"\r\n\r\n")
+    assert m.call_id == "" and "no Call-ID" in m.defects
+
+
 def test_lines_of_headers_are_those_of_the_message() -> None:
     m = parse_message(b"\r\n\r\nA b SIP/2.0\r\nSubject: 1\r\n 2\r\nTo: x\r\n\r\n")
     assert [(h.name, h.line) for h in m.headers] == [("Subject", 3), ("To", 5)]
