@@ -1,18 +1,10 @@
-"""Messages taken apart: every form that RFC 3261 section 7.3 allows, what is wrong with a form, and nothing raises."""
+"""Messages taken apart: every form that RFC 3261 section 7.3 allows, and how what is wrong is named."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from types import FrameType
-from typing import Any
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sip.message import SipMessage, canonical, parse_message
-from sip.text import bytes_of, text_of
 
 INVITE = (
     b"INVITE sip:+4930123@198.51.100.10:5060;user=phone SIP/2.0\r\n"
@@ -305,109 +297,3 @@ BOUNDARY = (
 def test_where_the_session_description_is(kind: bytes, body: bytes, ports: list[int] | None) -> None:
     m = parse_message(b"INVITE a SIP/2.0\r\nContent-Type: " + kind + b"\r\n\r\n" + body)
     assert (None if m.sdp is None else [s.port for s in m.sdp.media]) == ports
-
-
-def test_a_header_of_64_kib() -> None:
-    value = b"x" * 65536
-    m = with_header(b"Subject: " + value, b"To: <sip:b@h>")
-    assert m.first("Subject") == value.decode() and m.to is not None and m.defects == ()
-
-
-def steps(work: Callable[[], object]) -> int:
-    """Lines of Python that `work` runs: time that is the same on every machine."""
-    count = 0
-
-    def tracer(frame: FrameType, event: str, arg: object) -> Any:
-        nonlocal count
-        count += event == "line"
-        return tracer
-
-    before = sys.gettrace()
-    sys.settrace(tracer)
-    try:
-        work()
-    finally:
-        sys.settrace(before)
-    return count
-
-
-def everything(m: SipMessage) -> None:
-    assert (m.vias, m.top_via, m.from_, m.to, m.contacts, m.sdp, m.user_agent, m.lines()) is not None
-    for name in ("Via", "Contact", "Route", "Subject"):
-        m.first(name)
-        m.all(name)
-
-
-@pytest.mark.parametrize(
-    "lines",
-    [
-        lambda n: b"Via: SIP/2.0/UDP h;branch=z9hG4bK1\r\n" * n,
-        lambda n: b"Via: " + b"SIP/2.0/UDP h;branch=z9hG4bK1, " * n + b"\r\n",
-        lambda n: b"Via: SIP/2.0/UDP h\r\n" + b" ;a\r\n" * n,
-        lambda n: b"Contact: " + b'"' * n + b"\r\n",
-        lambda n: b"Contact: " + b"<" * n + b"\r\n",
-        lambda n: b"From: <sip:a@h>" + b";p=1" * n + b"\r\n",
-        lambda n: b"no header\r\n" * n,
-    ],
-    ids=["headers", "list", "folds", "quotes", "brackets", "params", "junk"],
-)
-def test_work_grows_with_the_length_only(lines: Callable[[int], bytes]) -> None:
-    def work(n: int) -> Callable[[], None]:
-        raw = b"INVITE a SIP/2.0\r\n" + lines(n) + b"\r\n"
-        return lambda: everything(parse_message(raw))
-
-    work(3)()
-    few, many = steps(work(300)), steps(work(3000))
-    assert many < 12 * few
-
-
-@pytest.mark.parametrize(
-    "value",
-    [b" " * 60_000, b"/" * 60_000, b" /" * 30_000, b":" * 60_000, b"\\" * 60_000, b'"\\' * 30_000, b";" * 60_000],
-)
-def test_long_runs_of_one_byte_end(value: bytes) -> None:
-    """A pattern that goes back over such a run would take minutes here."""
-    for name in (b"Via", b"From", b"Contact", b"CSeq", b"Content-Length", b"Content-Type"):
-        everything(with_header(name + b": SIP/2.0" + value + b"x", b"", value))
-    everything(parse_message(b"SIP/" + value + b"\r\n\r\n"))
-    everything(parse_message(value))
-
-
-def test_ten_thousand_vias_are_all_there() -> None:
-    m = with_header(*[b"Via: SIP/2.0/UDP h%d;branch=z9hG4bK%d" % (i, i) for i in range(10_000)])
-    assert len(m.vias) == 10_000 and m.vias[9_999].branch == "z9hG4bK9999"
-
-
-@given(st.binary(max_size=600))
-def test_no_bytes_raise(raw: bytes) -> None:
-    m = parse_message(raw)
-    everything(m)
-    assert m.raw == raw and bytes_of("\n".join(m.lines())) == raw.replace(b"\r\n", b"\n")
-
-
-_HOSTILE = st.one_of(
-    st.binary(max_size=4),
-    st.sampled_from(
-        [b"\r\n", b"\n", b"\r\n ", b"\x00", b"\x1b[2J", b'"', b"<", b">", b";", b",", b":", b"@", b"\xc2\xad"]
-    ),
-    st.sampled_from(INVITE.split(b"\r\n")),
-)
-
-
-@st.composite
-def mutated(draw: st.DrawFn, *originals: bytes) -> bytes:
-    """A valid message in which some places were overwritten, doubled or removed."""
-    raw = draw(st.sampled_from(originals))
-    for _ in range(draw(st.integers(1, 5))):
-        at, size = draw(st.integers(0, len(raw))), draw(st.integers(0, 12))
-        raw = raw[:at] + draw(_HOSTILE) + raw[at + size :]
-    return raw
-
-
-@given(mutated(INVITE, BUSY))
-def test_no_mutation_raises(raw: bytes) -> None:
-    m = parse_message(raw)
-    everything(m)
-    assert m.body in raw and all(h.line < len(m.lines()) for h in m.headers)
-    for h in m.headers:
-        assert text_of(raw).replace("\r\n", "\n").split("\n")[h.line].startswith(h.written)
