@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     from tui.app import SiptrailApp
 
 WIDE = 140
-"""From this many columns on, the preview is beside the ladder."""
+"""From this many columns on, the preview is beside the ladder, if that leaves it room."""
+BESIDE = 70
+"""Columns of the preview there."""
 
 
 class CallFlowScreen(AskingScreen):
@@ -103,6 +105,7 @@ class CallFlowScreen(AskingScreen):
     def take(self, trace: CallTrace) -> None:
         self.trace = trace
         self.ladder.show(trace)
+        self.place(self.size.width)
         self.show_preview()
 
     def take_findings(self, found: tuple[Finding, ...]) -> None:
@@ -128,8 +131,9 @@ class CallFlowScreen(AskingScreen):
         self.place(event.size.width)
 
     def place(self, width: int) -> None:
-        """Put the preview beside or below the ladder."""
-        self.set_class(self.beside if self.beside is not None else width >= WIDE, "beside")
+        """Put the preview beside the ladder, or below it where that shows more of the addresses."""
+        room = width >= WIDE and self.ladder.narrowest_width() <= width - BESIDE
+        self.set_class(self.beside if self.beside is not None else room, "beside")
 
     def on_lines_moved(self, moved: Lines.Moved) -> None:
         self.show_preview()

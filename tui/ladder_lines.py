@@ -64,6 +64,10 @@ class LadderLines(Lines):
         notes = max((cell_len(beside(row)) for row in rows), default=0)
         return self.column_at(count - 1) + 3 + notes
 
+    def narrowest_width(self) -> int:
+        """Cells that all columns need at least, without the notes at their right."""
+        return MARGIN + NARROWEST * max(2, len(self.ladder.columns) if self.ladder is not None else 2)
+
     def column_at(self, column: int) -> int:
         """Where a column's line is."""
         return MARGIN + NARROWEST // 2 + column * self.pitch()
