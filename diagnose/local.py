@@ -219,6 +219,10 @@ class FileDesk(LocalDesk):
         if self._failed is not None:
             raise self._failed
 
+    def with_findings(self, calls: list[CallSummary], budget: float = LIST_BUDGET) -> list[CallSummary]:
+        """None while the file is being read: half a capture looks like a call that nobody answered."""
+        return calls if self._progress is not None else super().with_findings(calls, budget)
+
     def _read(self, path: str, node: str, sip_ports: frozenset[int], ws_ports: frozenset[int]) -> None:
         def told(result: ImportResult, share: float | None) -> None:
             self.result, self._last = result, result.last or 0
