@@ -25,7 +25,7 @@ class FilterError(SiptrailError):
 
     def __init__(self, what: str, text: str, at: int) -> None:
         self.column = at + 1
-        super().__init__(f"filter: {what} at character {at + 1} of {text!r}")
+        super().__init__(f"filter: {what} at character {at + 1} of {_short(text, 200)!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +56,27 @@ _TEXT = {
 _PLACES = {"src": ("src",), "dst": ("dst",), "ip": ("src", "dst")}
 _NUMBERS = {"pdd": "pdd_ms", "ring": "ring_ms", "talk": "talk_ms", "messages": "messages"}
 KEYS = tuple(sorted([*_TEXT, *_PLACES, *_NUMBERS, "code", "since", "until", "finding"]))
-_TOKEN = re.compile(r"""\s*(?:(?P<paren>[()])|(?P<word>(?:[^\s()"]|"(?:[^"\\]|\\.)*"?)+))""")
+_QUOTED = r'"((?:[^"\\]|\\.)*)"'
+_TOKEN = re.compile(rf'\s*(?:(?P<paren>[()])|(?P<word>(?:[^\s()"]|{_QUOTED})+))', re.DOTALL)
 _SCALE = {"ms": 1.0, "s": 1e3, "m": 6e4, "min": 6e4, "h": 3.6e6, "d": 8.64e7}
+_DAY_NS = 86_400_000_000_000
+_TIME_OF_DAY = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?")
+_WITH_PORT = re.compile(r"(?:\[(.+)\]|([^:]+)):([0-9]+)")
 _FOLDED = frozenset({"method", "state", "transport", "codec"})
 
 
 def parse_filter(text: str, now_ns: int) -> Filter:
     """Compile `text`; FilterError says what is wrong and where."""
+    if strange := re.search("[\ud800-\udfff]", text):
+        raise FilterError("this is no character", text, strange.start())
     tokens: list[tuple[str, int]] = []
-    at = 0
-    while at < len(text.rstrip()):
+    at, end = 0, len(text.rstrip())
+    while at < end:
         match = _TOKEN.match(text, at)
         if not match:
-            raise FilterError("cannot read this", text, at)
-        tokens.append(
-            (match["paren"] or match["word"], match.start("paren") if match["paren"] else match.start("word"))
-        )
+            # Only a quote can stand where no word and no bracket begins.
+            raise FilterError("this quote is not closed", text, text.index('"', at))
+        tokens.append((match["paren"] or match["word"], match.start(match.lastgroup or "word")))
         at = match.end()
     if not tokens:
         return Filter("true", ())
@@ -129,48 +134,61 @@ class _Parser:
             if not value:
                 raise FilterError(f"{key}: needs a value", self.text, place + len(word))
             return self.term(key.lower(), value, place + len(key) + 1)
-        if colon and re.fullmatch(r"[a-z]{2,12}", key) and not literal(word) and "@" not in word:
+        if colon and re.fullmatch(r"[A-Za-z][A-Za-z-]{1,15}", key) and not literal(word) and "@" not in word:
             raise FilterError(f"there is no key {key!r} (keys: {', '.join(KEYS)})", self.text, place)
-        return _free(_unquoted(word))
+        word = _unquoted(word)
+        if not word:
+            raise FilterError("there is nothing to look for", self.text, place)
+        match = _WITH_PORT.fullmatch(word)
+        host = match[1] or match[2] if match else word.partition("/")[0]
+        if host != word and literal(host):
+            return _any(_PLACES["ip"], lambda side: self.address(side, word, place))
+        return _free(word)
 
     def term(self, key: str, value: str, place: int) -> Sql:
+        if value == "~":
+            raise FilterError(f"{key}:~ needs a value", self.text, place + 1)
         if key in _TEXT:
             return _any(_TEXT[key], lambda column: _text(column, value, key))
         if key in _PLACES:
             return _any(_PLACES[key], lambda side: self.address(side, _unquoted(value), place))
         if key in _NUMBERS:
-            return self.amount(_NUMBERS[key], value, place)
+            return self.amount(_NUMBERS[key], _unquoted(value), place)
         if key == "code":
+            value = _unquoted(value)
             if re.fullmatch(r"[1-6]xx", value, re.IGNORECASE):
                 low = int(value[0]) * 100
                 return "final_code BETWEEN ? AND ?", [low, low + 99]
             return self.amount("final_code", value, place)
         if key == "finding":
-            return "call_id IN (SELECT call_id FROM findings WHERE name LIKE ? ESCAPE '\\')", [_like(_unquoted(value))]
+            condition, parameters = _text("name", value, key)
+            return f"call_id IN (SELECT call_id FROM findings WHERE {condition})", parameters
         moment = self.moment(_unquoted(value), place)
         return ("start >= ?", [moment]) if key == "since" else ("start <= ?", [moment])
 
     def amount(self, column: str, value: str, place: int) -> Sql:
-        match = re.fullmatch(r"(<=|>=|<|>|=)?(\d+(?:\.\d+)?)([a-z]*)", value)
+        match = re.fullmatch(r"(<=|>=|<|>|=)?([0-9]+(?:\.[0-9]+)?)([a-z]*)", value)
         unit = match[3] if match else ""
         if not match or (unit and (unit not in _SCALE or not column.endswith("_ms"))):
             example = "talk:>4s" if column.endswith("_ms") else "code:503"
-            raise FilterError(f"{value!r} is no amount (write for example {example})", self.text, place)
+            raise FilterError(f"{_short(value)!r} is no amount (write for example {example})", self.text, place)
         # A bare number of a duration means seconds: that is how people speak of them.
         number = float(match[2]) * (_SCALE[unit or "s"] if column.endswith("_ms") else 1)
         return f"{column} {match[1] or '='} ?", [number]
 
     def address(self, side: str, value: str, place: int) -> Sql:
         host, port = value, None
-        if match := re.fullmatch(r"(?:\[(.+)\]|([^:]+)):(\d+)", value):
-            host, port = match[1] or match[2], int(match[3])
+        if match := _WITH_PORT.fullmatch(value):
+            host, port = match[1] or match[2], int(match[3][:6])
+            if port > 65535:
+                raise FilterError(f"{_short(match[3])} is no port", self.text, place)
         parameters: list[object]
         if "/" in host:
             try:
                 net = ip_network(host, strict=False)
             except ValueError:
                 raise FilterError(
-                    f"{host!r} is no network (write for example 203.0.113.0/24)", self.text, place
+                    f"{_short(host)!r} is no network (write for example 203.0.113.0/24)", self.text, place
                 ) from None
             if not isinstance(net, IPv4Network):
                 if net.prefixlen == 128:
@@ -186,27 +204,25 @@ class _Parser:
         else:
             found = literal(host)
             if found is None:
-                raise FilterError(f"{host!r} is no IP address", self.text, place)
+                raise FilterError(f"{_short(host)!r} is no IP address", self.text, place)
             sql, parameters = f"{side}_ip = ?", [str(found)]
         if port is not None:
             return f"({sql} AND {side}_port = ?)", [*parameters, port]
         return sql, list(parameters)
 
     def moment(self, value: str, place: int) -> int:
-        if match := re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|min|h|d)", value):
-            return self.now - int(float(match[1]) * _SCALE[match[2]] * 1e6)
-        day_ns = 86_400_000_000_000
-        if match := re.fullmatch(r"(\d{1,2}):(\d{2})(?::(\d{2}))?", value):
-            stamp = (
-                self.now // day_ns * day_ns
-                + (int(match[1]) * 3600 + int(match[2]) * 60 + int(match[3] or 0)) * 1_000_000_000
-            )
-            return stamp if stamp <= self.now else stamp - day_ns
+        if match := re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(s|m|min|h|d)", value):
+            # Longer ago than there is time is all of the time.
+            return max(0, self.now - int(min(float(match[1]) * _SCALE[match[2]] * 1e6, self.now)))
+        if match := _TIME_OF_DAY.fullmatch(value):
+            seconds = int(match[1]) * 3600 + int(match[2]) * 60 + int(match[3] or 0)
+            stamp = self.now // _DAY_NS * _DAY_NS + seconds * 1_000_000_000
+            return stamp if stamp <= self.now else stamp - _DAY_NS
         try:
             return from_rfc3339(value if "T" in value else value + "T00:00:00Z")
         except ValueError:
             raise FilterError(
-                f"{value!r} is no time (write 2h, 10:42 or 2026-01-31T10:42:00Z, in UTC)", self.text, place
+                f"{_short(value)!r} is no time (write 2h, 10:42 or 2026-01-31T10:42:00Z, in UTC)", self.text, place
             ) from None
 
 
@@ -220,10 +236,13 @@ def _any(columns: tuple[str, ...], make: Callable[[str], Sql]) -> Sql:
     return _join([make(c) for c in columns], " OR ")
 
 
+def _short(text: str, most: int = 60) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def _unquoted(value: str) -> str:
-    if len(value) > 1 and value[0] == value[-1] == '"':
-        return re.sub(r"\\(.)", r"\1", value[1:-1])
-    return value
+    """Quotes keep a value together wherever they stand in it; a backslash in them keeps a quote."""
+    return re.sub(_QUOTED, lambda m: re.sub(r"\\(.)", r"\1", m[1], flags=re.DOTALL), value, flags=re.DOTALL)
 
 
 def _like(pattern: str) -> str:
@@ -234,10 +253,12 @@ def _like(pattern: str) -> str:
 def _text(column: str, value: str, key: str) -> Sql:
     contains = value.startswith("~")
     value = _unquoted(value[1:] if contains else value)
-    if key == "codec":
-        return "list_contains(string_split(lower(codecs), ','), ?)", [value.lower()]
     if contains:
         return f"contains(lower({column}), ?)", [value.lower()]
+    if key == "codec":
+        # A list in one column; the whole name of any codec in it.
+        is_it = "lambda c: c LIKE ? ESCAPE '\\'"
+        return f"len(list_filter(string_split(lower({column}), ','), {is_it})) > 0", [_like(value.lower())]
     if "*" in value:
         return f"{column} {'I' if key in _FOLDED else ''}LIKE ? ESCAPE '\\'", [_like(value)]
     if key in _FOLDED:
@@ -251,7 +272,11 @@ def _free(word: str) -> Sql:
     if found is not None:
         return "(src_ip = ? OR dst_ip = ?)", [str(found), str(found)]
     if re.fullmatch(r"\+?[0-9*#]{2,}", word):
-        number = word.lstrip("+").removeprefix("00") if not word.startswith("*") else word
-        pattern = "%" + _like(number) + ("" if word.endswith("*") else "%")
+        # The two ways to begin an international number; a short 00 is the number itself.
+        number = word.removeprefix("+")
+        number = number.removeprefix("00") if len(number) > 6 else number
+        pattern = f"%{_like(number)}%"
         return "(from_user LIKE ? ESCAPE '\\' OR to_user LIKE ? ESCAPE '\\' OR call_id = ?)", [pattern, pattern, word]
+    if "*" in word:
+        return _any(("call_id", "from_user", "to_user"), lambda column: _text(column, word, ""))
     return "(call_id = ? OR contains(call_id, ?) OR from_user = ? OR to_user = ?)", [word, word, word, word]
