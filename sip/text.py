@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import unicodedata
 
 _BASE = 0xEF00
 """A byte that is no UTF-8 becomes chr(0xEF00 + byte): private-use characters U+EF80 to U+EFFF."""
@@ -65,7 +64,7 @@ def printable(text: str) -> str:
     Nothing that a terminal, a page or a log could obey survives (C0, C1, bidirectional overrides)."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(c if c.isprintable() and unicodedata.category(c) != "Co" else _visible(ord(c)) for c in text)
+    return "".join(c if c.isprintable() else _visible(ord(c)) for c in text)
 
 
 def _visible(code: int) -> str:

@@ -16,6 +16,8 @@ from sip.codes import Q850, STATUS, q850, reason_phrase
         (302, "Moved Temporarily"),
         (407, "Proxy Authentication Required"),
         (481, "Call/Transaction Does Not Exist"),
+        (486, "Busy Here"),
+        (488, "Not Acceptable Here"),
         (487, "Request Terminated"),
         (503, "Service Unavailable"),
         (603, "Decline"),

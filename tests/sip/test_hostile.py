@@ -57,7 +57,7 @@ def steps(work: Callable[[], object]) -> int:
 
 
 def everything(m: SipMessage) -> None:
-    assert (m.vias, m.top_via, m.from_, m.to, m.contacts, m.sdp, m.user_agent, m.lines()) is not None
+    assert (m.vias, m.top_via, m.from_, m.to, m.contacts, m.sdp, m.user_agent, m.call_id, m.cseq, m.lines()) is not None
     for name in ("Via", "Contact", "Route", "Subject"):
         m.first(name)
         m.all(name)

@@ -107,6 +107,8 @@ def test_one_attribute(attribute: bytes, codec: Codec) -> None:
         (b"m=audio", -1, "", ()),
         (b"m=audio port RTP/AVP 0", -1, "RTP/AVP", ("0",)),
         (b"m=audio 99999 RTP/AVP 0", 99999, "RTP/AVP", ("0",)),
+        (b"m=audio 9999999999 RTP/AVP 0", -1, "RTP/AVP", ("0",)),
+        (b"m=audio " + b"9" * 5000 + b" RTP/AVP 0", -1, "RTP/AVP", ("0",)),
         (b"m=audio -1 RTP/AVP 0", -1, "RTP/AVP", ("0",)),
         (b"m=audio 5  RTP/AVP   0", 5, "RTP/AVP", ("0",)),
         (b"m=audio 5 RTP/AVP -3 x 999999999999", 5, "RTP/AVP", ("-3", "x", "999999999999")),
