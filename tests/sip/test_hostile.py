@@ -78,7 +78,7 @@ def everything(m: SipMessage) -> None:
 )
 def test_work_grows_with_the_length_only(lines: Callable[[int], bytes]) -> None:
     def work(n: int) -> Callable[[], None]:
-        raw = b"INVITE a SIP/2.0\r\n" + lines(n) + b"\r\n"
+        raw = b"INVITE a SIP/2.0\r\nCSeq: 1 INVITE\r\n" + lines(n) + b"\r\n"
         return lambda: everything(parse_message(raw))
 
     work(3)()
