@@ -6,6 +6,7 @@ It opens no packet socket and changes nothing.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import socket
 import struct
@@ -14,7 +15,10 @@ from dataclasses import dataclass
 ETHERNET, RAW = 1, 101
 """libpcap link types: with an Ethernet header, or the IP packet alone."""
 
-SIOCGIFFLAGS, SIOCGIFHWADDR = 0x8913, 0x8927
+SIOCGIFFLAGS, SIOCGIFHWADDR, SIOCETHTOOL = 0x8913, 0x8927, 0x8946
+ETHTOOL_GET_TS_INFO = 0x41
+RAW_HARDWARE = 1 << 6
+"""SOF_TIMESTAMPING_RAW_HARDWARE (linux/net_tstamp.h): the device's own clock."""
 IFF_UP, IFF_LOOPBACK = 0x1, 0x8
 
 # Hardware types (linux/if_arp.h) whose frames begin with an Ethernet header: Ethernet, loopback.
@@ -55,6 +59,22 @@ def device(name: str) -> Device | None:
         return None
     link = ETHERNET if hardware in WITH_ETHERNET_HEADER else RAW
     return Device(name, bool(flags & IFF_UP), link, bool(flags & IFF_LOOPBACK))
+
+
+def stamps_frames(name: str) -> bool:
+    """Whether the device can put its own time on the frames that it receives."""
+    if not hasattr(socket, "AF_PACKET"):
+        return False
+    from fcntl import ioctl
+
+    # struct ethtool_ts_info: the command, what the device can stamp, then nine words that do not matter here.
+    info = (ctypes.c_uint32 * 11)(ETHTOOL_GET_TS_INFO)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            ioctl(sock, SIOCETHTOOL, struct.pack("16sP16x", name.encode(), ctypes.addressof(info)))
+        except OSError:
+            return False
+    return bool(info[1] & RAW_HARDWARE)
 
 
 def list_interfaces() -> list[Device]:

@@ -1,7 +1,7 @@
 """What this process may do: open packet sockets, and give that right up once they are open.
 
 Capabilities belong to threads: `drop_capabilities` reaches the calling thread and those it starts later, so call it
-before other threads exist. It never changes the user, and never asks for a right the process does not have.
+before other threads exist. It never asks for a right the process does not have.
 """
 
 from __future__ import annotations
@@ -62,6 +62,13 @@ def threads_with_capabilities() -> int:
             continue  # the thread has just ended
         count += int(held.split()[1], 16) != 0
     return count
+
+
+def become(uid: int, gid: int) -> None:
+    """Go on as that user, with its main group alone. Needs root, and takes every capability with it."""
+    os.setgroups([])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
 
 
 def drop_capabilities() -> None:

@@ -27,7 +27,7 @@ class Loss:
     end: int
     count: int
     kind: str
-    """kernel (ring full), queue (our own), unreadable, fragment, stream."""
+    """kernel (ring full), queue (our own), cut (longer than a block of the ring), unreadable, fragment, stream."""
 
 
 @dataclass(frozen=True, slots=True)

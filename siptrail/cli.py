@@ -112,6 +112,9 @@ def run(
     insecure: Annotated[bool, typer.Option("--insecure", help="Listen beyond loopback without a token.")] = False,
     webhook: Annotated[str | None, typer.Option("--webhook", help="Send alerts to this URL (JSON).")] = None,
     node: Annotated[str | None, typer.Option("--node", help="This machine's name in lists.")] = None,
+    user: Annotated[
+        str | None, typer.Option("--user", help="Go on as this user once the sockets are open (needs root).")
+    ] = None,
     config: Config = None,
     demo: Annotated[Path | None, typer.Option("--demo", help="Import the captures in this folder first.")] = None,
 ) -> None:
@@ -128,12 +131,18 @@ def run(
         token=token,
         insecure=insecure or None,
         node=node,
+        user=user,
     )
     # Before anything else is imported: libraries start threads, and a thread keeps the rights it was born with.
     sniffers = _sniffers(settings)
     from capture.packetsockets import PacketSockets
 
-    sockets = PacketSockets()
+    leave_root = None
+    if hasattr(os, "geteuid"):
+        from siptrail.account import leaving_root
+
+        leave_root = leaving_root(settings)
+    sockets = PacketSockets(settings.workers, leave_root)
     from siptrail.service import Service
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

@@ -82,6 +82,12 @@ class Settings(BaseSettings):
     """Kernel ring per interface."""
     workers: int = Field(default=1, ge=1, le=64)
     """Threads per interface; the kernel shares flows out among them."""
+    hardware_time: bool = False
+    """Frames keep the time that the device put on them, where it does."""
+    user: str | None = None
+    """Who the service runs as once its sockets are open; whoever starts it, unless told otherwise."""
+    allow_root: bool = False
+    """As a daemon, too, go on with user id 0 (without any capability)."""
     memory: str = "512MB"
     """DuckDB's memory limit."""
     hot_mb: int = 512

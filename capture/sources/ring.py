@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from capture.bpf import Program
 from capture.frames import FrameBlock, Interface
-from capture.netdevices import ETHERNET, Device, device
+from capture.netdevices import ETHERNET, RAW_HARDWARE, Device, device
 from capture.packetsockets import PacketSockets, framing
 from capture.privileges import missing_capability_text
 from capture.ringwalk import BLOCK_LENGTH, BLOCK_PACKETS, BLOCK_STATUS, walk_block
@@ -32,12 +32,17 @@ I32 = NDArray[np.int32]
 
 # linux/if_packet.h, linux/if_ether.h
 SOL_PACKET = 263
-ADD_MEMBERSHIP, RX_RING, STATISTICS, VERSION, FANOUT, IGNORE_OUTGOING = 1, 5, 6, 10, 18, 23
+ADD_MEMBERSHIP, RX_RING, STATISTICS, VERSION, TIMESTAMP, FANOUT, IGNORE_OUTGOING = 1, 5, 6, 10, 17, 18, 23
+SO_DETACH_FILTER = 27
 MEMBERSHIP_PROMISCUOUS = 1
 TPACKET_V3 = 2
 ETH_P_ALL = 3
 USER = 1
 """TP_STATUS_USER: the block is ours until the word is zeroed."""
+DEFRAG, UNIQUE = 0x8000 << 16, 0x2000 << 16
+"""PACKET_FANOUT_FLAG_DEFRAG: IPv4 fragments are put together before flows are shared out, else the pieces of a flow go
+astray, for they carry no ports. PACKET_FANOUT_FLAG_UNIQUEID: the kernel chooses a number that nobody else uses."""
+NEW_GROUP = 0
 
 RETIRE_MS = 50
 """A block that is not full is handed over after this time. Shorter is no use to anybody who looks at a screen, and
@@ -53,6 +58,14 @@ class CaptureError(Unreachable):
     """An interface cannot be recorded (now)."""
 
 
+class NoSpareSocket(CaptureError):
+    """All sockets that were opened while that was allowed are in use."""
+
+
+class Replaced(CaptureError):
+    """The interface came back, and a member of a group cannot follow it: it needs a socket and a group anew."""
+
+
 class Ring:
     """Frames of one interface. Made by `open_ring`; `poll` and `close` belong to one thread, `losses` to any."""
 
@@ -65,7 +78,13 @@ class Ring:
         block_bytes: int,
         blocks: int,
         promiscuous: bool,
+        kind: int,
+        sockets: PacketSockets | None,
     ) -> None:
+        self.cut = 0
+        """Frames that did not fit into a block of the ring, so that their ends are missing."""
+        self.group: int | None = None
+        self._kind, self._sockets = kind, sockets
         self.interface = Interface(found.name, found.link_type)
         self.program = program
         self._socket: socket.socket | None = sock
@@ -98,6 +117,8 @@ class Ring:
             index = socket.if_nametoindex(name)
             if index == self._index:
                 return  # the kernel took the socket up again by itself
+            if self.group is not None:
+                raise Replaced(f"interface {name} is back")
             self._socket.bind((name, ETH_P_ALL))
             if self._promiscuous and not self._loopback:
                 self._socket.setsockopt(
@@ -187,6 +208,8 @@ class Ring:
             self._next = (ready[-1] + 1) % self._blocks
         if n == 0:
             return None
+        # The filter accepts frames of any length, so only the block can have been too small.
+        self.cut += int(np.count_nonzero(original[:n] > captured[:n]))
         return FrameBlock(
             data[:used], offset[:n], captured[:n], original[:n], ts[:n], np.zeros(n, np.int32), (self.interface,)
         )
@@ -203,14 +226,47 @@ class Ring:
 
     def close(self) -> None:
         """Give everything back. Closing twice does nothing."""
+        sock = self._unmap()
+        if sock is not None:
+            sock.close()
+
+    def release(self) -> None:
+        """Close, of an interface that is gone, but keep the socket for another one where that is possible."""
+        sock = self._unmap()
+        if sock is None:
+            return
+        if self._sockets is None or self.group is not None:
+            sock.close()
+            return
+        try:
+            sock.setsockopt(SOL_PACKET, RX_RING, bytes(28))
+            if self.program is not None:
+                sock.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
+        except OSError:
+            sock.close()
+        else:
+            self._sockets.give_back(self._kind, sock)
+
+    def _unmap(self) -> socket.socket | None:
         self.losses()
         with self._lock:
-            if self._socket is None:
-                return
-            self._bytes, self._words = np.empty(0, np.uint8), np.empty(0, np.uint32)
-            self._map.close()
-            self._socket.close()
-            self._socket = None
+            sock, self._socket = self._socket, None
+            if sock is not None:
+                self._bytes, self._words = np.empty(0, np.uint8), np.empty(0, np.uint32)
+                self._map.close()
+        return sock
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed or released."""
+        return self._socket is None
+
+    def join(self, group: int) -> None:
+        """Share the flows of the interface with the other rings of that group; `NEW_GROUP` makes one."""
+        assert self._socket is not None
+        value = (group & 0xFFFF) | DEFRAG | (UNIQUE if group == NEW_GROUP else 0)
+        self._socket.setsockopt(SOL_PACKET, FANOUT, struct.pack("I", value))
+        self.group = self._socket.getsockopt(SOL_PACKET, FANOUT) & 0xFFFF
 
 
 def open_ring(
@@ -222,9 +278,11 @@ def open_ring(
     promiscuous: bool = True,
     fanout: int | None = None,
     sockets: PacketSockets | None = None,
+    hardware_time: bool = False,
 ) -> Ring:
     """Record one interface through `program` (None: everything). Rings with the same `fanout` number share its
-    flows. The socket comes from `sockets` where they are given."""
+    flows. The socket comes from `sockets` where they are given. With `hardware_time` frames that the device has put
+    its time on keep that time."""
     if not hasattr(socket, "AF_PACKET"):
         raise CaptureError(missing_capability_text())
     found = device(interface)
@@ -237,6 +295,11 @@ def open_ring(
         # Protocol 0: nothing arrives until it is bound.
         sock = sock or socket.socket(socket.AF_PACKET, kind, 0)
     except PermissionError as error:
+        if sockets is not None and sockets.missing is None:
+            raise NoSpareSocket(
+                f"no spare socket is left for interface {interface}, and the right to open one was given up at the "
+                "start: restart siptrail to record it"
+            ) from error
         raise CaptureError(f"cannot record {interface}: {missing_capability_text()}") from error
     try:
         sock.setsockopt(SOL_PACKET, VERSION, TPACKET_V3)
@@ -249,15 +312,27 @@ def open_ring(
             except OSError as error:
                 if error.errno != errno.ENOPROTOOPT:
                     raise
+        if hardware_time:
+            # Where the device did not stamp a frame the kernel does.
+            sock.setsockopt(SOL_PACKET, TIMESTAMP, RAW_HARDWARE)
         sock.setsockopt(
             SOL_PACKET,
             RX_RING,
             struct.pack("7I", block_bytes, blocks, FRAME_BYTES, block_bytes // FRAME_BYTES * blocks, RETIRE_MS, 0, 0),
         )
-        ring = Ring(sock, found, program, block_bytes=block_bytes, blocks=blocks, promiscuous=promiscuous)
+        ring = Ring(
+            sock,
+            found,
+            program,
+            block_bytes=block_bytes,
+            blocks=blocks,
+            promiscuous=promiscuous,
+            kind=kind,
+            sockets=sockets,
+        )
         ring.bind()
         if fanout is not None:
-            sock.setsockopt(SOL_PACKET, FANOUT, fanout & 0xFFFF)
+            ring.join(fanout)
     except OSError as error:
         sock.close()
         size = block_bytes * blocks >> 10

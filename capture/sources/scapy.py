@@ -79,6 +79,9 @@ class Sniffer:
         """The operating system's socket."""
         return self._socket.ins
 
+    cut = 0
+    """Frames whose ends are missing; scapy cannot tell."""
+
     def losses(self) -> tuple[int, int]:
         """(packets seen, packets lost); scapy cannot tell what was lost, so that is always 0."""
         return self._packets, 0
