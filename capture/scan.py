@@ -89,7 +89,7 @@ def header_kind(data: U8, at: int, length: int) -> int:
 
 
 @kernel
-def user_of(data: U8, at: int, end: int) -> tuple[int, int]:
+def user_of(data: U8, at: int, end: int, bare: bool) -> tuple[int, int]:
     """The user part of the first URI in data[at:end] ('sip:user@host', 'tel:+44…'): (start, length).
 
     A display name in quotes is skipped, so that '"sip:x@y" <sip:z@w>' gives z."""
@@ -114,7 +114,7 @@ def user_of(data: U8, at: int, end: int) -> tuple[int, int]:
         j += 1
     start = left if left >= 0 else i
     stop = start
-    while stop < end and data[stop] != 62 and not (left < 0 and data[stop] == 59) and data[stop] != 32:
+    while stop < end and data[stop] != 62 and not (bare and left < 0 and data[stop] == 59) and data[stop] != 32:
         stop += 1
     colon = start
     while colon < stop and data[colon] != 58:
@@ -162,10 +162,15 @@ def has_tag(data: U8, at: int, end: int) -> bool:
             depth = 0
         elif c == 59 and depth == 0:
             j = i + 1
-            while j < end and (data[j] == 32 or data[j] == 9):
+            while j < end and (data[j] == 32 or data[j] == 9 or data[j] == 13 or data[j] == 10):
                 j += 1
+            e = j + 3
+            while e < end and (data[e] == 32 or data[e] == 9 or data[e] == 13 or data[e] == 10):
+                e += 1
             if (
                 end - j > 4
+                and e < end
+                and data[e] == 61
                 and lower(int(data[j])) == 116
                 and lower(int(data[j + 1])) == 97
                 and lower(int(data[j + 2])) == 103
@@ -197,7 +202,7 @@ def scan_messages(
         line = eol
         if line > at and data[line - 1] == 13:
             line -= 1
-        response = data[at] == 83 and end - at > 8 and data[at + 1] == 73 and data[at + 2] == 80 and data[at + 3] == 47
+        response = data[at] == 83 and end - at >= 8 and data[at + 1] == 73 and data[at + 2] == 80 and data[at + 3] == 47
         space = at
         while space < line and data[space] != 32:
             space += 1
@@ -219,7 +224,7 @@ def scan_messages(
         else:
             slices[0, i, 0] = at
             slices[0, i, 1] = space - at
-            first, size = user_of(data, min(space + 1, line), line)
+            first, size = user_of(data, min(space + 1, line), line, False)
             slices[5, i, 0] = first
             slices[5, i, 1] = size
         # --- headers
@@ -271,7 +276,7 @@ def scan_messages(
             while v < line and (data[v] == 32 or data[v] == 9 or data[v] == 13 or data[v] == 10):
                 v += 1
             w = line
-            while w > v and (data[w - 1] == 32 or data[w - 1] == 9):
+            while w > v and (data[w - 1] == 32 or data[w - 1] == 9 or data[w - 1] == 13 or data[w - 1] == 10):
                 w -= 1
             if kind == H_CALL_ID:
                 seen_call_id += 1
@@ -280,12 +285,12 @@ def scan_messages(
                     slices[2, i, 1] = w - v
             elif kind == H_FROM:
                 if slices[3, i, 1] == 0:
-                    first, size = user_of(data, v, w)
+                    first, size = user_of(data, v, w, True)
                     slices[3, i, 0] = first
                     slices[3, i, 1] = size
             elif kind == H_TO:
                 if slices[4, i, 1] == 0:
-                    first, size = user_of(data, v, w)
+                    first, size = user_of(data, v, w, True)
                     slices[4, i, 0] = first
                     slices[4, i, 1] = size
                 if has_tag(data, v, w):
@@ -301,7 +306,7 @@ def scan_messages(
                         v += 1
                     if digits:
                         cseq[i] = number
-                    while v < w and (data[v] == 32 or data[v] == 9):
+                    while v < w and (data[v] == 32 or data[v] == 9 or data[v] == 13 or data[v] == 10):
                         v += 1
                     if response:
                         slices[0, i, 0] = v

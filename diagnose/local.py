@@ -15,8 +15,8 @@ from capture.pipeline import Counters
 from capture.ports import DEFAULT_WS_PORTS
 from diagnose.engine import Rule, diagnose, diagnose_all, load_rules
 from diagnose.finding import SEVERITIES, Finding
-from index.archive import Archive
-from index.filter import parse_filter
+from index.archive import Archive, QueryTooLong
+from index.filter import Filter, parse_filter
 from index.importing import ImportResult, import_file
 from index.lake import Lake
 from index.pcapfile import write_capture
@@ -27,6 +27,10 @@ from sip.errors import SiptrailError
 CACHE = 20_000
 LIST_BUDGET = 1.5
 """Seconds a list may spend on diagnosing calls that nobody asked about before."""
+FINDING_BUDGET = 25.0
+"""Seconds a search for findings may spend on diagnosing."""
+PAGE = 500
+"""Calls looked through at a time in such a search."""
 TOGETHER = 100
 """Calls that are fetched at once: looking a call up costs more than diagnosing it."""
 
@@ -56,10 +60,31 @@ class LocalDesk:
             if not stamp.isdigit():
                 raise SiptrailError(f"{before!r} is not a page mark; use the `next` of the page before")
             cursor = (int(stamp), call_id)
-        found = self.archive.calls(where, limit + 1, cursor)
+        found = self._matching(where, limit + 1, cursor)
         more = len(found) > limit
         page = self.with_findings(found[:limit])
         return CallPage(tuple(page), f"{page[-1].start}:{page[-1].call_id}" if more else None)
+
+    def _matching(self, where: Filter | None, limit: int, cursor: tuple[int, str] | None) -> list[CallSummary]:
+        """The newest calls that match. Where findings are asked for, whoever may match is diagnosed first."""
+        if where is None or where.possible is None:
+            return self.archive.calls(where, limit, cursor)
+        until, at = time.monotonic() + FINDING_BUDGET, cursor
+        while True:
+            some = self.archive.calls(where.possible, PAGE, at)
+            fresh = [c for c in some if self._cached(c) is None]
+            for first in range(0, len(fresh), TOGETHER):
+                if time.monotonic() > until:
+                    raise QueryTooLong(
+                        f"too many calls would have to be diagnosed for this (back to {rfc3339(some[0].start)} it was "
+                        "done); narrow it, for example with since:1h or state:failed"
+                    )
+                self._diagnose_all(fresh[first : first + TOGETHER])
+            found = self.archive.calls(where, limit, cursor)
+            # All calls down to the last one of this page are judged now: what lies above it is the true beginning.
+            if len(some) < PAGE or (len(found) >= limit and found[limit - 1].start >= some[-1].start):
+                return found
+            at = (some[-1].start, some[-1].call_id)
 
     def with_findings(self, calls: list[CallSummary], budget: float = LIST_BUDGET) -> list[CallSummary]:
         """The same calls with their findings filled in, as far as the time budget allows."""

@@ -132,12 +132,17 @@ class Archive:
     def remember_findings(self, found: dict[str, tuple[str, ...]]) -> None:
         """Names of findings by Call-ID, for `finding:` in filters."""
         pairs = [(call_id, name) for call_id, names in found.items() for name in names]
-        if pairs:
-            new = pa.table({"call_id": [p[0] for p in pairs], "name": [p[1] for p in pairs]})
-            with self._lock:
-                self._findings = pa.concat_tables([self._findings, new]).slice(
-                    max(0, self._findings.num_rows - 1_000_000)
-                )
+        new = pa.table(
+            {
+                "call_id": pa.array([p[0] for p in pairs], pa.string()),
+                "name": pa.array([p[1] for p in pairs], pa.string()),
+            }
+        )
+        with self._lock:
+            # What was said of these calls before, when they had fewer messages, holds no more.
+            again = pc.is_in(self._findings["call_id"], pa.array(list(found), pa.string()))
+            kept = self._findings.filter(pc.invert(again))
+            self._findings = pa.concat_tables([kept, new]).slice(max(0, kept.num_rows + len(pairs) - 1_000_000))
 
     # ---------------------------------------------------------------- reading
 

@@ -34,6 +34,8 @@ class Filter:
 
     sql: str
     parameters: tuple[object, ...]
+    possible: Filter | None = None
+    """Where findings are asked for: the calls that may match once they are diagnosed, whatever is known of them now."""
 
     def to_sql(self) -> Sql:
         """A WHERE expression with `?` for each parameter."""
@@ -84,13 +86,21 @@ def parse_filter(text: str, now_ns: int) -> Filter:
     sql, parameters = parser.either()
     if parser.at < len(tokens):
         raise FilterError("a bracket closes that none opened", text, tokens[parser.at][1])
-    return Filter(sql, tuple(parameters))
+    possible = None
+    if parser.asks:
+        loose, some = _Parser(text, tokens, now_ns, open=True).either()
+        possible = Filter(f"coalesce({loose}, true)", tuple(some))
+    return Filter(sql, tuple(parameters), possible)
 
 
 class _Parser:
-    def __init__(self, text: str, tokens: list[tuple[str, int]], now: int) -> None:
+    def __init__(self, text: str, tokens: list[tuple[str, int]], now: int, open: bool = False) -> None:
         self.text, self.tokens, self.now, self.at = text, tokens, now, 0
         self.depth = 0
+        self.open = open
+        """Findings are taken for unknown."""
+        self.asks = False
+        """Findings are asked for."""
 
     def peek(self) -> str | None:
         return self.tokens[self.at][0] if self.at < len(self.tokens) else None
@@ -126,7 +136,8 @@ class _Parser:
                     raise FilterError("this bracket is not closed", self.text, place)
                 self.at += 1
                 return sql, parameters
-            return f"NOT coalesce({sql}, false)", parameters
+            # Of findings that nobody has looked for, neither they nor their absence is known.
+            return f"NOT ({sql})" if self.open else f"NOT coalesce({sql}, false)", parameters
         if word == ")" or word.lower() in ("and", "or"):
             raise FilterError(f"{word!r} needs something before it", self.text, place)
         key, colon, value = word.partition(":")
@@ -161,6 +172,9 @@ class _Parser:
                 return "final_code BETWEEN ? AND ?", [low, low + 99]
             return self.amount("final_code", value, place)
         if key == "finding":
+            self.asks = True
+            if self.open:
+                return "NULL::BOOLEAN", []
             condition, parameters = _text("name", value, key)
             return f"call_id IN (SELECT call_id FROM findings WHERE {condition})", parameters
         moment = self.moment(_unquoted(value), place)

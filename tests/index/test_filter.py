@@ -120,7 +120,7 @@ CALLS |= {"lost": 'a "b" (c)', "options": "ABC*def:x", "long": "long@host"}
 
 
 def ids(desk: FileDesk, text: str) -> set[str]:
-    found = [c.call_id for c in desk.calls(text).calls]
+    found = [c.call_id for c in desk.archive.calls(parse_filter(text, desk.archive.now()), 100)]
     assert len(found) == len(set(found))
     return set(found)
 
