@@ -149,6 +149,9 @@ TABLE = [
     ("src:203.0.113.64/26", "reg"),
     ("src:203.0.113.77/24", "talked busy reg silent long"),
     ("src:10.0.0.0/8", "lost"),
+    ("src:10.255.255.254/31", "lost"),
+    ("src:10.255.255.254/32", ""),
+    ("src:11.0.0.0/8", ""),
     ("dst:10.0.0.0/8", "silent"),
     ("ip:10.0.0.0/8", "silent lost"),
     ("ip:0.0.0.0/0", "talked busy reg silent lost options long"),
@@ -311,6 +314,14 @@ def test_a_time_of_day_that_is_still_to_come_is_yesterdays(desk: FileDesk) -> No
     assert parse_filter("since:10:06", now).parameters == (now,)
     assert parse_filter("since:10:07", now).parameters == (START + 7 * MINUTE - 86_400 * SECOND,)
     assert parse_filter("since:2h", now).parameters == (now - 120 * MINUTE,)
+
+
+def test_longer_ago_than_there_is_time() -> None:
+    assert parse_filter(f"since:{'9' * 400}d", START).parameters == (0,)
+
+
+def test_a_backslash_in_quotes_keeps_any_character() -> None:
+    assert parse_filter('from:a"\\\n\\"\\\\ "b', START).parameters == ('a\n"\\ b',)
 
 
 # filter, the wrong character (^ under it), a part of what is said
