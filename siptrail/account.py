@@ -62,5 +62,8 @@ def _leave(account: pwd.struct_passwd, store: Path) -> None:
     if not files or not all(os.access(path, os.R_OK | os.W_OK) for path in files) or not os.access(store, os.X_OK):
         name = account.pw_name
         raise Unreachable(f"user {name} cannot write the store {store}: chown -R {name} {store}, and let it in there")
+    for path in (CODE, Path(os.__file__).parent):
+        if not os.access(path, os.R_OK | os.X_OK):
+            raise Unreachable(f"user {account.pw_name} cannot read {path}: install siptrail where all may read")
     if "NUMBA_CACHE_DIR" not in os.environ and not os.access(CODE / "capture", os.W_OK):
         os.environ["NUMBA_CACHE_DIR"] = str(store / "kernels")

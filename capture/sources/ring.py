@@ -103,8 +103,10 @@ class Ring:
         # Nothing is in the ring yet; the kernel is compiled (or loaded) before the first packet can wait for it.
         self._walk(0, np.empty(0, np.uint8), 0, *self._columns(0), 0)
 
-    def bind(self) -> None:
-        """Start to receive, or again on an interface that came back under the same name. Needs no capability."""
+    def bind(self, group: int | None = None) -> None:
+        """Start to receive, or again on an interface that came back under the same name. Needs no capability.
+
+        With `group` its flows are shared with the other rings of that number; `NEW_GROUP` makes one."""
         assert self._socket is not None
         name = self.interface.name
         found = device(name)
@@ -120,6 +122,10 @@ class Ring:
             if self.group is not None:
                 raise Replaced(f"interface {name} is back")
             self._socket.bind((name, ETH_P_ALL))
+            if group is not None:  # at once: until then this ring sees what the others see, too
+                value = (group & 0xFFFF) | DEFRAG | (UNIQUE if group == NEW_GROUP else 0)
+                self._socket.setsockopt(SOL_PACKET, FANOUT, struct.pack("I", value))
+                self.group = self._socket.getsockopt(SOL_PACKET, FANOUT) & 0xFFFF
             if self._promiscuous and not self._loopback:
                 self._socket.setsockopt(
                     SOL_PACKET, ADD_MEMBERSHIP, struct.pack("iHH8x", index, MEMBERSHIP_PROMISCUOUS, 0)
@@ -261,13 +267,6 @@ class Ring:
         """Whether it was closed or released."""
         return self._socket is None
 
-    def join(self, group: int) -> None:
-        """Share the flows of the interface with the other rings of that group; `NEW_GROUP` makes one."""
-        assert self._socket is not None
-        value = (group & 0xFFFF) | DEFRAG | (UNIQUE if group == NEW_GROUP else 0)
-        self._socket.setsockopt(SOL_PACKET, FANOUT, struct.pack("I", value))
-        self.group = self._socket.getsockopt(SOL_PACKET, FANOUT) & 0xFFFF
-
 
 def open_ring(
     interface: str,
@@ -330,9 +329,7 @@ def open_ring(
             kind=kind,
             sockets=sockets,
         )
-        ring.bind()
-        if fanout is not None:
-            ring.join(fanout)
+        ring.bind(fanout)
     except OSError as error:
         sock.close()
         size = block_bytes * blocks >> 10

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from capture.bpf import Program
 from capture.netdevices import ETHERNET, device
 from capture.packetsockets import PacketSockets
-from capture.sources.ring import NEW_GROUP, CaptureError, Ring, open_ring
+from capture.sources.ring import NEW_GROUP, Ring, open_ring
 
 BLOCK_BYTES = 1 << 18
 """A frame is at most 64 KiB, unless both ends were told to build larger ones (BIG TCP)."""
@@ -68,15 +68,10 @@ class Rings:
             program=self.plan.program(found.link_type if found is not None else ETHERNET),
             block_bytes=BLOCK_BYTES,
             blocks=max(FEWEST_BLOCKS, (self.plan.ring_mb << 20) // BLOCK_BYTES // self.plan.workers),
+            fanout=self._groups.get(name, NEW_GROUP) if self.plan.workers > 1 else None,
             sockets=self._sockets,
             hardware_time=self.plan.hardware_time,
         )
-        if self.plan.workers > 1:
-            try:
-                ring.join(self._groups.get(name, NEW_GROUP))
-            except OSError as error:
-                ring.close()
-                raise CaptureError(f"interface {name} cannot be shared among threads: {error.strerror}") from error
-            assert ring.group is not None
+        if ring.group is not None:
             self._groups[name] = ring.group
         return ring
