@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from capture.bpf import default_program
 from capture.frames import FrameBlock
 from capture.packetsockets import SPARE
 from capture.sources.pcapfile import PcapFile
+from capture.sources.ring import SOL_PACKET, TIMESTAMP, open_ring
 from tests.capture.live import MAIN, Wires, options
 from tests.capture.wire import A, B, ether, ip4, ip6_fragment, ok, sip, tcp, udp
 from tests.end_to_end.patience import until
@@ -231,7 +233,7 @@ def rights(wires: Wires) -> dict[str, set[str]]:
     return found
 
 
-@pytest.mark.needs("unshare", "mount")
+@pytest.mark.needs("unshare", "mount", "setpriv")
 def test_it_goes_on_as_another_user(wires: Wires) -> None:
     import pwd
 
@@ -241,7 +243,8 @@ def test_it_goes_on_as_another_user(wires: Wires) -> None:
     if open_to_all:
         code, errors = wires.fails("--user", "nobody")
         assert code == 3 and len(errors) == 1 and "install siptrail where all may read" in errors[0], errors
-    wires.start(command=[*open_to_all, *wires.command("--user", "nobody")])
+    groups = ["setpriv", "--groups", "0,4"]  # of which none may be kept
+    wires.start(command=[*groups, *open_to_all, *wires.command("--user", "nobody")])
     none = {"0000000000000000"}
     assert rights(wires) == {
         "Uid": {" ".join([str(nobody.pw_uid)] * 4)},
@@ -331,3 +334,22 @@ def test_what_the_kernel_dropped_is_told_to_calls_that_were_alive(wires: Wires) 
     assert "capture-loss" not in spared
     assert spared["missing-ack"]["confidence"] in ("likely", "certain")
     wires.end()
+
+
+def test_the_card_is_asked_for_its_time_and_the_kernel_for_the_rest(wires: Wires) -> None:
+    wires.lay("w0")
+    asked = {}
+    for hardware_time in (False, True):
+        ring = wires.near.inside(
+            open_ring, "w0", program=default_program({5060}), block_bytes=1 << 16, blocks=4, hardware_time=hardware_time
+        )
+        before = time.time_ns()
+        wires.send("w0", wires.packet(options("timed")))
+        block = ring.poll(10)
+        assert block is not None, "nothing arrives"
+        assert before < int(block.ts[0]) < time.time_ns()
+        assert ring._socket is not None
+        asked[hardware_time] = ring._socket.getsockopt(SOL_PACKET, TIMESTAMP)
+        ring.close()
+    # SOF_TIMESTAMPING_RAW_HARDWARE of linux/net_tstamp.h
+    assert asked == {False: 0, True: 64}
