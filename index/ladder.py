@@ -56,6 +56,11 @@ class Row:
     media: str
     """Codecs, address and direction of its SDP; '' without one."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to write below the arrow: nothing where the message above it, sent again, said it already."""
+        return () if self.retransmission else tuple(text for text in (self.media, self.note) if text)
+
 
 @dataclass(frozen=True, slots=True)
 class Ladder:

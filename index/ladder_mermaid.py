@@ -18,8 +18,7 @@ def render_mermaid(ladder: Ladder) -> str:
         arrow = "-->>" if r.kind != "request" or r.retransmission else "->>"
         marks = (" (again)" if r.retransmission else "") + (f" (seen {r.seen} x)" if r.seen > 1 else "")
         out.append(f"  p{r.source}{arrow}p{r.target}: {_safe(r.label + marks)}")
-        notes = "; ".join(x for x in (r.media, r.note) if x)
-        if notes:
+        if r.notes:
             over = f"p{r.source}" if r.source == r.target else f"p{r.source},p{r.target}"
-            out.append(f"  Note over {over}: {_safe(notes)}")
+            out.append(f"  Note over {over}: {_safe('; '.join(r.notes))}")
     return "\n".join(out) + "\n"

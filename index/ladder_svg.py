@@ -24,7 +24,7 @@ MANY_LETTERS = {"call-id": 120, "column": 34, "label": 44, "note": 90}
 def render_svg(ladder: Ladder) -> str:
     """The diagram on a light background, 250 units between parties."""
     at = [LEFT + 60 + i * GAP for i in range(max(1, len(ladder.columns)))]
-    notes = sum(len(_notes(r)) for r in ladder.rows)
+    notes = sum(len(r.notes) for r in ladder.rows)
     height = TOP + len(ladder.rows) * STEP + notes * NOTE + 70
     out = [_marker(kind, colour) for kind, colour in COLOURS.items()]
     out += ["</defs>", _text(14, 24, f"Call-ID {_cut(ladder.call_id, 'call-id')}", bold=True)]
@@ -35,7 +35,7 @@ def render_svg(ladder: Ladder) -> str:
     for r in ladder.rows:
         y += STEP - 14
         out += _message(r, at[r.source], at[r.target], y)
-        for note in _notes(r):
+        for note in r.notes:
             y += NOTE
             out.append(_text(min(at[r.source], at[r.target]) + 8, y, _cut(note, "note"), GREY, size=11))
         y += 14
@@ -59,14 +59,10 @@ def _width(ladder: Ladder, at: list[int]) -> int:
     needs = [at[-1] + 190.0, legend, 30 + (8 + min(len(ladder.call_id), MANY_LETTERS["call-id"])) * 13 * LETTER]
     for r in ladder.rows:
         x = min(at[r.source], at[r.target])
-        needs += [x + 24 + len(_cut(note, "note")) * 11 * LETTER for note in _notes(r)]
+        needs += [x + 24 + len(_cut(note, "note")) * 11 * LETTER for note in r.notes]
         if r.source == r.target:
             needs.append(x + 60 + len(_cut(_label(r), "label")) * 13 * LETTER)
     return int(max(needs))
-
-
-def _notes(r: Row) -> list[str]:
-    return [text for text in (r.media, r.note) if text]
 
 
 def _label(r: Row) -> str:

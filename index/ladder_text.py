@@ -39,7 +39,7 @@ def render_text(ladder: Ladder, width: int | None = None, color: bool = False) -
         cells = _arrow(r, grid)
         left, right = "".join(cells[: grid.left]), "".join(cells[grid.left :]).rstrip()
         out.append(f"{left}\x1b[{_COLOURS[r.kind]}m{right}\x1b[0m" if color else left + right)
-        out += [_under(text, grid) for text in (r.media, r.note) if text]
+        out += [_under(text, grid) for text in r.notes]
     out.append("".join(_lifelines(grid)))
     return "\n".join(line.rstrip() for line in out) + "\n"
 

@@ -63,7 +63,6 @@ Call-ID a84b@host
   1  10:00:00.000   +0.000        │─ INVITE (SDP) ─────────────────►│
                                   │   audio PCMA telephone-event 203.0.113.5:4000 sendonly
   2  10:00:00.500   +0.500        │╌ INVITE (SDP) (again) ╌╌╌╌╌╌╌╌╌►│
-                                  │   audio PCMA telephone-event 203.0.113.5:4000 sendonly
   3  10:00:00.518   +0.018        │◄─ 100 Trying (seen 2 ×) ────────│
   4  10:01:01.000  +60.482        │◄─ 503 Full ─────────────────────│
                                   │   Q.850;cause=34; 399 h "no"
@@ -80,7 +79,6 @@ sequenceDiagram
   p0->>p1: INVITE (SDP)
   Note over p0,p1: audio PCMA telephone-event 203.0.113.5:4000 sendonly
   p0-->>p1: INVITE (SDP) (again)
-  Note over p0,p1: audio PCMA telephone-event 203.0.113.5:4000 sendonly
   p1-->>p0: 100 Trying (seen 2 x)
   p1-->>p0: 503 Full
   Note over p1,p0: Q.850#59;cause=34#59; 399 h #34;no#34;
@@ -123,6 +121,22 @@ def test_json_of_a_small_call() -> None:
         ("INVITE (SDP)", "request", True, 1),
         ("100 Trying", "provisional", False, 2),
     ]
+
+
+def test_what_a_message_carries_is_written_once() -> None:
+    """Sent again it says nothing new; a program still finds in every row what it carries."""
+    full = sip(b"SIP/2.0 183 Wait", b"CSeq: 1 INVITE", b"Reason: Q.850;cause=31", body=SDP)
+    shape = ladder(*(message(n, SWITCH, PHONE, full, again=n > 0) for n in range(3)))
+    for face in (render_text(shape), render_svg(shape), render_mermaid(shape)):
+        assert face.count("183 Wait (SDP)") == 3 and face.count("(again)") == 2
+        assert face.count("audio PCMA") == face.count("Q.850") == 1
+    height = [
+        float(drawn(render_svg(s))[0].get("height", 0)) for s in (ladder(), ladder(message(0, PHONE, SWITCH, full)))
+    ]
+    assert float(drawn(render_svg(shape))[0].get("height", 0)) < height[0] + 3 * (height[1] - height[0])
+    rows = render_json(shape)["rows"]
+    assert {(r["media"], r["note"]) for r in rows} == {(rows[0]["media"], "Q.850;cause=31")} and rows[0]["media"]
+    assert "notes" not in rows[0]
 
 
 def drawn(svg: str) -> tuple[ElementTree.Element, list[str]]:
@@ -409,7 +423,5 @@ def test_any_text_leaves_every_face_whole(call_id: str, name: str, raw: bytes, w
     if width:
         assert all(cells(part) <= width for part in text.splitlines()[2:])
     drawn(render_svg(shape))
-    assert len(render_mermaid(shape).splitlines()) == 5 + len(shape.rows) + sum(
-        bool(r.note or r.media) for r in shape.rows
-    )
+    assert len(render_mermaid(shape).splitlines()) == 5 + len(shape.rows) + sum(bool(r.notes) for r in shape.rows)
     json.dumps(render_json(shape)).encode("ascii")
