@@ -6,6 +6,7 @@ beyond the VLAN tag that the kernel keeps beside it, and it starts no thread.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import mmap
 import os
@@ -259,7 +260,9 @@ class Ring:
             sock, self._socket = self._socket, None
             if sock is not None:
                 self._bytes, self._words = np.empty(0, np.uint8), np.empty(0, np.uint32)
-                self._map.close()
+                # Where somebody still looks at the ring, it goes when the last one has looked away.
+                with contextlib.suppress(BufferError):
+                    self._map.close()
         return sock
 
     @property
