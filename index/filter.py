@@ -61,6 +61,7 @@ KEYS = tuple(sorted([*_TEXT, *_PLACES, *_NUMBERS, "code", "since", "until", "fin
 _QUOTED = r'"((?:[^"\\]|\\.)*)"'
 _TOKEN = re.compile(rf'\s*(?:(?P<paren>[()])|(?P<word>(?:[^\s()"]|{_QUOTED})+))', re.DOTALL)
 _SCALE = {"ms": 1.0, "s": 1e3, "m": 6e4, "min": 6e4, "h": 3.6e6, "d": 8.64e7}
+_UNKNOWN = "NULL::BOOLEAN"
 _DAY_NS = 86_400_000_000_000
 _TIME_OF_DAY = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?")
 _WITH_PORT = re.compile(r"(?:\[(.+)\]|([^:]+)):([0-9]+)")
@@ -140,6 +141,11 @@ class _Parser:
             return f"NOT ({sql})" if self.open else f"NOT coalesce({sql}, false)", parameters
         if word == ")" or word.lower() in ("and", "or"):
             raise FilterError(f"{word!r} needs something before it", self.text, place)
+        sql, parameters = self.leaf(word, place)
+        # What a call does not have, such as a code, it does not match; only its findings are not known.
+        return f"coalesce({sql}, false)" if self.open and sql != _UNKNOWN else sql, parameters
+
+    def leaf(self, word: str, place: int) -> Sql:
         key, colon, value = word.partition(":")
         if colon and key.lower() in KEYS:
             if not value:
@@ -174,7 +180,7 @@ class _Parser:
         if key == "finding":
             self.asks = True
             if self.open:
-                return "NULL::BOOLEAN", []
+                return _UNKNOWN, []
             condition, parameters = _text("name", value, key)
             return f"call_id IN (SELECT call_id FROM findings WHERE {condition})", parameters
         moment = self.moment(_unquoted(value), place)

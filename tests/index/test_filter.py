@@ -304,6 +304,39 @@ def test_which_calls_match(desk: FileDesk, text: str, names: str) -> None:
     assert ids(desk, text) == {CALLS[name] for name in names.split()}
 
 
+# filter, names of the calls that may match whatever their diagnosis will say
+POSSIBLE = [
+    ("finding:odd_name", " ".join(CALLS)),
+    ("not finding:odd_name", " ".join(CALLS)),
+    ("not not finding:odd_name", " ".join(CALLS)),
+    ("not (from:alice finding:odd_name) from:alice", "busy"),
+    ("finding:odd_name from:alice", "busy"),
+    ("not finding:odd_name code:4xx", "busy lost"),
+    ("not (finding:odd_name or code:4xx)", "talked reg full silent options long"),
+    ("finding:odd_name or from:alice", " ".join(CALLS)),
+    # Calls without an answer, whose code nobody knows, are not asked about for a code.
+    ("finding:odd_name code:>0", "talked busy reg full lost options long"),
+    ("finding:odd_name not code:>0", "silent"),
+    ("finding:odd_name or not talk:>0s", " ".join(CALLS)),
+    ("finding:odd_name talk:>0s", "talked long"),
+    ("from:alice (finding:a or finding:b)", "busy"),
+    ("from:alice from:bob finding:a", ""),
+]
+
+
+@pytest.mark.parametrize(("text", "names"), POSSIBLE, ids=[t for t, _ in POSSIBLE])
+def test_which_calls_are_worth_a_diagnosis(desk: FileDesk, text: str, names: str) -> None:
+    possible = parse_filter(text, desk.archive.now()).possible
+    assert possible is not None and possible.possible is None
+    found = {c.call_id for c in desk.archive.calls(possible, 100)}
+    assert found == {CALLS[name] for name in names.split()}
+    assert found >= ids(desk, text)
+
+
+def test_without_findings_nothing_is_worth_a_diagnosis() -> None:
+    assert [t for t, _ in TABLE if "finding" not in t and parse_filter(t, START).possible is not None] == []
+
+
 def test_every_key_is_in_the_table() -> None:
     assert {text.partition(":")[0].lower() for text, names in TABLE if names} >= set(KEYS)
 
@@ -481,7 +514,10 @@ def test_what_is_understood_can_be_asked(desk: FileDesk, text: str) -> None:
     except FilterError:
         return
     archive: Archive = desk.archive
-    assert {c.call_id for c in archive.calls(where, 100)} <= ALL
+    found = {c.call_id for c in archive.calls(where, 100)}
+    assert found <= ALL
+    if where.possible is not None:
+        assert found <= {c.call_id for c in archive.calls(where.possible, 100)}
 
 
 def test_a_long_filter(desk: FileDesk) -> None:

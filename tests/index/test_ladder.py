@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
@@ -184,6 +185,16 @@ def test_svg_is_as_wide_as_its_texts_and_as_high_as_its_rows() -> None:
             half = e.get("text-anchor") == "middle"
             assert float(e.get("x", 0)) + (size / 2 if half else size) <= width, e.text
             assert 0 < float(e.get("y", 0)) <= height
+
+
+def test_svg_writes_no_line_over_another() -> None:
+    """A message with two notes needs more room than one without."""
+    two = sip(b"INVITE sip:b@h SIP/2.0", b"Reason: why", body=SDP)
+    shape = ladder(message(0, PHONE, SWITCH, two), message(1, PHONE, SWITCH, sip(b"ACK sip:b@h SIP/2.0")))
+    root, texts = drawn(render_svg(shape))
+    at = {e.text: float(e.get("y", 0)) for e in root.iter("{http://www.w3.org/2000/svg}text")}
+    lines = [at[t] for t in ("INVITE (SDP)", next(t for t in texts if t.startswith("audio")), "why", "ACK")]
+    assert all(below - above >= 13 for above, below in pairwise(lines)), lines
 
 
 @pytest.mark.parametrize(
