@@ -1,9 +1,12 @@
-"""For each rule a call that must fire and its near miss, which differs in the one thing that matters."""
+"""For each rule a call that must fire and its near miss, which differs in the one thing that matters.
+
+The tables of the files `cases_*.py` beside this one join it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import importlib
+from pathlib import Path
 from typing import Any
 
 from calls import (
@@ -25,29 +28,9 @@ from calls import (
     resent,
     sdp,
 )
+from case import Call, Case
 
 from index.trace import Loss
-
-Call = tuple[Packet, ...]
-
-
-@dataclass(frozen=True)
-class Case:
-    """A rule's pair of calls, and what it must say about the first."""
-
-    fires: Call
-    near_miss: Call
-    severity: str
-    confidence: str
-    headline: tuple[str, ...]
-    """Values of this very call that its headline must name."""
-    numbers: tuple[int | None, ...]
-    """The messages of its evidence, in order."""
-    tap: Mapping[str, Any] = field(default_factory=dict)
-    """How the firing call was captured."""
-    near_tap: Mapping[str, Any] | None = None
-    """How the near miss was captured, where that is the difference."""
-
 
 BEHIND_NAT = f"{NAT}:31044"
 PRIVATE = f"<sip:alice@{PHONE}:5060>"
@@ -221,3 +204,6 @@ CASES: dict[str, Case] = {
         (1,),
     ),
 }
+
+for _file in sorted(Path(__file__).parent.glob("cases_*.py")):
+    CASES |= importlib.import_module(_file.stem).CASES

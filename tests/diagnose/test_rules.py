@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from calls import RULES, findings, numbers, one, only, trace
-from cases import CASES, Case
+from case import Case
+from cases import CASES
 
 from diagnose.engine import diagnose
 from diagnose.finding import Finding
