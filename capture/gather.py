@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.jit import kernel
+from capture.words import eight_bytes, newline
 
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
@@ -24,9 +25,7 @@ def codec_lines(data: U8, at: int, end: int, out: U8) -> int:
     pos = at
     limit = len(out)
     while pos < end:
-        eol = pos
-        while eol < end and data[eol] != 10:
-            eol += 1
+        eol = newline(data, pos, end)
         line = eol
         if line > pos and data[line - 1] == 13:
             line -= 1
@@ -151,6 +150,97 @@ def number_slices(values: U8, offsets: I32, codes: I32, first: I64) -> int:
                 codes[i] = codes[seen]
                 break
             at = (at + 1) & (size - 1)
+    return n
+
+
+@kernel
+def _mixed(data: U8, at: np.uint64, stop: np.uint64) -> np.uint64:
+    """A hash of data[at:stop]."""
+    one, eight, prime, turn = np.uint64(1), np.uint64(8), np.uint64(0x9E3779B97F4A7C15), np.uint64(32)
+    out = stop - at
+    while at + eight <= stop:
+        out = (out ^ eight_bytes(data, at)) * prime
+        out ^= out >> turn
+        at += eight
+    rest = np.uint64(0)
+    while at < stop:
+        rest = (rest << eight) | np.uint64(data[at])
+        at += one
+    out = (out ^ rest) * prime
+    return out ^ (out >> turn)
+
+
+@kernel
+def _alike(data: U8, a: np.uint64, b: np.uint64, size: np.uint64) -> bool:
+    """Whether data[a:a+size] is data[b:b+size]."""
+    one, eight = np.uint64(1), np.uint64(8)
+    i = np.uint64(0)
+    while i + eight <= size:
+        if eight_bytes(data, a + i) != eight_bytes(data, b + i):
+            return False
+        i += eight
+    while i < size:
+        if data[a + i] != data[b + i]:
+            return False
+        i += one
+    return True
+
+
+@kernel
+def number_pieces(data: U8, pieces: I64, codes: I32, first: I64) -> int:
+    """Number the distinct (start, length) pieces of `data` in order of appearance, like `number_pairs`.
+
+    The table grows with what is found, so that columns of few texts stay in the processor's nearest cache."""
+    mask = np.uint64(255)
+    table = np.full(256, -1, np.int32)
+    hashes = np.empty(pieces.shape[0], np.uint64)
+    one = np.uint64(1)
+    n = 0
+    for i in range(pieces.shape[0]):
+        start, size = np.uint64(pieces[i, 0]), np.uint64(pieces[i, 1])
+        mixed = _mixed(data, start, start + size)
+        at = mixed & mask
+        while True:
+            seen = table[at]
+            if seen < 0:
+                table[at] = n
+                hashes[n] = mixed
+                first[n] = i
+                codes[i] = n
+                n += 1
+                break
+            if hashes[seen] == mixed:
+                other = first[seen]
+                if np.uint64(pieces[other, 1]) == size and _alike(data, np.uint64(pieces[other, 0]), start, size):
+                    codes[i] = seen
+                    break
+            at = (at + one) & mask
+        if 2 * n > len(table):
+            table = np.full(4 * len(table), -1, np.int32)
+            mask = np.uint64(len(table) - 1)
+            for k in range(n):
+                at = hashes[k] & mask
+                while table[at] >= 0:
+                    at = (at + one) & mask
+                table[at] = k
+    return n
+
+
+@kernel
+def renumber(codes: I32, place: I32, kept: I32) -> int:
+    """Number codes anew in order of appearance, in place; kept[new] is the old one. Returns how many there are.
+
+    `place` has an entry of -1 for each old code; a code of -1 (nothing there) stays."""
+    n = 0
+    for i in range(len(codes)):
+        old = codes[i]
+        if old < 0:
+            continue
+        if place[old] < 0:
+            place[old] = n
+            kept[n] = old
+            n += 1
+        codes[i] = place[old]
     return n
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.jit import kernel
+from capture.words import newline
 
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
@@ -196,9 +197,7 @@ def scan_messages(
         cseq[i] = -1
         in_dialog[i] = 0
         # --- start line
-        eol = at
-        while eol < end and data[eol] != 10:
-            eol += 1
+        eol = newline(data, at, end)
         line = eol
         if line > at and data[line - 1] == 13:
             line -= 1
@@ -233,9 +232,7 @@ def scan_messages(
         seen_call_id = 0
         blank = False
         while pos < end:
-            eol = pos
-            while eol < end and data[eol] != 10:
-                eol += 1
+            eol = newline(data, pos, end)
             line = eol
             if line > pos and data[line - 1] == 13:
                 line -= 1
@@ -265,10 +262,7 @@ def scan_messages(
                 continue
             # A folded value goes on in the next lines (RFC 3261 section 7.3.1).
             while eol + 1 < end and (data[eol + 1] == 32 or data[eol + 1] == 9):
-                nxt = eol + 1
-                while nxt < end and data[nxt] != 10:
-                    nxt += 1
-                eol = nxt
+                eol = newline(data, eol + 1, end)
                 line = eol
                 if line > pos and data[line - 1] == 13:
                     line -= 1

@@ -18,15 +18,14 @@ from index.partials import partials
 
 def sorted_batch(rows: list[Rows]) -> Batch:
     """What `rows` hold, sorted; no frame is copied."""
-    messages = pa.Table.from_batches([r.messages for r in rows])
+    messages = pa.Table.from_batches([r.messages for r in rows]).unify_dictionaries()
     order = _sorted(messages)
     messages = messages.take(order)
-    frames = pa.Table.from_batches([r.frames for r in rows])
+    frames = pa.Table.from_batches([r.frames for r in rows]).unify_dictionaries()
     # One frame a message (all but reassembled ones) stands in the same order as the messages.
     frames = _reordered(frames, order if frames.num_rows == messages.num_rows else _sorted(frames))
-    calls = partials(messages)
-    by_call = pc.sort_indices(calls, [("day", "ascending"), ("hour", "ascending"), ("call_id", "ascending")])
-    return Batch(messages, frames, calls.take(by_call))
+    # Partial rows come in the order in which their calls first appear: that of the messages.
+    return Batch(messages, frames, partials(messages))
 
 
 def _reordered(frames: pa.Table, order: Any) -> pa.Table:
@@ -41,13 +40,11 @@ def _reordered(frames: pa.Table, order: Any) -> pa.Table:
 
 def _sorted(table: pa.Table) -> pa.Array:
     """Row order by (day, hour, call_id, ts, seq, part); by ranks of distinct Call-IDs, as sorting strings is slow."""
-    encoded = table["call_id"].combine_chunks().dictionary_encode()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.combine_chunks()
-    rank = np.empty(len(encoded.dictionary), np.int64)
-    rank[pc.sort_indices(encoded.dictionary).to_numpy()] = np.arange(len(rank))
+    ids = table["call_id"].combine_chunks()
+    rank = np.empty(len(ids.dictionary), np.int64)
+    rank[pc.sort_indices(ids.dictionary).to_numpy()] = np.arange(len(rank))
     slot = table["day"].cast(pa.int32()).to_numpy().astype(np.int64) * 24 + table["hour"].to_numpy()
-    keys = [table["seq"].to_numpy(), table["ts"].to_numpy(), rank[encoded.indices.to_numpy()], slot]
+    keys = [table["seq"].to_numpy(), table["ts"].to_numpy(), rank[ids.indices.to_numpy()], slot]
     if "part" in table.column_names:
         keys.insert(0, table["part"].to_numpy())
     return pa.array(np.lexsort(keys))

@@ -14,7 +14,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from capture.gather import gather, gather_bytes, gather_codecs, gather_size, number_pairs, number_slices, views_of
+from capture.gather import (
+    gather,
+    gather_bytes,
+    gather_codecs,
+    gather_size,
+    number_pairs,
+    number_pieces,
+    number_slices,
+    views_of,
+)
 from capture.pipeline import TRANSPORTS, MessageBlock
 from capture.scan import BODY, CALL_ID, FROM_USER, METHOD, REASON, RURI_USER, TO_USER, USER_AGENT
 from sip.sdp import parse_sdp
@@ -25,33 +34,36 @@ HOUR_NS = 3_600_000_000_000
 SANE = (946_684_800_000_000_000, 4_102_444_800_000_000_000)
 """2000 to 2100: a time outside of it is a broken clock; such rows go to the nearest sane hour."""
 
+TEXT = pa.dictionary(pa.int32(), pa.string())
+"""Texts that repeat: each stands once in its batch, however many messages name it."""
+
 MESSAGES = pa.schema(
     [
         ("day", pa.date32()),
         ("hour", pa.int8()),
-        ("call_id", pa.string()),
+        ("call_id", TEXT),
         ("ts", pa.int64()),
         ("seq", pa.int64()),
-        ("method", pa.string()),
+        ("method", TEXT),
         ("code", pa.int16()),
-        ("reason", pa.string()),
+        ("reason", TEXT),
         ("cseq", pa.int64()),
         ("in_dialog", pa.bool_()),
-        ("from_user", pa.string()),
-        ("to_user", pa.string()),
-        ("ruri_user", pa.string()),
-        ("user_agent", pa.string()),
-        ("src_ip", pa.string()),
+        ("from_user", TEXT),
+        ("to_user", TEXT),
+        ("ruri_user", TEXT),
+        ("user_agent", TEXT),
+        ("src_ip", TEXT),
         ("src_port", pa.uint16()),
-        ("dst_ip", pa.string()),
+        ("dst_ip", TEXT),
         ("dst_port", pa.uint16()),
-        ("transport", pa.string()),
-        ("interface", pa.string()),
-        ("node", pa.string()),
+        ("transport", TEXT),
+        ("interface", TEXT),
+        ("node", TEXT),
         ("size", pa.int32()),
         ("flags", pa.int32()),
         ("ip_id", pa.int32()),
-        ("codecs", pa.string()),
+        ("codecs", TEXT),
     ]
 )
 """One row a SIP message. ts: ns since the epoch; code: 0 for requests; ip_id: -1 where there is none."""
@@ -60,12 +72,12 @@ FRAMES = pa.schema(
     [
         ("day", pa.date32()),
         ("hour", pa.int8()),
-        ("call_id", pa.string()),
+        ("call_id", TEXT),
         ("ts", pa.int64()),
         ("seq", pa.int64()),
         ("part", pa.int16()),
-        ("node", pa.string()),
-        ("interface", pa.string()),
+        ("node", TEXT),
+        ("interface", TEXT),
         ("link", pa.int32()),
         ("frame_ts", pa.int64()),
         ("original", pa.int32()),
@@ -93,10 +105,8 @@ def to_rows(block: MessageBlock, node: str) -> Rows:
     clamped = np.clip(block.ts, *SANE)
     day = pa.array((clamped // DAY_NS).astype(np.int32)).cast(pa.date32())
     hour = pa.array((clamped % DAY_NS // HOUR_NS).astype(np.int8))
-    call_id = _strings(block, CALL_ID)
+    call_id = _texts(block, CALL_ID)
     names = pa.array([i.name for i in block.interfaces], pa.string())
-    codecs = _codecs(block)
-    nodes = pa.repeat(pa.scalar(node, pa.string()), n)
     messages = pa.record_batch(
         [
             day,
@@ -104,26 +114,26 @@ def to_rows(block: MessageBlock, node: str) -> Rows:
             call_id,
             pa.array(block.ts),
             pa.array(block.seq),
-            _strings(block, METHOD),
+            _texts(block, METHOD),
             pa.array(block.code.astype(np.int16)),
-            _strings(block, REASON),
+            _texts(block, REASON),
             pa.array(block.cseq),
             pa.array(block.in_dialog.astype(bool)),
-            _strings(block, FROM_USER),
-            _strings(block, TO_USER),
-            _strings(block, RURI_USER),
-            _strings(block, USER_AGENT),
+            _texts(block, FROM_USER),
+            _texts(block, TO_USER),
+            _texts(block, RURI_USER),
+            _texts(block, USER_AGENT),
             _addresses(block.src_hi, block.src_lo),
             pa.array(block.sport.astype(np.uint16)),
             _addresses(block.dst_hi, block.dst_lo),
             pa.array(block.dport.astype(np.uint16)),
-            pa.array(TRANSPORTS).take(pa.array(block.transport)),
-            names.take(pa.array(block.interface)),
-            nodes,
+            _named(block.transport.astype(np.int32), pa.array(TRANSPORTS)),
+            _named(block.interface, names),
+            _named(np.zeros(n, np.int32), pa.array([node], pa.string())),
             pa.array(block.length),
             pa.array(block.flags),
             pa.array(block.ip_id),
-            codecs,
+            _codecs(block),
         ],
         schema=MESSAGES,
     )
@@ -156,8 +166,8 @@ def _frames(
             pa.array(block.ts[block.frame_message]),
             pa.array(block.seq[block.frame_message]),
             pa.array(part.astype(np.int16)),
-            pa.repeat(pa.scalar(node, pa.string()), m),
-            names.take(pa.array(block.frame_interface)),
+            _named(np.zeros(m, np.int32), pa.array([node], pa.string())),
+            _named(block.frame_interface, names),
             pa.array(links[block.frame_interface]),
             pa.array(block.frame_ts),
             pa.array(block.frame_original),
@@ -188,21 +198,29 @@ def _binary(data: Any, starts: Any, lengths: Any) -> pa.Array:
     return pa.Array.from_buffers(pa.binary(), len(starts), [None, pa.py_buffer(offsets), pa.py_buffer(values)])
 
 
-def _strings(block: MessageBlock, k: int) -> pa.Array:
+def _named(codes: Any, names: pa.Array) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array(codes), names)
+
+
+def _texts(block: MessageBlock, k: int) -> pa.DictionaryArray:
+    """A column of pieces, each distinct one decoded once."""
     pieces, n = block.slices[k], len(block)
-    values, offsets = np.empty(gather_size(pieces), np.uint8), np.empty(n + 1, np.int32)
-    gather(block.data, pieces, values, offsets)
+    codes, first = np.empty(n, np.int32), np.empty(n, np.int64)
+    distinct = pieces[first[: number_pieces(block.data, pieces, codes, first)]]
+    values, offsets = np.empty(gather_size(distinct), np.uint8), np.empty(len(distinct) + 1, np.int32)
+    gather(block.data, distinct, values, offsets)
     if not len(values) or values.max() < 128:
-        return pa.Array.from_buffers(pa.string(), n, [None, pa.py_buffer(offsets), pa.py_buffer(values)])
-    # Bytes that are not ASCII: decode these rows one by one, without losing a byte.
+        texts = pa.Array.from_buffers(pa.string(), len(distinct), [None, pa.py_buffer(offsets), pa.py_buffer(values)])
+        return _named(codes, texts)
+    # Bytes that are not ASCII: decode one by one, without losing a byte.
     raw = values.tobytes()
-    return pa.array([text_of(raw[a:b]) for a, b in pairwise(offsets.tolist())], pa.string())
+    return _named(codes, pa.array([text_of(raw[a:b]) for a, b in pairwise(offsets.tolist())], pa.string()))
 
 
-def _addresses(hi: Any, lo: Any) -> pa.Array:
+def _addresses(hi: Any, lo: Any) -> pa.DictionaryArray:
     codes, first = np.empty(len(hi), np.int32), np.empty(len(hi), np.int64)
     n = number_pairs(hi, lo, codes, first)
-    return pa.array([address_text(int(hi[i]), int(lo[i])) for i in first[:n]], pa.string()).take(pa.array(codes))
+    return _named(codes, pa.array([address_text(int(hi[i]), int(lo[i])) for i in first[:n]], pa.string()))
 
 
 def address_text(hi: int, lo: int) -> str:
@@ -220,7 +238,8 @@ def _codecs(block: MessageBlock) -> pa.Array:
     codes, first = np.empty(n, np.int32), np.empty(n, np.int64)
     distinct = number_slices(values[:size], offsets, codes, first)
     names = [codec_names(values[offsets[i] : offsets[i + 1]].tobytes()) for i in first[:distinct]]
-    return pa.array(names, pa.string()).take(pa.array(codes))
+    same = pa.array(names, pa.string()).dictionary_encode()  # different lines may name the same codecs
+    return _named(same.indices.to_numpy()[codes], same.dictionary)
 
 
 @lru_cache(maxsize=4096)

@@ -10,9 +10,12 @@ import os
 import uuid
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+from capture.gather import renumber
 
 ROW_GROUP = 40_000
 """Rows of frames in a group: about 25 MB before compression, so that one call costs one small read."""
@@ -39,16 +42,7 @@ def write_partitions(table: pa.Table, folder: Path, sync: bool = True) -> list[P
             place = folder / f"day={day.isoformat()}" / f"hour={hour}"
             place.mkdir(parents=True, exist_ok=True)
             path = place / f"{uuid.uuid4()}.parquet"
-            pq.write_table(
-                narrow.slice(start, end - start),
-                path,
-                compression="zstd",
-                compression_level=3,
-                use_dictionary=dictionary,
-                column_encoding={n: "DELTA_BINARY_PACKED" for n in narrow.column_names if n in _DELTA},
-                row_group_size=ROW_GROUP if "frame" in narrow.column_names else 120_000,
-                write_statistics=[n for n in narrow.column_names if n not in ("frame", "payload")],
-            )
+            _write(narrow.slice(start, end - start), path, dictionary)
             out.append(path)
             start = end
         if sync:
@@ -58,6 +52,39 @@ def write_partitions(table: pa.Table, folder: Path, sync: bool = True) -> list[P
             path.unlink(missing_ok=True)
         raise
     return out
+
+
+def _write(table: pa.Table, path: Path, dictionary: list[str]) -> None:
+    rows = ROW_GROUP if "frame" in table.column_names else 120_000
+    with pq.ParquetWriter(
+        path,
+        table.schema,
+        compression="zstd",
+        compression_level=3,
+        use_dictionary=dictionary,
+        column_encoding={n: "DELTA_BINARY_PACKED" for n in table.column_names if n in _DELTA},
+        write_statistics=[n for n in table.column_names if n not in ("frame", "payload")],
+        store_schema=False,
+    ) as file:
+        for start in range(0, table.num_rows, rows):
+            group = table.slice(start, rows)
+            file.write_table(pa.table([_compact(c) for c in group.columns], group.schema), rows)
+
+
+def _compact(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Only the texts that these rows name, in order of appearance: a row group takes its dictionary as it is."""
+    if not pa.types.is_dictionary(column.type):
+        return column
+    array = column.combine_chunks()
+    codes = array.indices
+    empty = codes.null_count > 0
+    if empty:
+        codes = codes.fill_null(-1)
+    codes = codes.to_numpy().copy()
+    place, kept = np.full(len(array.dictionary), -1, np.int32), np.empty(len(array.dictionary), np.int32)
+    kept = kept[: renumber(codes, place, kept)]
+    indices = pa.array(codes, mask=codes < 0) if empty else pa.array(codes)
+    return pa.chunked_array([pa.DictionaryArray.from_arrays(indices, array.dictionary.take(pa.array(kept)))])
 
 
 def sync_files(files: list[Path]) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from capture.gather import number_pairs
 from capture.jit import kernel
 from index.rollup import CALL_COLUMNS, LATER
 
@@ -151,23 +153,22 @@ def roll(
 
 def partials(messages: pa.Table) -> pa.Table:
     """Partial rows (the columns of index.rollup.CALL_COLUMNS) of a table with the columns of index.columns.MESSAGES."""
-    messages = messages.combine_chunks()
+    messages = messages.unify_dictionaries()
     n = messages.num_rows
     columns = {name: _one(messages[name]) for name in messages.column_names}
-    ids = columns["call_id"].dictionary_encode()
-    group = ids.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    ids = columns["call_id"].indices.to_numpy(zero_copy_only=False).astype(np.uint64)
     slot = columns["day"].cast(pa.int32()).to_numpy().astype(np.int64) * 24 + columns["hour"].to_numpy()
-    if n and slot.min() != slot.max():
-        _, group = np.unique(slot * (len(ids.dictionary) + 1) + group, return_inverse=True)
-        group = group.ravel().astype(np.int64)
+    codes, first = np.empty(n, np.int32), np.empty(n, np.int64)
+    number_pairs(slot.astype(np.uint64), ids, codes, first)
+    group = codes.astype(np.int64)
     count = int(group.max()) + 1 if n else 0
-    named = columns["method"].dictionary_encode()
+    named = columns["method"]
     codes = np.array([_METHODS.get(m, OTHER) for m in named.dictionary.to_pylist()] or [0], np.uint8)
     out = np.full((count, len(_VALUES)), NONE, np.int64)
     out[:, [COUNT, INITIAL, FLAGS]] = 0
     rows = np.full((count, 6), -1, np.int64)
     if n:
-        lengths = np.diff(np.frombuffer(columns["codecs"].buffers()[1], np.int32, n + 1, columns["codecs"].offset * 4))
+        known = np.array(pc.binary_length(columns["codecs"].dictionary).to_numpy(zero_copy_only=False) > 0, np.uint8)
         roll(
             group,
             columns["ts"].to_numpy(),
@@ -175,7 +176,7 @@ def partials(messages: pa.Table) -> pa.Table:
             codes[named.indices.to_numpy(zero_copy_only=False)],
             columns["in_dialog"].cast(pa.uint8()).to_numpy(),
             columns["cseq"].to_numpy(),
-            (lengths > 0).astype(np.uint8),
+            known[columns["codecs"].indices.to_numpy(zero_copy_only=False)],
             columns["flags"].to_numpy(),
             LATER,
             out,
@@ -205,9 +206,11 @@ def _table(columns: dict[str, pa.Array], out: Any, rows: Any) -> pa.Table:
     for side, other in (("src", "dst"), ("dst", "src")):
         for part in ("ip", "port"):
             straight, turned = columns[f"{side}_{part}"].take(at), columns[f"{other}_{part}"].take(at)
-            values[f"{side}_{part}"] = (
-                pa.compute.if_else(pa.array(answered), turned, straight) if answered.any() else straight
-            )
+            if answered.any():
+                if part == "ip":
+                    straight, turned = straight.cast(pa.string()), turned.cast(pa.string())
+                straight = pc.if_else(pa.array(answered), turned, straight)
+            values[f"{side}_{part}"] = straight
     for prefix, k in (("answer", R_ANSWER), ("fail", R_FAIL), ("side", R_SIDE)):
         values[f"{prefix}_code"], values[f"{prefix}_reason"] = text("code", k), text("reason", k)
     values["offer_codecs"], values["answer_codecs"] = text("codecs", R_OFFER), text("codecs", R_CODECS)

@@ -20,7 +20,7 @@ from capture.links import SUPPORTED, UnknownLinkType
 from capture.walk import DAMAGED, FINER, FULL, LATEST, NEED_PYTHON, U8, walk_pcap, walk_pcapng
 from sip.errors import Unreachable
 
-CHUNK = 8 << 20
+CHUNK = 2 << 20
 PACKED = 16 << 10
 """Compressed bytes read at a time."""
 FRAMES = 65536

@@ -1,0 +1,40 @@
+"""Bytes taken eight at a time, for kernels that would otherwise look at each of them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capture.jit import kernel
+
+
+@kernel
+def eight_bytes(data: NDArray[np.uint8], at: np.uint64) -> np.uint64:
+    """data[at:at+8] as one number, the first byte lowest; written out, the compiler makes one load of it."""
+    return (
+        np.uint64(data[at])
+        | np.uint64(data[at + np.uint64(1)]) << np.uint64(8)
+        | np.uint64(data[at + np.uint64(2)]) << np.uint64(16)
+        | np.uint64(data[at + np.uint64(3)]) << np.uint64(24)
+        | np.uint64(data[at + np.uint64(4)]) << np.uint64(32)
+        | np.uint64(data[at + np.uint64(5)]) << np.uint64(40)
+        | np.uint64(data[at + np.uint64(6)]) << np.uint64(48)
+        | np.uint64(data[at + np.uint64(7)]) << np.uint64(56)
+    )
+
+
+@kernel
+def newline(data: NDArray[np.uint8], at: int, end: int) -> int:
+    """Where the first line feed of data[at:end] is, or `end`. Lines are long, so it looks at eight bytes at a time."""
+    one, eight = np.uint64(1), np.uint64(8)
+    ones, tops, feeds = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080), np.uint64(0x0A0A0A0A0A0A0A0A)
+    i, stop = np.uint64(at), np.uint64(end)
+    while i + eight <= stop:
+        # A byte of `odd` is zero where there is a line feed; the subtraction borrows from no byte before the first.
+        odd = eight_bytes(data, i) ^ feeds
+        if (odd - ones) & ~odd & tops:
+            break
+        i += eight
+    while i < stop and data[i] != 10:
+        i += one
+    return int(np.int64(i))
