@@ -101,8 +101,8 @@ def workplace(keep: bool) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def generate(capture: Path, messages: int) -> None:
-    command = [sys.executable, str(HERE / "generate.py"), "--messages", str(messages), "-o", str(capture)]
+def generate(capture: Path, messages: int, *options: str) -> None:
+    command = [sys.executable, str(HERE / "generate.py"), "--messages", str(messages), "-o", str(capture), *options]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
@@ -146,6 +146,21 @@ def report_first_screen(siptrail: list[str], capture: Path) -> None:
     print(f"first calls on the screen, `siptrail tui FILE` with its start-up: {last_word(done)}")
 
 
+def compare(siptrail: list[str], capture: Path, store: Path, messages: int, folder: Path) -> list[Run]:
+    """siptrail and the others on the same file in turn."""
+    runs = [measure("siptrail import", [*siptrail, "import", str(capture), "--store", str(store)], folder / "log")]
+    missing = []
+    for name, other in other_commands(capture, messages):
+        if shutil.which(other[0]):
+            runs.append(measure(name, other, folder / f"{name}.log"))
+        else:
+            missing.append(name)
+    report_rates(runs, messages)
+    for name in missing:
+        print(f"{name:<16}not installed")
+    return runs
+
+
 def bench(messages: int, keep: bool) -> None:
     siptrail = siptrail_command()
     print(f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, ", end="")
@@ -162,17 +177,11 @@ def bench(messages: int, keep: bool) -> None:
         said = first.failed or f"{first.wall:.2f} s (compiles its kernels, if never run before)"
         print(f"siptrail import of 1,000 messages: {said}")
 
-        command = [*siptrail, "import", str(capture), "--store", str(store)]
-        runs = [measure("siptrail import", command, folder / "import.log")]
-        missing = []
-        for name, other in other_commands(capture, messages):
-            if shutil.which(other[0]):
-                runs.append(measure(name, other, folder / f"{name}.log"))
-            else:
-                missing.append(name)
-        report_rates(runs, messages)
-        for name in missing:
-            print(f"{name:<16}not installed")
+        runs = compare(siptrail, capture, store, messages, folder)
+        with_tcp = folder / "tcp.pcap"
+        generate(with_tcp, messages // 4, "--tcp")
+        print(f"\nthe same over TCP, {messages // 4:,} messages:", end="")
+        compare(siptrail, with_tcp, folder / "tcp-store", messages // 4, folder)
         print()
         if runs[0].failed:
             print("stored size, look-ups: not measured, because the import failed")

@@ -141,6 +141,41 @@ class Wire:
         )  # fmt: skip
 
 
+_TCP_HEADERS = struct.Struct("!12sHBBHHHBBH4s4sHHIIBBHHH")
+MSS = 1448
+
+
+class TcpWire:
+    """The same over TCP: one connection for each pair of hosts, opened by a handshake, each message in as many segments
+    as it needs, each acknowledged. The client is the host with the lower address, from port 40000."""
+
+    def __init__(self) -> None:
+        self._sent: dict[tuple[str, str], int] = {}
+
+    def frames(self, src: str, dst: str, payload: bytes) -> Iterator[bytes]:
+        if (src, dst) not in self._sent:
+            client, server = sorted((src, dst))
+            yield self._segment(client, server, 0x02, b"")
+            yield self._segment(server, client, 0x12, b"")
+            yield self._segment(client, server, 0x10, b"")
+        for at in range(0, len(payload), MSS):
+            yield self._segment(src, dst, 0x18, payload[at : at + MSS])
+            yield self._segment(dst, src, 0x10, b"")
+
+    def _segment(self, src: str, dst: str, bits: int, data: bytes) -> bytes:
+        seq, ack = self._sent.get((src, dst), 0), self._sent.get((dst, src), 0)
+        self._sent[src, dst] = (seq + len(data) + (bits >> 1 & 1)) & 0xFFFFFFFF
+        source, target = (bytes(int(part) for part in host.split(".")) for host in (src, dst))
+        ports = (40_000, 5060) if src < dst else (5060, 40_000)
+        return (
+            _TCP_HEADERS.pack(
+                b"\x02\x00" + target + b"\x02\x00" + source, 0x0800, 0x45, 0, len(data) + 40, 0, 0x4000, 64, 6, 0,
+                source, target, *ports, seq, ack, 0x50, bits, 0xFFFF, 0, 0,
+            )
+            + data
+        )  # fmt: skip
+
+
 # ---- calls --------------------------------------------------------------------------------------------------------
 
 Fields = dict[bytes, bytes | int]
@@ -217,16 +252,20 @@ def traffic(messages: int, seed: int = 1) -> Iterator[tuple[int, str, str, bytes
             yield last, src, dst, sip
 
 
-def write(out: BinaryIO, messages: int, seed: int = 1) -> int:
+def write(out: BinaryIO, messages: int, seed: int = 1, tcp: bool = False) -> int:
     """Writes the capture (classic pcap, nanoseconds, Ethernet) and returns its size in bytes."""
     out.write(struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 262_144, 1))
-    wire, size = Wire(), 24
+    wire, streams, size = Wire(), TcpWire(), 24
     for when, src, dst, sip in traffic(messages, seed):
-        frame = wire.frame(src, dst, sip)
         seconds, nanos = divmod(when, 1_000_000_000)
-        out.write(_RECORD.pack(seconds, nanos, len(frame), len(frame)))
-        out.write(frame)
-        size += 16 + len(frame)
+        if tcp:
+            frames = list(streams.frames(src, dst, sip.replace(b"SIP/2.0/UDP", b"SIP/2.0/TCP", 1)))
+        else:
+            frames = [wire.frame(src, dst, sip)]
+        for frame in frames:
+            out.write(_RECORD.pack(seconds, nanos, len(frame), len(frame)))
+            out.write(frame)
+            size += 16 + len(frame)
     return size
 
 
@@ -235,9 +274,10 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=1_000_000)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--tcp", action="store_true", help="over TCP, a connection for each pair of hosts")
     chosen = parser.parse_args()
     with chosen.output.open("wb", buffering=1 << 20) as out:
-        size = write(out, chosen.messages, chosen.seed)
+        size = write(out, chosen.messages, chosen.seed, chosen.tcp)
     each = size / max(chosen.messages, 1)
     print(f"{chosen.output}: {chosen.messages:,} messages, {size:,} bytes, {each:.0f} a message")
 

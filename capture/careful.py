@@ -12,13 +12,15 @@ from typing import NamedTuple
 
 import dpkt
 
+from capture.decode import Decoded
 from capture.flags import FRAGMENT_LOST, FRAGMENTED, TRUNCATED, TUNNELLED
-from capture.frames import Frame, Payload
+from capture.frames import Frame, FrameBlock, Payload
 from capture.ipfragments import Datagram, Fragments, Key
 from capture.limits import DEFAULT_LIMITS, Limits
 from capture.links import IPV4, IPV6, UnknownLinkType, Unreadable, mpls, network_layer
 from capture.ports import DEFAULT_SIP_PORTS, DEFAULT_WS_PORTS
 from capture.sipstream import looks_like_sip
+from capture.tcpfast import I32, I64, ReadyStreams
 from capture.tcpstream import Found, Segment, TcpStreams
 from capture.tunnels import Inner, gre, inside_udp
 
@@ -66,6 +68,7 @@ class CarefulDecoder:
         self._limits = limits
         self._fragments = Fragments(limits)
         self._streams = TcpStreams(sip_ports, ws_ports, limits)
+        self._ready = ReadyStreams()
         self.counters: dict[str, int] = dict.fromkeys(COUNTERS, 0)
         self.unknown_links: set[int] = set()
 
@@ -85,6 +88,28 @@ class CarefulDecoder:
             self.counters["unreadable"] += 1
         self._give_up_streams(frame.ts, out)
         return out
+
+    def simple_segments(self, block: FrameBlock, d: Decoded) -> tuple[I64, I64, I32]:
+        """Of the frames of kind TCP, take those that need no care: (frame, start, size) of the messages in them."""
+        found = self._ready.take(
+            block.data, d.payload, d.length, (d.src_hi, d.src_lo), (d.dst_hi, d.dst_lo), d.sport, d.dport, d.kind
+        )
+        for key, count in self._ready.advanced():
+            self._streams.advance(key, count)
+        return found
+
+    def tick(self, now: int) -> list[Payload]:
+        """Time has come to `now`, though no frame brought it here."""
+        out: list[Payload] = []
+        self._give_up_fragments(now, out)
+        self._give_up_streams(now, out)
+        return out
+
+    def note_streams(self) -> None:
+        """After a block: which streams stand between two messages again."""
+        for key in self._streams.touched:
+            self._ready.set(key, self._streams.between(key))
+        self._streams.touched.clear()
 
     def flush(self) -> list[Payload]:
         """At the end: what can still be read of open streams and fragments."""

@@ -19,12 +19,14 @@ U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
 U64 = NDArray[np.uint64]
 
-OTHER, SIP_UDP, CAREFUL, UNREADABLE, NOISE = 0, 1, 2, 3, 4
-"""Kinds of frame. NOISE: keep-alives on a SIP port (counted, never listed)."""
+OTHER, SIP_UDP, CAREFUL, UNREADABLE, NOISE, TCP, TAKEN = 0, 1, 2, 3, 4, 5, 6
+"""Kinds of frame. NOISE: keep-alives on a SIP port (counted, never listed). TCP: a whole segment, which `tcpfast`
+takes or makes CAREFUL."""
 
 
 class Decoded(NamedTuple):
-    """Columns over the frames of a block; all but `kind` are only meaningful where kind is SIP_UDP."""
+    """Columns over the frames of a block; all but `kind` are only meaningful where kind is SIP_UDP, or TCP (where the
+    payload is the segment with its header, and ports are not read)."""
 
     kind: U8
     payload: I64
@@ -200,8 +202,14 @@ def decode_frames(
             continue
         else:
             continue
+        if proto == 6 and ip_end <= end:
+            kind[f] = TCP
+            payload[f] = at
+            length[f] = ip_end - at
+            src_hi[f], src_lo[f], dst_hi[f], dst_lo[f], ip_id[f] = sh, sl, dh, dl, ident
+            continue
         if proto != 17:
-            # TCP, tunnels (4, 41, 47, 115), IPv6 extension headers (0, 43, 44, 60, 51), SCTP: rare, so careful.
+            # Cut TCP, tunnels (4, 41, 47, 115), IPv6 extension headers (0, 43, 44, 60, 51), SCTP: rare, so careful.
             if (
                 proto == 6
                 or proto == 4

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.careful import CarefulDecoder
-from capture.decode import CAREFUL, NOISE, OTHER, SIP_UDP, UNREADABLE, decode, port_table
+from capture.decode import CAREFUL, NOISE, OTHER, SIP_UDP, TAKEN, TCP, UNREADABLE, decode, port_table
 from capture.frames import Frame, FrameBlock, Interface, Payload
 from capture.ports import DEFAULT_SIP_PORTS, DEFAULT_WS_PORTS
 from capture.scan import SLICES, scan_messages
@@ -93,19 +93,31 @@ class Decoder:
     def feed(self, block: FrameBlock) -> list[MessageBlock]:
         """The messages that this block completes, in order of `seq` within each returned block."""
         d = decode(block, self._table)
+        fast, starts, lengths = np.flatnonzero(d.kind == SIP_UDP), d.payload, d.length
+        starts, lengths, transport = starts[fast], lengths[fast], np.zeros(len(fast), np.uint8)
+        if (d.kind == TCP).any():
+            frame, start, size = self._careful.simple_segments(block, d)
+            order = np.argsort(np.concatenate((fast, frame)), kind="stable")
+            fast = np.concatenate((fast, frame))[order]
+            starts, lengths = np.concatenate((starts, start))[order], np.concatenate((lengths, size))[order]
+            transport = np.concatenate((transport, np.full(len(frame), TRANSPORTS.index("tcp"), np.uint8)))[order]
         kinds = np.bincount(d.kind, minlength=8)
         counters = self.counters
         counters.packets += len(block)
         counters.not_sip += int(kinds[OTHER])
         counters.keepalives += int(kinds[NOISE])
         counters.unreadable += int(kinds[UNREADABLE])
-        fast = np.flatnonzero(d.kind == SIP_UDP)
         payloads: list[Payload] = []
         places: list[int] = []
         for f in np.flatnonzero(d.kind == CAREFUL).tolist():
             found = self._careful.feed(_frame(block, f))
             payloads += found
             places += [f] * len(found)
+        if (d.kind == TAKEN).any():
+            late = self._careful.tick(int(block.ts[-1]))
+            payloads += late
+            places += [len(block) - 1] * len(late)
+        self._careful.note_streams()
         counters.careful = self._careful.counters
         order = np.argsort(np.concatenate((fast, np.array(places, np.int64))), kind="stable")
         seq = np.empty(len(order), np.int64)
@@ -113,7 +125,6 @@ class Decoder:
         self._seq += len(order)
         out = []
         if len(fast):
-            starts, lengths = d.payload[fast], d.length[fast]
             flags = d.flags[fast]
             code, cseq, in_dialog, slices = _scan(block.data, starts, lengths, flags)
             n = len(fast)
@@ -130,7 +141,7 @@ class Decoder:
                     d.dst_lo[fast],
                     d.sport[fast],
                     d.dport[fast],
-                    np.zeros(n, np.uint8),
+                    transport,
                     block.interface[fast],
                     d.ip_id[fast],
                     flags,

@@ -84,6 +84,15 @@ class SipStream:
         """Stream position of the next byte."""
         return self._base + len(self._buffer)
 
+    @property
+    def between(self) -> bool:
+        """Messages were found, and none is begun."""
+        return not (self.quiet or self._started or self._buffer or self._flags)
+
+    def pass_over(self, count: int) -> None:
+        """Whole messages of so many bytes were taken elsewhere."""
+        self._base += count
+
     def feed(self, data: bytes) -> list[Cut]:
         """The messages that these bytes complete."""
         self._buffer += data

@@ -114,10 +114,13 @@ class TcpStreams:
         """Streams that hold bytes of a message, and when they last got some."""
         self._weight = 0
         self.gaps = self.evicted = self.encrypted = 0
+        self.touched: set[bytes] = set()
+        """Streams that changed since somebody cleared this."""
 
     def segment(self, s: Segment, out: list[Found]) -> bool:
         """One segment; returns whether its stream may lead to SIP."""
         d = self._open.get(s.key)
+        self.touched.add(s.key)
         if d is None:
             if not (s.data or s.missing or s.bits & SYN):
                 return self._on_port(s.key)
@@ -147,6 +150,22 @@ class TcpStreams:
         self._note(s.key, d, s.frames[-1].ts, out)
         return not d.ignored and (d.expected or not d.stream.quiet or d.at < self._limits.give_up)
 
+    def between(self, key: bytes) -> int | None:
+        """The sequence number at which a stream goes on that stands between two messages; None for all others."""
+        d = self._open.get(key)
+        if d is None or d.ignored or d.parts or d.waiting or d.end is not None or not d.stream.between:
+            return None
+        self._past_early(d)
+        return d.next
+
+    def advance(self, key: bytes, count: int) -> None:
+        """Whole messages of so many bytes were taken elsewhere from a stream that stood between two messages."""
+        d = self._open[key]
+        self._open.move_to_end(key)
+        self._forward(d, count)
+        d.stream.pass_over(count)
+        d.strays = 0
+
     def tick(self, now: int, out: list[Found]) -> None:
         """Time has come to `now`: skip old holes, give up what was begun long ago."""
         while self._holes:
@@ -154,6 +173,7 @@ class TcpStreams:
             if now - since <= self._limits.hole_ns:
                 break
             d = self._open[key]
+            self.touched.add(key)
             self._skip(d, out)
             del self._holes[key]
             self._note(key, d, now, out)
@@ -162,6 +182,7 @@ class TcpStreams:
             if now - last <= self._limits.stall_ns:
                 break
             d = self._open[key]
+            self.touched.add(key)
             self._emit(key, d, d.stream.finish(), out)
             del self._begun[key]
             self._note(key, d, now, out)
@@ -197,6 +218,7 @@ class TcpStreams:
 
     def _evict(self, key: bytes, out: list[Found]) -> None:
         d = self._open.pop(key)
+        self.touched.add(key)
         self._close(key, d, out)
         self._holes.pop(key, None)
         self._begun.pop(key, None)

@@ -64,6 +64,15 @@ class WebStream:
             return self._plain.needed_from
         return self._base if self._message_from is None else self._message_from
 
+    @property
+    def between(self) -> bool:
+        """It is no WebSocket after all, messages were found, and none is begun."""
+        return self._mode == PLAIN and self._plain.between
+
+    def pass_over(self, count: int) -> None:
+        """Whole messages of so many bytes were taken elsewhere."""
+        self._plain.pass_over(count)
+
     def feed(self, data: bytes) -> list[Cut]:
         """The messages that these bytes complete."""
         if self._mode == PLAIN:

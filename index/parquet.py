@@ -42,8 +42,8 @@ def write_partitions(table: pa.Table, folder: Path, sync: bool = True) -> list[P
             place = folder / f"day={day.isoformat()}" / f"hour={hour}"
             place.mkdir(parents=True, exist_ok=True)
             path = place / f"{uuid.uuid4()}.parquet"
-            _write(narrow.slice(start, end - start), path, dictionary)
             out.append(path)
+            _write(narrow.slice(start, end - start), path, dictionary)
             start = end
         if sync:
             sync_files(out)

@@ -44,7 +44,7 @@ def build_trace(
     for r in rows:
         frame = firsts.get((r["node"], r["ts"], r["seq"]))
         raw = _payload(frame) if frame else b""
-        packet = _Packet(r["ts"], r["ip_id"], _tap(frame) if frame else None)
+        packet = _Packet(r["ts"], r["ip_id"], _tap(frame) if frame and r["transport"] == "udp" else None)
         src, dst = Endpoint(r["src_ip"], r["src_port"]), Endpoint(r["dst_ip"], r["dst_port"])
         key = (src, dst, r["transport"], raw)
         # Messages whose bytes are gone have nothing in common but that.

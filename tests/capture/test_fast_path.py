@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capture import flags
-from capture.decode import CAREFUL, NOISE, OTHER, SIP_UDP, UNREADABLE, decode, port_table, starts_sip
+from capture.decode import CAREFUL, NOISE, OTHER, SIP_UDP, TCP, UNREADABLE, decode, port_table, starts_sip
 from capture.frames import FrameBlock, Interface
 from capture.pipeline import Decoder
 from capture.scan import CALL_ID, FROM_USER, METHOD, REASON, RURI_USER, SLICES, TO_USER, USER_AGENT
@@ -93,7 +93,7 @@ PORTS = port_table(frozenset({5060}))
         (ethernet(udp4(b"\r\n\r\n")), 1, NOISE),
         (ethernet(udp4(INVITE, frag=0x2000)), 1, CAREFUL),
         (ethernet(udp4(INVITE, frag=0x00B9)), 1, CAREFUL),
-        (ethernet(udp4(INVITE, proto=6)), 1, CAREFUL),
+        (ethernet(udp4(INVITE, proto=6)), 1, TCP),
         (ethernet(udp4(INVITE, proto=47)), 1, CAREFUL),
         (ethernet(udp4(INVITE, dport=4789)), 1, CAREFUL),
         (b"", 1, UNREADABLE),
