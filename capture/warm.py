@@ -14,24 +14,24 @@ _SIP = (
 
 
 def warm_up() -> list[MessageBlock]:
-    """Returns the message blocks of one made-up packet, for layers above to warm their own kernels with."""
-    udp = (5060).to_bytes(2, "big") * 2 + (len(_SIP) + 8).to_bytes(2, "big") + b"\0\0" + _SIP
-    ip = (
-        b"\x45\0"
-        + (len(udp) + 20).to_bytes(2, "big")
-        + b"\0\1\0\0\x40\x11\0\0"
-        + bytes((192, 0, 2, 2, 192, 0, 2, 1))
-        + udp
-    )
-    frame = np.frombuffer(bytes(12) + b"\x08\0" + ip, np.uint8).copy()
-    one32 = np.array([len(frame)], np.int32)
+    """Returns the message blocks of made-up packets, for layers above to warm their own kernels with."""
+    ports = (5060).to_bytes(2, "big") * 2
+    udp = ports + (len(_SIP) + 8).to_bytes(2, "big") + b"\0\0" + _SIP
+    tcp = ports + bytes(8) + b"\x50\x18" + bytes(6) + _SIP
+    frames = [bytes(12) + b"\x08\0" + _ip(17, udp), bytes(12) + b"\x08\0" + _ip(6, tcp)]
+    sizes = np.array([len(f) for f in frames], np.int32)
     block = FrameBlock(
-        frame,
-        np.zeros(1, np.int64),
-        one32,
-        one32,
-        np.array([10**18], np.int64),
-        np.zeros(1, np.int32),
+        np.frombuffer(b"".join(frames), np.uint8).copy(),
+        np.array([0, sizes[0]], np.int64),
+        sizes,
+        sizes,
+        np.array([10**18] * 2, np.int64),
+        np.zeros(2, np.int32),
         (Interface("warm", 1),),
     )
     return Decoder().feed(block)
+
+
+def _ip(proto: int, body: bytes) -> bytes:
+    head = b"\x45\0" + (len(body) + 20).to_bytes(2, "big") + b"\0\1\0\0\x40" + bytes((proto, 0, 0))
+    return head + bytes((192, 0, 2, 2, 192, 0, 2, 1)) + body
