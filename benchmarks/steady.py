@@ -80,11 +80,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hours", type=float, default=24)
     parser.add_argument("--rate", type=int, default=1000, help="messages a simulated second")
+    parser.add_argument("--memory", default="512MB", help="what DuckDB may use, as the setting `memory`")
     chosen = parser.parse_args()
     warm_up()
     folder = Path(tempfile.mkdtemp(prefix="siptrail-steady-"))
     now = 1_780_000_000 * SECOND
-    archive = Archive(Lake(folder), lambda: now)
+    archive = Archive(Lake(folder, chosen.memory), lambda: now)
     decoder, watch = Decoder(), FailureWatch()
     block, digits, ts = template(chosen.rate * STEP // len(CALL))
     places = digits[:, None] + np.arange(10)

@@ -18,6 +18,12 @@ FRAGMENT_LOST = 128
 """Only the first fragment(s) ever came; the rest of the message is missing."""
 HEADERS_CUT = 256
 """The header block does not end (no blank line)."""
+COPY = 512
+"""The same packet was seen just before (a mirror port, another interface)."""
+RESENT = 1024
+"""The same message was sent before: a retransmission."""
+REPEATED = COPY | RESENT
+"""What is said of a message beside others, not of its own bytes."""
 
 NAMES = {
     TRUNCATED: "truncated",
@@ -29,6 +35,8 @@ NAMES = {
     TUNNELLED: "tunnelled",
     FRAGMENT_LOST: "fragment-lost",
     HEADERS_CUT: "headers-cut",
+    COPY: "seen-twice",
+    RESENT: "resent",
 }
 
 

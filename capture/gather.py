@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.jit import kernel
-from capture.words import eight_bytes, newline
+from capture.words import eight_bytes, hash_of, newline
 
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
@@ -154,23 +154,6 @@ def number_slices(values: U8, offsets: I32, codes: I32, first: I64) -> int:
 
 
 @kernel
-def _mixed(data: U8, at: np.uint64, stop: np.uint64) -> np.uint64:
-    """A hash of data[at:stop]."""
-    one, eight, prime, turn = np.uint64(1), np.uint64(8), np.uint64(0x9E3779B97F4A7C15), np.uint64(32)
-    out = stop - at
-    while at + eight <= stop:
-        out = (out ^ eight_bytes(data, at)) * prime
-        out ^= out >> turn
-        at += eight
-    rest = np.uint64(0)
-    while at < stop:
-        rest = (rest << eight) | np.uint64(data[at])
-        at += one
-    out = (out ^ rest) * prime
-    return out ^ (out >> turn)
-
-
-@kernel
 def _alike(data: U8, a: np.uint64, b: np.uint64, size: np.uint64) -> bool:
     """Whether data[a:a+size] is data[b:b+size]."""
     one, eight = np.uint64(1), np.uint64(8)
@@ -198,7 +181,7 @@ def number_pieces(data: U8, pieces: I64, codes: I32, first: I64) -> int:
     n = 0
     for i in range(pieces.shape[0]):
         start, size = np.uint64(pieces[i, 0]), np.uint64(pieces[i, 1])
-        mixed = _mixed(data, start, start + size)
+        mixed = hash_of(data, start, start + size)
         at = mixed & mask
         while True:
             seen = table[at]

@@ -38,3 +38,36 @@ def newline(data: NDArray[np.uint8], at: int, end: int) -> int:
     while i < stop and data[i] != 10:
         i += one
     return int(np.int64(i))
+
+
+@kernel
+def hash_of(data: NDArray[np.uint8], at: np.uint64, stop: np.uint64) -> np.uint64:
+    """A hash of data[at:stop]; good for tables, not against somebody who looks for equal ones."""
+    one, eight, prime, turn = np.uint64(1), np.uint64(8), np.uint64(0x9E3779B97F4A7C15), np.uint64(32)
+    out = stop - at
+    if out >= np.uint64(64):
+        # Four at once: each step of one waits for its own multiplication only.
+        a, b, c, d = out, prime, out ^ prime, ~out
+        far = np.uint64(32)
+        while at + far <= stop:
+            a = (a ^ eight_bytes(data, at)) * prime
+            b = (b ^ eight_bytes(data, at + eight)) * prime
+            c = (c ^ eight_bytes(data, at + np.uint64(16))) * prime
+            d = (d ^ eight_bytes(data, at + np.uint64(24))) * prime
+            a ^= a >> turn
+            b ^= b >> turn
+            c ^= c >> turn
+            d ^= d >> turn
+            at += far
+        out = ((a * prime ^ b) * prime ^ c) * prime ^ d
+        out ^= out >> turn
+    while at + eight <= stop:
+        out = (out ^ eight_bytes(data, at)) * prime
+        out ^= out >> turn
+        at += eight
+    rest = np.uint64(0)
+    while at < stop:
+        rest = (rest << eight) | np.uint64(data[at])
+        at += one
+    out = (out ^ rest) * prime
+    return out ^ (out >> turn)

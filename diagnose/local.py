@@ -47,7 +47,7 @@ class LocalDesk:
         self.archive = archive
         self.counters = counters
         self.rules = load_rules() if rules is None else rules
-        self._cache: OrderedDict[str, tuple[int, tuple[Finding, ...], int]] = OrderedDict()
+        self._cache: OrderedDict[str, tuple[int, tuple[Finding, ...]]] = OrderedDict()
         self._lock = threading.Lock()
         self._progress: float | None = None
         self.loading_error: str | None = None
@@ -108,19 +108,19 @@ class LocalDesk:
         names = {}
         known = [(c, traces[c.call_id]) for c in calls if c.call_id in traces]
         told = diagnose_all([trace for _, trace in known], self.rules)
-        for (c, trace), findings in zip(known, told, strict=True):
-            self._store(c.call_id, c.messages, findings, sum(m.retransmission for m in trace.messages))
+        for (c, _), findings in zip(known, told, strict=True):
+            self._store(c.call_id, c.messages, findings)
             names[c.call_id] = tuple(f.name for f in findings)
         self.archive.remember_findings(names)
 
-    def _store(self, call_id: str, messages: int, findings: tuple[Finding, ...], resent: int) -> None:
+    def _store(self, call_id: str, messages: int, findings: tuple[Finding, ...]) -> None:
         with self._lock:
-            self._cache[call_id] = (messages, findings, resent)
+            self._cache[call_id] = (messages, findings)
             self._cache.move_to_end(call_id)
             while len(self._cache) > CACHE:
                 self._cache.popitem(last=False)
 
-    def _cached(self, call: CallSummary) -> tuple[int, tuple[Finding, ...], int] | None:
+    def _cached(self, call: CallSummary) -> tuple[int, tuple[Finding, ...]] | None:
         with self._lock:
             hit = self._cache.get(call.call_id)
         # A call that waits for something may earn a finding by silence alone, so it is looked at again.
@@ -144,7 +144,6 @@ class LocalDesk:
             findings=tuple(f.name for f in findings),
             headline=telling[0].headline if telling else "",
             severity="" if worst is None else SEVERITIES[worst],
-            retransmissions=hit[2],
         )
 
     def call(self, call_id: str) -> CallSummary:

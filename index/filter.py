@@ -56,7 +56,13 @@ _TEXT = {
     "call-id": ("call_id",),
 }
 _PLACES = {"src": ("src",), "dst": ("dst",), "ip": ("src", "dst")}
-_NUMBERS = {"pdd": "pdd_ms", "ring": "ring_ms", "talk": "talk_ms", "messages": "messages"}
+_NUMBERS = {
+    "pdd": "pdd_ms",
+    "ring": "ring_ms",
+    "talk": "talk_ms",
+    "messages": "messages",
+    "retransmissions": "retransmissions",
+}
 KEYS = tuple(sorted([*_TEXT, *_PLACES, *_NUMBERS, "code", "since", "until", "finding"]))
 _QUOTED = r'"((?:[^"\\]|\\.)*)"'
 _TOKEN = re.compile(rf'\s*(?:(?P<paren>[()])|(?P<word>(?:[^\s()"]|{_QUOTED})+))', re.DOTALL)

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from capture.pipeline import Counters, Decoder
+from capture.pipeline import Counters, Decoder, MessageBlock
 from capture.ports import DEFAULT_SIP_PORTS, DEFAULT_WS_PORTS
 from capture.sources.pcapfile import PcapFile
 from index.archive import Archive
 from index.columns import to_rows
+from index.copies import Copies
 
 FLUSH_MESSAGES = 100_000
 FLUSH_BYTES = 80 << 20
@@ -46,7 +47,7 @@ def import_file(
 
     Raises Unreachable when the file cannot be read at all; damage further in is reported in the result."""
     source = PcapFile(path)
-    decoder = Decoder(sip_ports, first_seq, ws_ports)
+    decoder, copies = Decoder(sip_ports, first_seq, ws_ports), Copies()
     result = ImportResult(source.name, counters=decoder.counters)
     # Writing overlaps with reading, one batch behind: both cores work, and memory stays bounded.
     writer = ThreadPoolExecutor(1, "import-flush")
@@ -54,7 +55,7 @@ def import_file(
     handed, size = 0, 0
     try:
         for block in source.blocks():
-            _add(archive, decoder.feed(block), node, result)
+            _add(archive, decoder.feed(block), copies, node, result)
             if archive.lake is not None:
                 size += len(block.data)
                 if result.messages - handed >= FLUSH_MESSAGES or size >= FLUSH_BYTES:
@@ -68,7 +69,7 @@ def import_file(
                 break
         else:
             result.damage = source.damage
-        _add(archive, decoder.flush(), node, result)
+        _add(archive, decoder.flush(), copies, node, result)
         if writing is not None:
             writing.result()
         archive.flush(segments, imported_at)
@@ -78,8 +79,9 @@ def import_file(
     return result
 
 
-def _add(archive: Archive, blocks: list, node: str, result: ImportResult) -> None:  # type: ignore[type-arg]
+def _add(archive: Archive, blocks: list[MessageBlock], copies: Copies, node: str, result: ImportResult) -> None:
     for block in blocks:
+        copies.mark(block)
         archive.add(to_rows(block, node))
         result.messages += len(block)
         low, high = int(block.ts.min()), int(block.ts.max())

@@ -28,7 +28,7 @@ from sip.errors import Unreachable
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _MESSAGE_COLUMNS = (
     "day DATE, hour TINYINT, call_id VARCHAR, ts BIGINT, seq BIGINT, method VARCHAR, code SMALLINT, reason VARCHAR, "
     "cseq BIGINT, in_dialog BOOLEAN, from_user VARCHAR, to_user VARCHAR, ruri_user VARCHAR, user_agent VARCHAR, "
@@ -50,6 +50,13 @@ TABLES = {
     "losses": "start BIGINT, stop BIGINT, node VARCHAR, interface VARCHAR, kind VARCHAR, lost BIGINT",
     "about": "name VARCHAR, value VARCHAR",
 }
+MIGRATIONS = {
+    1: (
+        f"CREATE TABLE IF NOT EXISTS lake.losses ({TABLES['losses']})",
+        "ALTER TABLE lake.calls ADD COLUMN retransmissions BIGINT",
+    ),
+}
+"""What makes a store of the following version out of one of this; rows written before have NULL in new columns."""
 PARTITIONED = ("messages", "frames", "calls")
 
 
@@ -109,7 +116,7 @@ class Lake:
             load_ducklake(self.con)
             self.con.execute(
                 f"ATTACH {_quoted('ducklake:' + str(catalogue))} AS lake "
-                f"(DATA_PATH {_quoted(str(data) + '/')}, DATA_INLINING_ROW_LIMIT 0)"
+                f"(DATA_PATH {_quoted(str(data) + '/')}, OVERRIDE_DATA_PATH true, DATA_INLINING_ROW_LIMIT 0)"
             )
             have = {
                 r[0]
@@ -119,8 +126,6 @@ class Lake:
             }
             if "about" not in have:
                 self._create()
-            elif "losses" not in have:
-                self.con.execute(f"CREATE TABLE lake.losses ({TABLES['losses']})")
             row = self.con.execute("SELECT value FROM lake.about WHERE name = 'schema'").fetchone()
         except (duckdb.Error, OSError) as error:
             raise Unreachable(f"cannot open the store {self.folder}: {_reason(error)}") from error
@@ -129,6 +134,20 @@ class Lake:
                 f"the store {self.folder} was written by a newer siptrail (schema {row and row[0]}, this one "
                 f"knows {SCHEMA_VERSION}); upgrade siptrail or choose another folder with --store"
             )
+        try:
+            self._migrate(int(row[0]))
+        except (duckdb.Error, OSError) as error:
+            raise Unreachable(f"cannot bring the store {self.folder} up to date: {_reason(error)}") from error
+
+    def _migrate(self, version: int) -> None:
+        """Each step is one transaction with the number that it leads to: a stop in between is no harm."""
+        for older in range(version, SCHEMA_VERSION):
+            log.info("the store %s is brought from schema %d to %d", self.folder, older, older + 1)
+            self.con.execute("BEGIN")
+            for statement in MIGRATIONS[older]:
+                self.con.execute(statement)
+            self.con.execute("UPDATE lake.about SET value = ? WHERE name = 'schema'", [str(older + 1)])
+            self.con.execute("COMMIT")
 
     def _create(self) -> None:
         con = self.con

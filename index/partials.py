@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from capture.flags import COPY, REPEATED, RESENT
 from capture.gather import number_pairs
 from capture.jit import kernel
 from index.rollup import CALL_COLUMNS, LATER
@@ -44,6 +45,7 @@ _VALUES = (
     "offer_ts",
     "answer_key",
     "flags",
+    "retransmissions",
 )
 (
     FIRST,
@@ -66,6 +68,7 @@ _VALUES = (
     OFFER,
     ANSWER_KEY,
     FLAGS,
+    RESENDS,
 ) = range(len(_VALUES))
 R_FIRST, R_ANSWER, R_FAIL, R_SIDE, R_OFFER, R_CODECS = range(6)
 
@@ -108,8 +111,11 @@ def roll(
         t, c, m = ts[i], code[i], method[i]
         _low(out, g, FIRST, t)
         _high(out, g, LAST, t)
-        out[g, COUNT] += 1
-        out[g, FLAGS] |= flags[i]
+        if not flags[i] & COPY:
+            out[g, COUNT] += 1
+        if flags[i] & RESENT:
+            out[g, RESENDS] += 1
+        out[g, FLAGS] |= flags[i] & ~REPEATED
         if _low(out, g, KEY, t + later if c > 0 else t):
             rows[g, R_FIRST] = i
         fresh = c == 0 and in_dialog[i] == 0
@@ -165,7 +171,7 @@ def partials(messages: pa.Table) -> pa.Table:
     named = columns["method"]
     codes = np.array([_METHODS.get(m, OTHER) for m in named.dictionary.to_pylist()] or [0], np.uint8)
     out = np.full((count, len(_VALUES)), NONE, np.int64)
-    out[:, [COUNT, INITIAL, FLAGS]] = 0
+    out[:, [COUNT, INITIAL, FLAGS, RESENDS]] = 0
     rows = np.full((count, 6), -1, np.int64)
     if n:
         known = np.array(pc.binary_length(columns["codecs"].dictionary).to_numpy(zero_copy_only=False) > 0, np.uint8)

@@ -53,6 +53,7 @@ CALL_COLUMNS = {
     "answer_key": "BIGINT",
     "answer_codecs": "VARCHAR",
     "flags": "INTEGER",
+    "retransmissions": "BIGINT",
 }
 """The columns of the `calls` table, in order."""
 
@@ -83,6 +84,7 @@ _MERGE = {
     "offer_codecs": "arg_min(offer_codecs, offer_ts)",
     "answer_codecs": "arg_min(answer_codecs, answer_key)",
     "flags": "bit_or(flags)",
+    "retransmissions": "coalesce(sum(retransmissions), 0)::BIGINT",
 }
 _BY_FIRST = ("method", "from_user", "to_user", "src_ip", "src_port", "dst_ip", "dst_port", "transport", "user_agent")
 
@@ -135,7 +137,7 @@ SELECT call_id, first_ts AS start, last_ts AS "end", {_STATE} AS state, method, 
   CASE WHEN invite_ts IS NOT NULL THEN (least(ring_ts, answer_ts) - invite_ts) / 1e6 END AS pdd_ms,
   CASE WHEN ring_ts IS NOT NULL THEN (coalesce(answer_ts, least(cancel_ts, fail_ts)) - ring_ts) / 1e6 END AS ring_ms,
   CASE WHEN answer_ts IS NOT NULL AND bye_ts >= answer_ts THEN (bye_ts - answer_ts) / 1e6 END AS talk_ms,
-  coalesce(answer_codecs, offer_codecs, '') AS codecs, user_agent, node, flags, initial
+  coalesce(answer_codecs, offer_codecs, '') AS codecs, user_agent, node, flags, retransmissions, initial
 FROM ({MERGED})
 """
 """Partial rows to the calls that lists, filters and summaries use. {source}: partial rows; $now: capture time, ns."""

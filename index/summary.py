@@ -155,5 +155,6 @@ def summary_of(row: dict[str, Any]) -> CallSummary:
         severity="",
         node=row["node"],
         user_agent=row["user_agent"],
+        retransmissions=row["retransmissions"],
         flags=row["flags"],
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from capture.flags import REPEATED
 from index.trace import CallTrace, Endpoint, Loss, TraceMessage
 from sip.message import parse_message
 
@@ -63,7 +64,7 @@ def build_trace(
                 interface=r["interface"],
                 node=r["node"],
                 sip=parse_message(raw),
-                flags=r["flags"],
+                flags=r["flags"] & ~REPEATED,
                 ip_id=r["ip_id"],
                 retransmission=known is not None and r["transport"] == "udp",
             )

@@ -141,6 +141,7 @@ def _warm_up() -> None:
     """Compile (or load) the kernels before a socket opens; say so the first time."""
     from capture.warm import warm_up
     from index.columns import to_rows
+    from index.copies import Copies
 
     began = time.monotonic()
     timer = threading.Timer(
@@ -149,6 +150,7 @@ def _warm_up() -> None:
     timer.daemon = True
     timer.start()
     for block in warm_up():
+        Copies(2).mark(block)
         to_rows(block, "")
     timer.cancel()
     logging.getLogger("siptrail").debug("kernels ready after %.2f s", time.monotonic() - began)

@@ -31,6 +31,7 @@ from diagnose.finding import Finding
 from diagnose.local import LocalDesk, flat
 from index.archive import Archive
 from index.columns import to_rows
+from index.copies import Copies
 from index.importing import import_file
 from index.lake import Lake
 from index.spool import Spool
@@ -77,6 +78,7 @@ class Service:
         self._threads: list[threading.Thread] = []
         self._imports = threading.Lock()
         self.watch = FailureWatch()
+        self._copies = Copies()
         self._causes: dict[tuple[str, int | None, str | None], tuple[int, tuple[Finding, ...]]] = {}
         """What failures of a peer with a code and a reason come from, and when that was found out (ns)."""
 
@@ -156,6 +158,7 @@ class Service:
         """Make messages searchable, unless the store has stalled for too long."""
         if self.archive.hot_rows()[1] > self.settings.hot_mb << 20:
             return False
+        self._copies.mark(messages)
         rows = to_rows(messages, self.settings.node)
         self.archive.add(rows, messages)
         self.watch.observe(rows)

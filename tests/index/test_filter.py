@@ -230,6 +230,8 @@ TABLE = [
     ("messages:1", "silent"),
     ("messages:>3", "talked long"),
     ("messages:<2", "silent"),
+    ("retransmissions:0", " ".join(CALLS)),
+    ("retransmissions:>0", ""),
     ("finding:capacity-rejection", "full"),
     ("finding:*-*", "full silent"),
     ("finding:~UNANSWERED", "silent"),
