@@ -71,3 +71,15 @@ def hash_of(data: NDArray[np.uint8], at: np.uint64, stop: np.uint64) -> np.uint6
         at += one
     out = (out ^ rest) * prime
     return out ^ (out >> turn)
+
+
+@kernel
+def copy_bytes(
+    data: NDArray[np.uint8], at: np.uint64, out: NDArray[np.uint8], place: np.uint64, size: np.uint64
+) -> None:
+    """data[at:at+size] to out[place:]. Unsigned: with no sign to look at, the compiler makes one block copy of it."""
+    one = np.uint64(1)
+    i = np.uint64(0)
+    while i < size:
+        out[place + i] = data[at + i]
+        i += one

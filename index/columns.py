@@ -91,6 +91,10 @@ FRAMES = pa.schema(
 `payload` (in part 0)."""
 
 
+MOST_TEXTS = 1 << 16
+_TEXTS: dict[object, str] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
     """A batch of messages and their frames, ready for the store."""
@@ -220,7 +224,19 @@ def _texts(block: MessageBlock, k: int) -> pa.DictionaryArray:
 def _addresses(hi: Any, lo: Any) -> pa.DictionaryArray:
     codes, first = np.empty(len(hi), np.int32), np.empty(len(hi), np.int64)
     n = number_pairs(hi, lo, codes, first)
-    return _named(codes, pa.array([address_text(int(hi[i]), int(lo[i])) for i in first[:n]], pa.string()))
+    pairs = zip(hi[first[:n]].tolist(), lo[first[:n]].tolist(), strict=True)
+    return _named(codes, pa.array([_known_text(*pair) for pair in pairs], pa.string()))
+
+
+def _known_text(hi: int, lo: int) -> str:
+    """`address_text`, remembered: the same few hundred addresses come in every batch."""
+    key = (hi, lo) if hi else lo
+    text = _TEXTS.get(key)
+    if text is None:
+        if len(_TEXTS) >= MOST_TEXTS:
+            _TEXTS.clear()
+        text = _TEXTS[key] = address_text(hi, lo)
+    return text
 
 
 def address_text(hi: int, lo: int) -> str:

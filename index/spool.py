@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from capture.frames import Interface
 from capture.jit import kernel
 from capture.pipeline import MessageBlock
+from capture.words import copy_bytes
 
 _SECTION = struct.pack("<IIIHHqI", 0x0A0D0D0A, 28, 0x1A2B3C4D, 1, 0, -1, 28)
 
@@ -50,8 +51,7 @@ def packet_blocks(
         _put(out, at + 16, ts[i] & 0xFFFFFFFF)
         _put(out, at + 20, n)
         _put(out, at + 24, original[i])
-        for j in range(n):
-            out[at + 28 + j] = data[start[i] + j]
+        copy_bytes(data, np.uint64(start[i]), out, np.uint64(at + 28), np.uint64(n))
         for j in range(pad):
             out[at + 28 + n + j] = 0
         _put(out, at + 28 + n + pad, total)

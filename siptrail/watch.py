@@ -5,7 +5,10 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from index.columns import Rows
 
@@ -32,31 +35,34 @@ class FailureWatch:
     def observe(self, rows: Rows) -> None:
         """Note every final failure of an INVITE, and every first INVITE until something comes back."""
         m = rows.messages
-        mask = pc.and_(
-            pc.equal(m["method"], "INVITE"),
-            pc.or_(pc.greater(m["code"], 0), pc.invert(m["in_dialog"])),
-        )
-        some = m.select(["call_id", "code", "ts"]).filter(mask)
-        if not some.num_rows:
-            return
+        methods, ids, ts = m["method"], m["call_id"], m["ts"].to_numpy()
+        invites = methods.indices.to_numpy() == pc.index(methods.dictionary, "INVITE").as_py()
+        code, call = m["code"].to_numpy(), ids.indices.to_numpy()
+        answers = np.flatnonzero(invites & (code > 0))
+        asked = np.flatnonzero(invites & (code == 0) & ~m["in_dialog"].to_numpy(zero_copy_only=False))
+        last = np.full(len(ids.dictionary), -1, np.int64)
+        last[call[answers]] = answers  # of several, the last one stays
+        asked = asked[asked > last[call[asked]]]
+        finals = answers[code[answers] >= 200]
         due, silent = self._due, self._silent
         with self._lock:
-            for call_id, code, ts in zip(*(c.to_pylist() for c in some.columns), strict=True):
-                if code == 0:
-                    if len(silent) < LIMIT:
-                        silent.setdefault(call_id, ts + SILENCE_NS)
-                    else:
-                        self.overflow += call_id not in silent
-                    continue
-                silent.pop(call_id, None)
-                if code >= 300:
-                    when = ts + (CHALLENGE_NS if code in (401, 407) else SETTLE_NS)
-                    if len(due) < LIMIT or call_id in due:
-                        due[call_id] = when if code in (401, 407) else min(when, due.get(call_id, when))
-                    else:
-                        self.overflow += 1
-                elif code >= 200:
+            if silent:
+                for call_id in ids.dictionary.take(pa.array(np.flatnonzero(last >= 0))).to_pylist():
+                    silent.pop(call_id, None)
+            for call_id, at in zip(_texts(ids, asked), ts[asked].tolist(), strict=True):
+                if len(silent) < LIMIT:
+                    silent.setdefault(call_id, at + SILENCE_NS)
+                else:
+                    self.overflow += call_id not in silent
+            for call_id, final, at in zip(_texts(ids, finals), code[finals].tolist(), ts[finals].tolist(), strict=True):
+                if final < 300:
                     due.pop(call_id, None)
+                    continue
+                when = at + (CHALLENGE_NS if final in (401, 407) else SETTLE_NS)
+                if len(due) < LIMIT or call_id in due:
+                    due[call_id] = when if final in (401, 407) else min(when, due.get(call_id, when))
+                else:
+                    self.overflow += 1
 
     def due(self, now: int, limit: int = 500) -> list[str]:
         """Call-IDs whose time has come, each handed out once per verdict."""
@@ -84,3 +90,7 @@ class FailureWatch:
         """The call is not settled yet."""
         with self._lock:
             self._due.setdefault(call_id, when)
+
+
+def _texts(column: pa.DictionaryArray, rows: NDArray[np.int64]) -> list[str]:
+    return column.take(pa.array(rows)).to_pylist()  # type: ignore[no-any-return]

@@ -13,10 +13,10 @@ SECOND = 1_000_000_000
 def seen(*messages: tuple[str, int, int]) -> Rows:
     """(Call-ID, code, time in s) of INVITEs and their responses."""
     columns = {
-        "call_id": [m[0] for m in messages],
+        "call_id": pa.array([m[0] for m in messages]).dictionary_encode(),
         "code": pa.array([m[1] for m in messages], pa.int16()),
         "ts": [m[2] * SECOND for m in messages],
-        "method": ["INVITE"] * len(messages),
+        "method": pa.array(["INVITE"] * len(messages)).dictionary_encode(),
         "in_dialog": [False] * len(messages),
     }
     return Rows(pa.record_batch(columns), pa.RecordBatch.from_pylist([], FRAMES))
@@ -68,3 +68,16 @@ def test_a_flood_is_handed_out_in_portions() -> None:
     watch = FailureWatch()
     watch.observe(seen(*((f"call-{n}", 503, 0) for n in range(1200))))
     assert [len(due(watch, 10)) for _ in range(4)] == [500, 500, 200, 0]
+
+
+def test_what_comes_last_in_a_batch_counts() -> None:
+    """Challenged and tried again without any answer: silence is measured from the second try."""
+    watch = FailureWatch()
+    watch.observe(seen(("a", 0, 0), ("a", 401, 1), ("a", 0, 2), ("a", 0, 3), ("b", 0, 0), ("b", 100, 1)))
+    silent = 2 + SILENCE_NS / SECOND
+    assert due(watch, silent - 1) == ["a"]  # the challenge
+    assert due(watch, silent - 0.001) == []
+    assert due(watch, silent) == ["a"]
+    watch.observe(seen(("c", 0, 50)))
+    watch.observe(seen(("d", 0, 51), ("c", 180, 51)))
+    assert due(watch, 1000) == ["d"]
