@@ -111,9 +111,10 @@ class Archive:
             with self._lock:
                 moving = tuple(self._hot)
                 # Under the same lock as `add`: the closed segments hold exactly rows that are moving.
-                spooled = self.spool.rotate() if self.spool is not None else []
+                closing = self.spool.rotate() if self.spool is not None and moving else None
             if not moving:
                 return 0
+            spooled = closing.result() if closing is not None else []
             batch = sorted_batch([h.rows for h in moving])
 
             def publish(commit: Callable[[], None]) -> None:
@@ -365,6 +366,8 @@ class Archive:
 
     def close(self) -> None:
         """Close the store; hot rows that were not flushed are gone."""
+        if self.spool is not None:
+            self.spool.close()
         if self.lake:
             self.lake.close()
         else:

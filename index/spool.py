@@ -6,9 +6,13 @@ files; it parses nothing.
 
 from __future__ import annotations
 
+import logging
 import os
 import struct
+import threading
+from concurrent.futures import Future
 from pathlib import Path
+from queue import SimpleQueue
 from typing import BinaryIO
 
 import numpy as np
@@ -18,6 +22,8 @@ from capture.frames import Interface
 from capture.jit import kernel
 from capture.pipeline import MessageBlock
 from capture.words import copy_bytes
+
+log = logging.getLogger(__name__)
 
 _SECTION = struct.pack("<IIIHHqI", 0x0A0D0D0A, 28, 0x1A2B3C4D, 1, 0, -1, 28)
 
@@ -60,32 +66,115 @@ def packet_blocks(
 
 
 class Spool:
-    """The open segment and the closed ones whose rows are not committed. Callers serialise `append` and `rotate`."""
+    """The open segment and the closed ones whose rows are not committed. A thread of its own writes, so that capture
+    never waits for a disk. Callers serialise `append` and `rotate`; a segment holds what was appended in between."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, most_bytes: int = 256 << 20) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
+        self.skipped = 0
+        """Messages that were not written, because the disk was too slow or refused them; a crash would lose them."""
+        self._most_bytes = most_bytes
+        self._queued = 0
+        self._queue: SimpleQueue[MessageBlock | Future[list[str]] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        """Over the open file, its size and its name."""
         self._file: BinaryIO | None = None
+        self._good = 0
+        """Bytes of it that are whole blocks."""
         self._name = ""
         self._interfaces: dict[Interface, int] = {}
         self._closed: list[str] = []
         self._count = 0
+        self._told = False
 
     def left_over(self) -> list[str]:
         """Segments that an earlier run left behind, oldest first."""
         return sorted(p.name for p in self.folder.glob("*.pcapng") if p.name != self._name)
 
     def append(self, block: MessageBlock) -> None:
-        """Write the frames of a block's messages to the open segment (into the kernel's cache; see `sync`)."""
-        if self._file is None:
-            self._begin(int(block.ts[0]))
-        assert self._file is not None
-        local = []
+        """Have the frames of a block's messages written soon."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._write_all, name="spool", daemon=True)
+            self._thread.start()
+        if self._queued > self._most_bytes:
+            if not self.skipped:
+                log.error("the disk of %s is too slow; a crash would lose what is not yet written", self.folder)
+            self.skipped += len(block)
+            return
+        self._queued += len(block.data)
+        self._queue.put(block)
+
+    def rotate(self) -> Future[list[str]]:
+        """End the segment after what was appended so far; tells the closed segments whose rows wait to be committed."""
+        asked: Future[list[str]] = Future()
+        if self._thread is None:
+            asked.set_result(list(self._closed))
+        else:
+            self._queue.put(asked)
+        return asked
+
+    def sync(self) -> None:
+        """Make what is in the open segment survive a power cut."""
+        with self._lock:
+            handle = os.dup(self._file.fileno()) if self._file is not None else None
+        if handle is not None:
+            try:
+                os.fdatasync(handle)
+            finally:
+                os.close(handle)
+
+    def forget(self, names: list[str]) -> None:
+        """Delete segments whose rows are committed."""
+        for name in names:
+            (self.folder / name).unlink(missing_ok=True)
+        with self._lock:
+            self._closed = [n for n in self._closed if n not in names]
+
+    def close(self) -> None:
+        """Write what was appended, and end the thread."""
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join()
+            self._thread = None
+
+    def _write_all(self) -> None:
+        while (item := self._queue.get()) is not None:
+            if isinstance(item, Future):
+                try:
+                    item.set_result(self._end_segment())
+                except OSError as error:
+                    item.set_exception(error)
+                continue
+            try:
+                self._write(item)
+                self._told = False
+            except OSError as error:
+                self.skipped += len(item)
+                if not self._told:
+                    reason = (error.strerror or str(error)).lower()
+                    log.error("cannot write the spool in %s: %s; a crash would lose what follows", self.folder, reason)
+                self._told = True
+            self._queued -= len(item.data)
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+
+    def _write(self, block: MessageBlock) -> None:
+        with self._lock:
+            if self._file is None:
+                self._begin(int(block.ts[0]))
+            file = self._file
+        assert file is not None
+        head, local = b"", []
+        fresh = dict(self._interfaces)
         for interface in block.interfaces:
-            if interface not in self._interfaces:
-                self._interfaces[interface] = len(self._interfaces)
-                self._file.write(_interface_block(interface))
-            local.append(self._interfaces[interface])
+            if interface not in fresh:
+                fresh[interface] = len(fresh)
+                head += _interface_block(interface)
+            local.append(fresh[interface])
         out = np.empty(int(block.frame_length.sum()) + 36 * len(block.frame_start) + 64, np.uint8)
         size = packet_blocks(
             block.data,
@@ -96,38 +185,36 @@ class Spool:
             np.array(local, np.int64)[block.frame_interface],
             out,
         )
-        self._file.write(out[:size].data)
+        try:
+            for piece in (memoryview(head), memoryview(out.data)[:size]):
+                while len(piece):
+                    piece = piece[file.write(piece) :]
+        except OSError:
+            # Half a block would hide what follows it.
+            os.ftruncate(file.fileno(), self._good)
+            file.seek(self._good)
+            raise
+        self._good += len(head) + size
+        self._interfaces = fresh
 
     def _begin(self, stamp: int) -> None:
         self._count += 1
         self._name = f"{stamp:020d}-{os.getpid()}-{self._count:06d}.pcapng"
         self._file = open(self.folder / self._name, "wb", buffering=0)  # noqa: SIM115
         self._interfaces = {}
-        self._file.write(_SECTION)
+        self._good = self._file.write(_SECTION)
 
-    def sync(self) -> None:
-        """Make everything appended so far survive a power cut."""
-        file = self._file
+    def _end_segment(self) -> list[str]:
+        with self._lock:
+            file, self._file = self._file, None
+            if file is not None:
+                self._closed.append(self._name)
+                self._name = ""
+            closed = list(self._closed)
         if file is not None:
-            try:
-                os.fdatasync(file.fileno())
-            except ValueError:
-                return  # rotated away meanwhile, and synced there
-
-    def rotate(self) -> list[str]:
-        """Close the open segment; returns all closed segments that wait for their rows to be committed."""
-        if self._file is not None:
-            os.fdatasync(self._file.fileno())
-            self._file.close()
-            self._closed.append(self._name)
-            self._file, self._name = None, ""
-        return list(self._closed)
-
-    def forget(self, names: list[str]) -> None:
-        """Delete segments whose rows are committed."""
-        for name in names:
-            (self.folder / name).unlink(missing_ok=True)
-        self._closed = [n for n in self._closed if n not in names]
+            os.fdatasync(file.fileno())
+            file.close()
+        return closed
 
 
 def _interface_block(interface: Interface) -> bytes:

@@ -308,12 +308,7 @@ class Recorder:
             drops, last_look = lost, now
 
     def _hand_over(self, name: str, messages: MessageBlock) -> None:
-        try:
-            taken = self._take(messages)
-        except OSError as error:
-            log.error("cannot write the spool: %s", error)
-            taken = False
-        if not taken:
+        if not self._take(messages):
             first = int(messages.ts[0])
             self._ledger.lost(Loss(name, first, time.time_ns(), len(messages), "queue"), "queue_drops")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -169,6 +170,40 @@ def test_readers_never_miss_or_double_while_rows_move(tmp_path: Path, lake: Lake
     assert not wrong
     assert archive.call("warm").messages == 60
     assert archive.spool.left_over() == []
+
+
+def test_a_spool_that_cannot_be_written_keeps_what_is_whole(tmp_path: Path) -> None:
+    """A disk that is full for a while: the segment stays readable, and what it lacks is counted."""
+    (block,) = [b for b in warm_up() if not b.reassembled]
+    spool = Spool(tmp_path)
+    spool.append(block)
+    spool.rotate().result()
+    first = next(tmp_path.glob("*.pcapng")).stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (first + 100, hard))  # one packet and a bit
+        spool.append(block)
+        spool.append(block)
+        (_, second) = sorted(spool.rotate().result())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, old)
+    assert (tmp_path / second).stat().st_size == first and spool.skipped == 1
+    spool.append(block)
+    spool.append(block)
+    (*_, third) = sorted(spool.rotate().result())
+    for name, packets in ((second, 1), (third, 2)):
+        source = PcapFile(str(tmp_path / name))
+        assert sum(len(b) for b in source.blocks()) == packets and source.damage is None
+    spool.close()
+
+
+def test_a_spool_that_is_too_slow_does_not_hold_up_capture(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, most_bytes=-1)  # more than so much always waits
+    spool.append(warm_up()[0])
+    assert spool.skipped == 1 and spool.rotate().result() == []
+    spool.close()
 
 
 def test_the_spool_brings_back_what_was_not_flushed(tmp_path: Path, lake: Lake) -> None:
