@@ -214,8 +214,10 @@ def _table(columns: dict[str, pa.Array], out: Any, rows: Any) -> pa.Table:
             straight, turned = columns[f"{side}_{part}"].take(at), columns[f"{other}_{part}"].take(at)
             if answered.any():
                 if part == "ip":
-                    straight, turned = straight.cast(pa.string()), turned.cast(pa.string())
-                straight = pc.if_else(pa.array(answered), turned, straight)
+                    texts = pc.if_else(pa.array(answered), turned.cast(pa.string()), straight.cast(pa.string()))
+                    straight = texts.dictionary_encode()
+                else:
+                    straight = pc.if_else(pa.array(answered), turned, straight)
             values[f"{side}_{part}"] = straight
     for prefix, k in (("answer", R_ANSWER), ("fail", R_FAIL), ("side", R_SIDE)):
         values[f"{prefix}_code"], values[f"{prefix}_reason"] = text("code", k), text("reason", k)

@@ -172,6 +172,21 @@ def test_readers_never_miss_or_double_while_rows_move(tmp_path: Path, lake: Lake
     assert archive.spool.left_over() == []
 
 
+def test_batches_of_requests_and_of_responses_go_together(tmp_path: Path) -> None:
+    """Calls that begin with a response are turned round; their rows stand beside those of the others."""
+    archive = Archive(None, lambda: START + DAY_NS)
+    for n, start in enumerate(("OPTIONS sip:b@x SIP/2.0", "SIP/2.0 200 OK", "BYE sip:b@x SIP/2.0")):
+        path = tmp_path / f"{n}.pcap"
+        with path.open("wb") as out:
+            writer = dpkt.pcap.Writer(out)
+            writer.writepkt(frame(message(start, b"%d" % n, "1 OPTIONS" if n < 2 else "2 BYE")), START / 1e9)
+        import_file(archive, str(path), "n")
+        assert len(archive.calls(None, 10)) == n + 1
+    sides = {c.call_id: (c.src, c.dst) for c in archive.calls(None, 10)}
+    assert sides["1"] == tuple(reversed(sides["0"])) and sides["2"] == sides["0"]
+    archive.close()
+
+
 def test_a_spool_that_cannot_be_written_keeps_what_is_whole(tmp_path: Path) -> None:
     """A disk that is full for a while: the segment stays readable, and what it lacks is counted."""
     (block,) = [b for b in warm_up() if not b.reassembled]
