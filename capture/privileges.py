@@ -6,12 +6,16 @@ before other threads exist. It never asks for a right the process does not have.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import socket
 import sys
+import threading
 
 VERSION_3 = 0x20080522
+CAPTURE_NICE = -10
+"""The priority of capture threads, where the system grants it (setpriority(2))."""
 PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 38, 47, 4
 
 
@@ -69,6 +73,25 @@ def become(uid: int, gid: int) -> None:
     os.setgroups([])
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
+
+
+def reserve_priority() -> None:
+    """While that is allowed, see that capture threads may go before others later on (`prefer_this_thread`)."""
+    with contextlib.suppress(OSError, ValueError, ImportError, AttributeError):
+        import resource
+
+        most = 20 - CAPTURE_NICE
+        soft, hard = resource.getrlimit(resource.RLIMIT_NICE)
+        resource.setrlimit(resource.RLIMIT_NICE, (max(soft, most), max(hard, most)))
+
+
+def prefer_this_thread() -> bool:
+    """Let the kernel run this thread before those that write, search and serve; whether it does."""
+    try:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), CAPTURE_NICE)
+    except (OSError, AttributeError):
+        return False
+    return True
 
 
 def drop_capabilities() -> None:

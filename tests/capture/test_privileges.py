@@ -71,3 +71,21 @@ def test_without_the_capability_opening_says_what_to_do() -> None:
     )
     assert out.startswith("3 cannot record lo: ")
     assert "sudo setcap cap_net_raw+ep" in out
+
+
+@pytest.mark.needs("root")
+@pytest.mark.parametrize(("reserve", "expected"), [(True, "True -10"), (False, "False 0")])
+def test_capture_threads_go_first_where_that_was_reserved_as_root(reserve: bool, expected: str) -> None:
+    """The limit outlives the rights; a thread's priority is its own, so that the others stay where they are."""
+    out = run_python(
+        "import os, threading\n"
+        "from capture.privileges import *\n"
+        f"{'reserve_priority()' if reserve else ''}\n"
+        "become(65534, 65534)\n"
+        "drop_capabilities()\n"
+        "def work():\n"
+        "    print(prefer_this_thread(), os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))\n"
+        "thread = threading.Thread(target=work); thread.start(); thread.join()\n"
+        "print(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))\n"
+    )
+    assert out.splitlines() == [expected, "0"]
