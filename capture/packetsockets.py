@@ -32,9 +32,10 @@ class PacketSockets:
                 wanted = (sum(framing(d) == kind for d in devices) + SPARE) * workers
                 # Protocol 0: nothing arrives until a ring binds the socket.
                 self._idle[kind] = [socket.socket(socket.AF_PACKET, kind, 0) for _ in range(wanted)]
-        privileges.reserve_priority()
+        self.threads = privileges.PreferredThreads()
         if leave_root is not None:
             leave_root()
+        self.threads.drop_capabilities()
         privileges.drop_capabilities()
 
     def take(self, kind: int) -> socket.socket | None:

@@ -12,6 +12,9 @@ import os
 import socket
 import sys
 import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import SimpleQueue
 
 VERSION_3 = 0x20080522
 CAPTURE_NICE = -10
@@ -75,25 +78,6 @@ def become(uid: int, gid: int) -> None:
     os.setresuid(uid, uid, uid)
 
 
-def reserve_priority() -> None:
-    """While that is allowed, see that capture threads may go before others later on (`prefer_this_thread`)."""
-    with contextlib.suppress(OSError, ValueError, ImportError, AttributeError):
-        import resource
-
-        most = 20 - CAPTURE_NICE
-        soft, hard = resource.getrlimit(resource.RLIMIT_NICE)
-        resource.setrlimit(resource.RLIMIT_NICE, (max(soft, most), max(hard, most)))
-
-
-def prefer_this_thread() -> bool:
-    """Let the kernel run this thread before those that write, search and serve; whether it does."""
-    try:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), CAPTURE_NICE)
-    except (OSError, AttributeError):
-        return False
-    return True
-
-
 def drop_capabilities() -> None:
     """Give up every capability of this thread for good, and forbid gaining any by running a program.
 
@@ -110,3 +94,44 @@ def drop_capabilities() -> None:
     if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         error = ctypes.get_errno()
         raise OSError(error, f"cannot set no_new_privs: {os.strerror(error)}")
+
+
+class PreferredThreads:
+    """Starts threads that the kernel runs before those that write, search and serve, where the system allows that.
+
+    A thread inherits its priority from the one that starts it. Make this while the rights are there, change the user
+    if need be (the C library does that in all threads, so all must have the right), then drop its capabilities."""
+
+    def __init__(self) -> None:
+        self.granted = False
+        self._work: SimpleQueue[tuple[Callable[[], None], Future[None]]] = SimpleQueue()
+        threading.Thread(target=self._run, name="capture-starter", daemon=True).start()
+        self._do(self._prefer)
+
+    def start(self, thread: threading.Thread) -> None:
+        """`thread.start()`, with the priority of capture."""
+        self._do(thread.start)
+
+    def drop_capabilities(self) -> None:
+        """`drop_capabilities()` of the thread that starts others, and so of these."""
+        self._do(drop_capabilities)
+
+    def _do(self, what: Callable[[], None]) -> None:
+        done: Future[None] = Future()
+        self._work.put((what, done))
+        done.result()
+
+    def _prefer(self) -> None:
+        with contextlib.suppress(OSError, AttributeError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), CAPTURE_NICE)
+            self.granted = True
+
+    def _run(self) -> None:
+        while True:
+            what, done = self._work.get()
+            try:
+                what()
+            except BaseException as error:
+                done.set_exception(error)
+            else:
+                done.set_result(None)

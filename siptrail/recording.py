@@ -18,7 +18,6 @@ from capture import bpf
 from capture.netdevices import device, list_interfaces, stamps_frames
 from capture.packetsockets import PacketSockets
 from capture.pipeline import Decoder, MessageBlock, from_payloads
-from capture.privileges import prefer_this_thread
 from capture.sources.hep import HepReceiver, server_context
 from capture.sources.ring import NoSpareSocket, Replaced, Ring
 from capture.sources.rings import Plan, Rings
@@ -133,8 +132,8 @@ class Recorder:
         self._started += 1
         args = (*args, first_seq)
         self._threads = [t for t in self._threads if t.is_alive()]
-        thread = threading.Thread(target=_first, args=(target, *args), name=name, daemon=True)
-        thread.start()
+        thread = threading.Thread(target=target, args=args, name=name, daemon=True)
+        self._sockets.threads.start(thread)
         self._threads.append(thread)
 
     def _open_rings(self, say: Callable[[str], None]) -> None:
@@ -312,11 +311,6 @@ class Recorder:
         if not self._take(messages):
             first = int(messages.ts[0])
             self._ledger.lost(Loss(name, first, time.time_ns(), len(messages), "queue"), "queue_drops")
-
-
-def _first(target: Callable[..., None], *args: Any) -> None:
-    prefer_this_thread()
-    target(*args)
 
 
 def _name(source: Ring | Sniffer) -> str:

@@ -74,18 +74,31 @@ def test_without_the_capability_opening_says_what_to_do() -> None:
 
 
 @pytest.mark.needs("root")
-@pytest.mark.parametrize(("reserve", "expected"), [(True, "True -10"), (False, "False 0")])
-def test_capture_threads_go_first_where_that_was_reserved_as_root(reserve: bool, expected: str) -> None:
-    """The limit outlives the rights; a thread's priority is its own, so that the others stay where they are."""
+@pytest.mark.parametrize(("early", "expected"), [(True, "-10"), (False, "0")])
+def test_capture_threads_go_first_where_the_rights_were_there(early: bool, expected: str) -> None:
+    """They outlive the rights, which nobody keeps; the other threads stay where they are."""
+    make = "threads = PreferredThreads()\n"
     out = run_python(
         "import os, threading\n"
         "from capture.privileges import *\n"
-        f"{'reserve_priority()' if reserve else ''}\n"
+        f"threads_with_capabilities(); {make if early else ''}\n"
         "become(65534, 65534)\n"
-        "drop_capabilities()\n"
+        f"{'' if early else make}"
+        "threads.drop_capabilities(); drop_capabilities()\n"
         "def work():\n"
-        "    print(prefer_this_thread(), os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))\n"
-        "thread = threading.Thread(target=work); thread.start(); thread.join()\n"
-        "print(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))\n"
+        "    print(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))\n"
+        "thread = threading.Thread(target=work); threads.start(thread); thread.join()\n"
+        "print(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()), threads_with_capabilities())\n"
     )
-    assert out.splitlines() == [expected, "0"]
+    assert out.splitlines() == [expected, "0 0"]
+
+
+@pytest.mark.needs("root")
+def test_the_thread_that_starts_them_keeps_no_capability() -> None:
+    out = run_python(
+        "from capture.privileges import *\n"
+        "threads = PreferredThreads()\n"
+        "drop_capabilities(); print(threads_with_capabilities())\n"
+        "threads.drop_capabilities(); print(threads.granted, threads_with_capabilities())\n"
+    )
+    assert out.splitlines() == ["1", "True 0"]
