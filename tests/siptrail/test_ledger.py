@@ -55,6 +55,8 @@ def test_counts_and_losses_survive_a_restart_and_are_stored_once(lake: Lake) -> 
 def test_a_store_from_before_losses_were_kept_is_brought_up_to_date(tmp_path: Path) -> None:
     first = Lake(tmp_path / "store")
     first.con.execute("DROP TABLE lake.losses")
+    first.con.execute("DROP TABLE lake.captures")
+    first.con.execute("UPDATE lake.about SET value = '1' WHERE name = 'schema'")
     first.close()
     second = Lake(tmp_path / "store")
     second.lose("node", [Loss("eth0", S, 2 * S, 3, "kernel")])
