@@ -97,6 +97,13 @@ class HttpDesk:
         )
         return record
 
+    def ask_store(self, method: str, what: str, values: dict[str, Any]) -> dict[str, Any]:
+        """Ask whoever keeps the service's store; takes as long as it takes."""
+        more: dict[str, Any] = {"params": values} if method == "GET" else {"json": values}
+        url = f"{self.url}/api/v1/store/{what}"
+        record: dict[str, Any] = self._decoded(self._ask(method, url, timeout=None, **more))
+        return record
+
     def alerts(self) -> list[dict[str, Any]]:
         """Open alerts, then recently closed ones."""
         found: list[dict[str, Any]] = self._json(f"{self.url}/api/v1/alerts")["alerts"]

@@ -76,6 +76,7 @@ class DeskCollector(Collector):
         stats = self._recent_stats()
         for name, text in COUNTERS.items():
             yield CounterMetricFamily(f"siptrail_{name}", text, value=getattr(stats, name))
+        yield from removed(stats.removed or {})
         # What is stored shrinks when old hours go, so these are gauges.
         yield GaugeMetricFamily("siptrail_stored_messages", "SIP messages in the store", value=stats.messages)
         yield GaugeMetricFamily("siptrail_stored_calls", "Call-IDs in the store", value=stats.call_ids)
@@ -126,6 +127,15 @@ class DeskCollector(Collector):
                 if name in one:
                     family.add_metric([one["name"]], one[name])
             yield family
+
+
+def removed(counts: Mapping[str, int]) -> Iterable[Metric]:
+    """What retention removed, by reason."""
+    for what in ("hours", "messages", "bytes"):
+        family = CounterMetricFamily(f"siptrail_removed_{what}", f"Removed by retention: {what}", labels=["reason"])
+        for reason in ("age", "budget", "disk"):
+            family.add_metric([reason], counts.get(f"{what} {reason}", 0))
+        yield family
 
 
 def known(by_method: Mapping[str, int]) -> dict[str, int]:

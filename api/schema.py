@@ -150,6 +150,7 @@ class Counts(BaseModel):
     evicted: int
     flags: dict[str, int] | None
     interfaces: dict[str, dict[str, int]] | None
+    removed: dict[str, int] | None
     first: str | None
     last: str | None
 

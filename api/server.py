@@ -24,6 +24,7 @@ from api import ladders, pages, schema
 from api.guard import Guard
 from api.metrics import build_registry, exposition
 from api.records import trace_to_json
+from api.store import StoreKeeper, store_routes
 from api.wire import WireText, routed_call_id
 from diagnose.desk import Desk
 from sip.errors import NotFound, SiptrailError, Unreachable
@@ -57,10 +58,12 @@ def create_app(
     token: str | None = None,
     interfaces: Callable[[], list[dict[str, Any]]] | None = None,
     importer: Callable[[Path], dict[str, Any]] | None = None,
+    keeper: StoreKeeper | None = None,
     registry: CollectorRegistry | None = None,
     version: str,
 ) -> FastAPI:
-    """The application. Without `importer` there is no way to import; without `token` nobody is asked for one."""
+    """The application. Without `importer` there is no way to import, without `keeper` none to keep the store; without
+    `token` nobody is asked for one."""
     app = FastAPI(
         title="siptrail",
         version=version,
@@ -71,6 +74,8 @@ def create_app(
     )
     app.include_router(call_routes(desk), prefix="/api/v1", responses=PROBLEMS)
     app.include_router(service_routes(desk, alerts, interfaces, importer), prefix="/api/v1", responses=PROBLEMS)
+    if keeper is not None:
+        app.include_router(store_routes(keeper), prefix="/api/v1", responses=PROBLEMS)
     app.include_router(outer_routes(build_registry(desk, alerts, registry, interfaces), version))
     for kind in STATUS:
         app.add_exception_handler(kind, _told)

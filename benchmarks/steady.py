@@ -25,6 +25,8 @@ from capture.warm import warm_up
 from index.archive import Archive
 from index.columns import to_rows
 from index.lake import Lake
+from index.retention import Limits
+from index.upkeep import Upkeep
 from siptrail.watch import FailureWatch
 
 SECOND = 1_000_000_000
@@ -85,7 +87,8 @@ def main() -> None:
     warm_up()
     folder = Path(tempfile.mkdtemp(prefix="siptrail-steady-"))
     now = 1_780_000_000 * SECOND
-    archive = Archive(Lake(folder, chosen.memory), lambda: now)
+    lake = Lake(folder, chosen.memory)
+    archive, upkeep = Archive(lake, lambda: now), Upkeep(lake, Limits(KEPT), "node")
     decoder, watch = Decoder(), FailureWatch()
     block, digits, ts = template(chosen.rate * STEP // len(CALL))
     places = digits[:, None] + np.arange(10)
@@ -106,13 +109,11 @@ def main() -> None:
             archive.flush()
             now += STEP * SECOND
             if (step + 1) % (3600 // STEP) == 0 or step == steps - 1:
-                assert archive.lake is not None
-                archive.lake.retain(now, KEPT)
-                archive.lake.tidy(now)
+                upkeep.round(now)
                 gc.collect()
                 resident, own = memory()
                 done = (step + 1) * len(ts)
-                size, rate = archive.lake.size() / done, done / (time.perf_counter() - began)
+                size, rate = lake.size() / done, done / (time.perf_counter() - began)
                 print(
                     f"hour {(step + 1) * STEP / 3600:5.1f}: {done:>11,} messages, {resident:5.0f} MB "
                     f"({own:4.0f} MB its own), {size:4.0f} bytes a message, {rate:,.0f}/s",

@@ -185,6 +185,9 @@ class LocalDesk:
             tunnels_too_deep=counted.get("tunnels_too_deep", 0),
             evicted=counted.get("evicted", 0),
             flags=m["flags"],
+            removed={
+                k.removeprefix("removed_").replace("_", " "): n for k, n in counted.items() if k.startswith("removed_")
+            },
             first=rfc3339(m["first"]) if m["first"] is not None else None,
             last=rfc3339(m["last"]) if m["last"] is not None else None,
         )

@@ -122,6 +122,8 @@ class Stats:
     flags: dict[str, int] | None = None
     """Messages by capture flag (truncated, length-lies, …)."""
     interfaces: dict[str, dict[str, int]] | None = None
+    removed: dict[str, int] | None = None
+    """What retention removed, by kind and reason: {"hours age": 3, "messages age": 1200, …}."""
     first: str | None = None
     last: str | None = None
 

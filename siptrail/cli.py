@@ -24,6 +24,7 @@ from siptrail import __version__
 from siptrail.appliance import doctor, run
 from siptrail.config import DEFAULT_LISTEN, default_store, load
 from siptrail.options import AsJson, Pcap, Store, Token, Url
+from siptrail.store_commands import retention
 
 app = typer.Typer(
     name="siptrail",
@@ -260,6 +261,7 @@ def version() -> None:
 
 
 app.command()(doctor)
+app.command()(retention)
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from capture.ports import DEFAULT_SIP_PORTS, DEFAULT_WS_PORTS
 from sip.errors import SiptrailError
 
 DEFAULT_LISTEN = "127.0.0.1:8060"
+_SIZES = {"KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -34,6 +35,24 @@ def duration_ns(text: str) -> int:
     if not match:
         raise ValueError(f"{text!r} is not a duration; write for example 7d, 12h or 30m")
     return int(float(match[1]) * _UNITS[match[2]] * 1_000_000_000)
+
+
+def size_bytes(text: str) -> int:
+    """'50GB' or '800MB' as bytes."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]B)", text.strip().upper())
+    if not match:
+        raise ValueError(f"{text!r} is not a size; write for example 50GB or 800MB")
+    return int(float(match[1]) * _SIZES[match[2]])
+
+
+def share(text: str) -> float | None:
+    """'95%' as 0.95; None for 'off'."""
+    if text.strip().lower() == "off":
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)%", text.strip())
+    if not match or not 0 < float(match[1]) < 100:
+        raise ValueError(f"{text!r} is not a share of the disk; write for example 95%, or off")
+    return float(match[1]) / 100
 
 
 def address(text: str) -> tuple[str, int]:
@@ -65,6 +84,10 @@ class Settings(BaseSettings):
     insecure: bool = False
     keep: str = "7d"
     """How long calls are kept."""
+    store_budget: str | None = None
+    """Most that the store may take of the disk, for example 50GB; the oldest hours go first."""
+    disk_high_water: str = "95%"
+    """How full the store's disk may become, whoever fills it, before the oldest hours go; off: as full as it gets."""
     node: str = Field(default_factory=socket.gethostname)
     """This machine's name in rows and lists."""
     sip_ports: list[int] = Field(default_factory=lambda: sorted(DEFAULT_SIP_PORTS))
@@ -105,6 +128,19 @@ class Settings(BaseSettings):
     @classmethod
     def _is_duration(cls, value: str) -> str:
         duration_ns(value)
+        return value
+
+    @field_validator("store_budget")
+    @classmethod
+    def _is_size(cls, value: str | None) -> str | None:
+        if value is not None:
+            size_bytes(value)
+        return value
+
+    @field_validator("disk_high_water")
+    @classmethod
+    def _is_share(cls, value: str) -> str:
+        share(value)
         return value
 
     @field_validator("rules")

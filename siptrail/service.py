@@ -1,7 +1,8 @@
 """The appliance: capture, index, retention, alerts and the HTTP API in one process.
 
     ring threads ──► decode ──► archive (hot rows + spool)
-                                   │ keeper thread: sync 1 s, flush 15 s, retention, counters
+                                   │ keeper thread: sync 1 s, flush 15 s, counters
+                                   │ upkeep thread: retention, deletion
                                    │ alert thread: due calls ► diagnosis ► alert book ► sinks
                                    └ API threads
 
@@ -41,6 +42,7 @@ from siptrail.config import Settings, address, duration_ns
 from siptrail.ledger import Ledger
 from siptrail.recording import Recorder
 from siptrail.service_summary import summary
+from siptrail.storekeeping import Keeper
 from siptrail.watch import CHALLENGE_NS, FailureWatch
 
 log = logging.getLogger("siptrail")
@@ -48,7 +50,7 @@ log = logging.getLogger("siptrail")
 FLUSH_SECONDS = 15.0
 FLUSH_MESSAGES = 250_000
 FLUSH_BYTES = 128 << 20
-TIDY_SECONDS = 3600.0
+UPKEEP_SECONDS = 60.0
 LOOK_BACK_NS = 6 * 3_600_000_000_000
 """A call that failed now began at most so long ago."""
 DIAGNOSED = 10
@@ -91,7 +93,7 @@ class Service:
         check_bind(host, s.token, s.insecure)
         self.recorder = Recorder(s, self._sockets, self.say, self._sniffers)
         try:
-            lake = Lake(s.store, memory=s.memory)
+            lake = Lake(s.store, memory=s.memory, say=self.say)
         except BaseException:
             self.recorder.close()
             raise
@@ -101,6 +103,7 @@ class Service:
             self.archive.spool = Spool(s.store / "spool")
             self.archive.losses = self.ledger.between
             self.desk = LocalDesk(self.archive, self.ledger.totals, load_rules(s.rules))
+            self.keeper = Keeper(lake, s)
             self._recover()
             base = s.base_url or f"http://{s.listen}"
             self.book = AlertBook(quiet_ns=duration_ns(s.alert_clear), base_url=base)
@@ -111,6 +114,7 @@ class Service:
                 token=s.token,
                 interfaces=self.interfaces,
                 importer=self.import_path,
+                keeper=self.keeper,
                 version=__version__,
             )
             self.server = ApiServer(app, host, port)
@@ -124,6 +128,7 @@ class Service:
         sys.setswitchinterval(SWITCH_SECONDS)
         self.recorder.start(self._take, self.ledger)
         self._spawn("keeper", self._keep)
+        self._spawn("upkeep", self._keep_up)
         self._spawn("alerts", self._alert)
 
     def wait(self) -> None:
@@ -190,8 +195,7 @@ class Service:
         lake.forget_spooled(committed)
 
     def _keep(self) -> None:
-        last_flush = last_tidy = time.monotonic()
-        self._retain()
+        last_flush = time.monotonic()
         while not self._stop.wait(1.0):
             spool = self.archive.spool
             try:
@@ -204,11 +208,6 @@ class Service:
                     self._flush()
                     self.ledger.store()
                     last_flush = time.monotonic()
-                if time.monotonic() - last_tidy > TIDY_SECONDS:
-                    last_tidy = time.monotonic()
-                    self._retain()
-                    assert self.archive.lake is not None
-                    self.archive.lake.tidy(time.time_ns())
             except Exception as error:
                 # Rows stay hot and the spool stays on disk: the next round tries again.
                 log.error("the store could not be written (%s); trying again", " ".join(str(error).split())[:200])
@@ -218,10 +217,14 @@ class Service:
         while self.archive.flush():
             pass
 
-    def _retain(self) -> None:
-        assert self.archive.lake is not None
-        for day, hour, n in self.archive.lake.retain(time.time_ns(), duration_ns(self.settings.keep)):
-            log.info("removed %s %02d:00 (%d messages): older than %s", day, hour, n, self.settings.keep)
+    def _keep_up(self) -> None:
+        while True:
+            try:
+                self.keeper.upkeep.round(time.time_ns())
+            except Exception as error:
+                log.error("the store's upkeep failed (%s); trying again", " ".join(str(error).split())[:200])
+            if self._stop.wait(UPKEEP_SECONDS):
+                return
 
     def interfaces(self) -> list[dict[str, Any]]:
         """What each recorded interface has seen since the start."""

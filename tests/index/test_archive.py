@@ -242,17 +242,6 @@ def test_the_spool_brings_back_what_was_not_flushed(tmp_path: Path, lake: Lake) 
     again.close()
 
 
-def test_whole_old_hours_go_and_imports_stay_their_time(tmp_path: Path, lake: Lake) -> None:
-    archive = Archive(lake, lambda: START + DAY_NS)
-    import_file(archive, str(capture(tmp_path / "a.pcap", call(b"old", START), call(b"new", START + DAY_NS))), "n1")
-    assert lake.retain(START + DAY_NS + HOUR_NS, 2 * HOUR_NS) == [("2026-01-05", 10, 5)]
-    assert [c.call_id for c in archive.calls(None, 10)] == ["new"]
-    import_file(archive, str(capture(tmp_path / "b.pcap", call(b"old", START))), "n1", imported_at=START + DAY_NS)
-    assert lake.retain(START + DAY_NS + HOUR_NS, 2 * HOUR_NS) == []
-    lake.tidy(START + 2 * DAY_NS)
-    assert {c.call_id for c in archive.calls(None, 10)} == {"old", "new"}
-
-
 def test_a_second_process_is_refused_in_words(tmp_path: Path, lake: Lake) -> None:
     with pytest.raises(Unreachable, match="open in another process"):
         Lake(tmp_path / "store")

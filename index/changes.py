@@ -1,0 +1,88 @@
+"""One change of the lake: a transaction whose files are on disk before the catalogue names them.
+
+DuckLake syncs no file that it writes itself, so that a power cut could leave a catalogue that points at empty files:
+rows are added as files that were written and synced here. It owns the files of a change that fails: they go again.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from index.parquet import sync_files
+
+log = logging.getLogger(__name__)
+
+
+class Change:
+    """`commit` makes it all visible at once; `undo` as if it had never been."""
+
+    def __init__(self, cur: duckdb.DuckDBPyConnection, data: Path) -> None:
+        self.cur = cur
+        self._data = data
+        self._files: list[Path] = []
+        self._done = False
+        cur.execute("BEGIN")
+
+    def add(self, table: str, files: Iterable[Path], hive: bool = True) -> None:
+        """Files that are written and synced become rows of the table."""
+        for path in files:
+            self._files.append(path)
+            self.cur.execute(
+                f"CALL ducklake_add_data_files('lake', '{table}', {quoted(str(path))}, "
+                f"hive_partitioning => {'true' if hive else 'false'})"
+            )
+
+    def own(self, files: Iterable[Path]) -> None:
+        """Files that must go should this fail."""
+        self._files += files
+
+    def append(self, table: str, rows: pa.Table) -> None:
+        """Rows of a small table."""
+        if rows.num_rows:
+            folder = self._data / "main" / table
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / f"{uuid.uuid4()}.parquet"
+            self._files.append(path)
+            pq.write_table(rows, path, compression="zstd")
+            sync_files([path])
+            self.add(table, [path], hive=False)
+
+    def delete(self, table: str, where: str, parameters: Sequence[Any] = ()) -> int:
+        """Rows of the table go; returns how many. Files that DuckLake writes for that are synced."""
+        folder = self._data / "main" / table
+        before = {p.name for p in folder.glob("*.parquet")}
+        row = self.cur.execute(f"DELETE FROM lake.{table} WHERE {where}", list(parameters)).fetchone()
+        written = [p for p in folder.glob("*.parquet") if p.name not in before]
+        self._files += written
+        sync_files(written)
+        return int(row[0]) if row else 0
+
+    def commit(self) -> None:
+        """Once; what is done later is done in vain."""
+        if not self._done:
+            self.cur.execute("COMMIT")
+            self._done = True
+
+    def undo(self) -> None:
+        """Nothing of it stays."""
+        if self._done:
+            return
+        try:
+            self.cur.execute("ROLLBACK")
+        except duckdb.Error:
+            log.debug("nothing to roll back")
+        for path in self._files:
+            path.unlink(missing_ok=True)
+
+
+def quoted(text: str) -> str:
+    """Text as SQL writes it."""
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,81 @@
+"""What the lake holds, file by file and hour by hour, as the catalogue names it. It only reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import duckdb
+
+from index.schema import PARTITIONED, TABLES
+
+HOUR_NS = 3_600_000_000_000
+_PLACE = re.compile(r"day=(\d+-\d\d-\d\d)/hour=(\d+)$")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Slot:
+    """An hour of the store."""
+
+    day: str
+    hour: int
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.hour:02d}:00"
+
+    @property
+    def start(self) -> int:
+        """Its first nanosecond."""
+        day = date.fromisoformat(self.day)
+        return (int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) + 3600 * self.hour) * 10**9
+
+    @property
+    def end(self) -> int:
+        """The first nanosecond after it."""
+        return self.start + HOUR_NS
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A Parquet file that the catalogue names."""
+
+    table: str
+    path: Path
+    size: int
+    slot: Slot | None
+    """None in the small tables, which have no hours."""
+
+
+def data_files(cur: duckdb.DuckDBPyConnection, tables: Iterable[str] = tuple(TABLES)) -> list[DataFile]:
+    """The files that the newest snapshot refers to."""
+    out = []
+    for table in tables:
+        rows = cur.execute(f"SELECT data_file, data_file_size_bytes FROM ducklake_list_files('lake', '{table}')")
+        for name, size in rows.fetchall():
+            path = Path(name)
+            out.append(DataFile(table, path, int(size), slot_of(path)))
+    return out
+
+
+def slot_of(path: Path) -> Slot | None:
+    """The hour that a file's folders name."""
+    match = _PLACE.search(str(path.parent))
+    return Slot(match[1], int(match[2])) if match else None
+
+
+def by_slot(files: Iterable[DataFile]) -> dict[Slot, list[DataFile]]:
+    """Files of the tables that have hours."""
+    out: dict[Slot, list[DataFile]] = {}
+    for file in files:
+        if file.slot is not None and file.table in PARTITIONED:
+            out.setdefault(file.slot, []).append(file)
+    return out
+
+
+def imported(cur: duckdb.DuckDBPyConnection) -> dict[Slot, int]:
+    """When hours got their last import (ns)."""
+    rows = cur.execute("SELECT day, hour, max(stamp) FROM lake.imported GROUP BY ALL").fetchall()
+    return {Slot(str(day), int(hour)): int(stamp) for day, hour, stamp in rows}

@@ -1,0 +1,151 @@
+"""What must go: hours past their time, and the oldest ones where the store or its disk is too full.
+
+It owns the choice (`plan`) and the removal of whole hours (`remove`). An hour counts from its end or, where something
+was imported into it, from that import. The bytes come free once no reader can want them (index.cleanup).
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from index.hours import Slot, by_slot, data_files, imported
+from index.lake import Lake, counted
+from index.schema import PARTITIONED
+
+log = logging.getLogger("siptrail")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """None: no such limit."""
+
+    keep_ns: int
+    budget: int | None = None
+    """Bytes that the store may take."""
+    high_water: float | None = None
+    """Share of the file system (0..1) that may be in use, whoever uses it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """Bytes of a file system that this user may write to."""
+
+    used: int
+    free: int
+
+    @classmethod
+    def of(cls, folder: Path) -> Disk:
+        """The one that holds the folder."""
+        usage = shutil.disk_usage(folder)
+        return cls(usage.used, usage.free)
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """An hour that must go."""
+
+    slot: Slot
+    reason: str
+    """age, budget or disk."""
+    why: str
+    """The same in words."""
+    messages: int
+    size: int
+
+
+def plan(lake: Lake, limits: Limits, now: int, disk: Disk | None = None) -> list[Removal]:
+    """What must go, oldest first. Nothing of the present hour goes, however full the disk is."""
+    cur = lake.cursor()
+    try:
+        return _plan(lake, cur, limits, now, disk or Disk.of(lake.folder))
+    finally:
+        cur.close()
+
+
+def _plan(lake: Lake, cur: duckdb.DuckDBPyConnection, limits: Limits, now: int, disk: Disk) -> list[Removal]:
+    files = data_files(cur)
+    stamps = imported(cur)
+    hours = by_slot(files)
+    age = {slot: max(slot.end, stamps.get(slot, 0)) for slot in hours}
+    live, beside = sum(f.size for f in files), lake.size_beside_data()
+    left = live + beside
+    # What nothing refers to any more comes free by itself, soon: nothing else must go for it.
+    free = disk.free + max(0, lake.size() - beside - live)
+    wanted = 0 if limits.high_water is None else round((1 - limits.high_water) * (disk.used + disk.free))
+    out: list[Removal] = []
+    for slot in sorted(hours, key=lambda s: (age[s], s)):
+        size = sum(f.size for f in hours[slot])
+        reason = ""
+        if age[slot] < now - limits.keep_ns:
+            reason, why = "age", f"older than {_span(limits.keep_ns)}"
+        elif slot.end > now - now % 3_600_000_000_000:
+            continue
+        elif limits.budget is not None and left > limits.budget:
+            reason, why = "budget", f"the store takes {in_bytes(left)} and may take {in_bytes(limits.budget)}"
+        elif free < wanted:
+            reason, why = "disk", f"{in_bytes(free)} of the disk are free and {in_bytes(wanted)} should be"
+        if reason:
+            out.append(Removal(slot, reason, why, _messages(cur, slot), size))
+            left -= size
+            free += size
+    return out
+
+
+def remove(lake: Lake, removals: list[Removal], now: int, node: str, keep_ns: int) -> list[Removal]:
+    """Do it, hour by hour, and count it; returns what went. An hour that cannot be read stays, and is told."""
+    gone = []
+    for removal in removals:
+        slot = removal.slot
+        try:
+            with lake.change() as change:
+                for table in PARTITIONED:
+                    change.delete(table, "day = ? AND hour = ?", [slot.day, slot.hour])
+                change.delete("imported", "day = ? AND hour = ?", [slot.day, slot.hour])
+                # What is gone may be imported again.
+                change.delete("captures", "first < ? AND last >= ?", [slot.end, slot.start])
+                counts = {"hours": 1, "messages": removal.messages, "bytes": removal.size}
+                names = {f"removed_{what}_{removal.reason}": n for what, n in counts.items()}
+                change.append("counts", counted(now, node, names))
+        except duckdb.Error as error:
+            reason = " ".join(str(error).split())[:200]
+            log.error("cannot remove %s (%s); see `siptrail store check`", slot, reason)
+            continue
+        gone.append(removal)
+        log.info("removed %s", line(removal))
+    if gone:
+        with lake.change() as change:
+            change.delete("losses", "stop < ?", [now - keep_ns])
+    return gone
+
+
+def line(removal: Removal) -> str:
+    """One removal in words."""
+    return f"{removal.slot} ({removal.messages:,} messages, {in_bytes(removal.size)}): {removal.why}"
+
+
+def _messages(cur: duckdb.DuckDBPyConnection, slot: Slot) -> int:
+    sql = "SELECT count(*) FROM lake.messages WHERE day = ? AND hour = ?"
+    try:
+        row = cur.execute(sql, [slot.day, slot.hour]).fetchone()
+    except duckdb.Error:
+        return 0  # a damaged hour must not keep the others from going
+    return int(row[0]) if row else 0
+
+
+def in_bytes(size: float) -> str:
+    """A size for people."""
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if abs(size) < 1024:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TB"
+
+
+def _span(ns: int) -> str:
+    hours = ns / 3_600_000_000_000
+    return f"{hours / 24:g} days" if hours >= 48 else f"{hours:g} h"

@@ -1,0 +1,125 @@
+"""The layout of the store: its tables, its version, and the steps that bring an older store up to date.
+
+It owns what a version means. It opens nothing: whoever opens the store hands over a connection on which it is
+attached as `lake`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from index.changes import Change
+from index.rollup import CALL_COLUMNS
+from sip.errors import Unreachable
+
+SCHEMA_VERSION = 2
+_MESSAGE_COLUMNS = (
+    "day DATE, hour TINYINT, call_id VARCHAR, ts BIGINT, seq BIGINT, method VARCHAR, code SMALLINT, reason VARCHAR, "
+    "cseq BIGINT, in_dialog BOOLEAN, from_user VARCHAR, to_user VARCHAR, ruri_user VARCHAR, user_agent VARCHAR, "
+    "src_ip VARCHAR, src_port USMALLINT, dst_ip VARCHAR, dst_port USMALLINT, transport VARCHAR, interface VARCHAR, "
+    "node VARCHAR, size INTEGER, flags INTEGER, ip_id INTEGER, codecs VARCHAR"
+)
+_FRAME_COLUMNS = (
+    "day DATE, hour TINYINT, call_id VARCHAR, ts BIGINT, seq BIGINT, part SMALLINT, node VARCHAR, interface VARCHAR, "
+    "link INTEGER, frame_ts BIGINT, original INTEGER, frame BLOB, payload_at INTEGER, payload_size INTEGER, "
+    "payload BLOB"
+)
+TABLES = {
+    "messages": _MESSAGE_COLUMNS,
+    "frames": _FRAME_COLUMNS,
+    "calls": ", ".join(f'"{name}" {kind}' for name, kind in CALL_COLUMNS.items()),
+    "spooled": "segment VARCHAR, stamp BIGINT",
+    "imported": "day DATE, hour TINYINT, stamp BIGINT",
+    "captures": "content VARCHAR, name VARCHAR, stamp BIGINT, messages BIGINT, first BIGINT, last BIGINT",
+    "counts": "stamp BIGINT, node VARCHAR, name VARCHAR, value BIGINT",
+    "losses": "start BIGINT, stop BIGINT, node VARCHAR, interface VARCHAR, kind VARCHAR, lost BIGINT",
+    "about": "name VARCHAR, value VARCHAR",
+}
+PARTITIONED = ("messages", "frames", "calls")
+"""Tables with one folder an hour; the others are small."""
+SMALL = tuple(name for name in TABLES if name not in PARTITIONED)
+_ARROW = {"DATE": pa.date32(), "TINYINT": pa.int8(), "BIGINT": pa.int64(), "VARCHAR": pa.string()}
+SMALL_SCHEMAS = {
+    name: pa.schema([(column.split()[0], _ARROW[column.split()[1]]) for column in TABLES[name].split(", ")])
+    for name in SMALL
+}
+_OPTIONS = {"parquet_compression": "zstd", "parquet_compression_level": "3", "parquet_row_group_size": "122880"}
+
+Say = Callable[[str], None]
+
+
+def small(table: str, rows: Iterable[tuple[Any, ...]]) -> pa.Table:
+    """Rows of a small table."""
+    shape = SMALL_SCHEMAS[table]
+    columns = list(zip(*rows, strict=True)) or [() for _ in shape]
+    return pa.table([pa.array(list(c), f.type) for c, f in zip(columns, shape, strict=True)], schema=shape)
+
+
+def create(change: Change) -> None:
+    """All tables of this version, empty."""
+    for name in TABLES:
+        create_table(change.cur, name)
+    _set_version(change, SCHEMA_VERSION)
+
+
+def create_table(cur: duckdb.DuckDBPyConnection, name: str) -> None:
+    """One table as this version has it."""
+    cur.execute(f"CREATE TABLE lake.{name} ({TABLES[name]})")
+    if name in PARTITIONED:
+        cur.execute(f"ALTER TABLE lake.{name} SET PARTITIONED BY (day, hour)")
+
+
+def set_options(cur: duckdb.DuckDBPyConnection) -> None:
+    """How DuckLake writes the few files that it writes itself."""
+    for name, value in _OPTIONS.items():
+        cur.execute(f"CALL lake.set_option('{name}', '{value}')")
+
+
+def tables_of(cur: duckdb.DuckDBPyConnection) -> set[str]:
+    """The tables that are there."""
+    rows = cur.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'").fetchall()
+    return {r[0] for r in rows}
+
+
+def version_of(cur: duckdb.DuckDBPyConnection, folder: Path) -> int:
+    """The layout that the store has; a newer one than ours is refused."""
+    row = cur.execute("SELECT value FROM lake.about WHERE name = 'schema'").fetchone()
+    if row is None or not str(row[0]).isdigit() or int(row[0]) > SCHEMA_VERSION:
+        raise Unreachable(
+            f"the store {folder} was written by a newer siptrail (schema {row and row[0]}, this one "
+            f"knows {SCHEMA_VERSION}); upgrade siptrail or choose another folder with --store"
+        )
+    return int(row[0])
+
+
+def migrate(change: Change, version: int, say: Say) -> None:
+    """Bring a store of an older version up to date, all steps in one transaction: it is either old or new."""
+    for step in range(version, SCHEMA_VERSION):
+        text, work = STEPS[step]
+        say(f"bringing the store up to date, step {step} of {SCHEMA_VERSION - 1}: {text}")
+        work(change)
+    _set_version(change, SCHEMA_VERSION)
+
+
+def _set_version(change: Change, version: int) -> None:
+    change.delete("about", "name = 'schema'")
+    change.append("about", small("about", [("schema", str(version))]))
+
+
+def _with_captures_and_retransmissions(change: Change) -> None:
+    have = tables_of(change.cur)
+    for name in ("losses", "captures"):  # early stores of version 1 have no table of losses
+        if name not in have:
+            create_table(change.cur, name)
+    change.cur.execute("ALTER TABLE lake.calls ADD COLUMN retransmissions BIGINT")
+
+
+STEPS: dict[int, tuple[str, Callable[[Change], None]]] = {
+    1: ("a list of imported captures, and retransmissions of calls", _with_captures_and_retransmissions),
+}
+"""What makes the next version of this one."""
