@@ -20,6 +20,7 @@ from capture.links import IPV4, IPV6, UnknownLinkType, Unreadable, mpls, network
 from capture.ports import DEFAULT_SIP_PORTS, DEFAULT_WS_PORTS
 from capture.sipstream import looks_like_sip
 from capture.tcpstream import Found, Segment, TcpStreams
+from capture.tlspeers import TlsPeer
 from capture.tunnels import Inner, gre, inside_udp
 
 __all__ = ["CarefulDecoder", "Limits", "looks_like_sip"]
@@ -92,6 +93,10 @@ class CarefulDecoder:
         self._give_up_fragments(None, out)
         self._give_up_streams(None, out)
         return sorted(out, key=lambda p: p.ts)
+
+    def tls_peers(self) -> tuple[TlsPeer, ...]:
+        """Who speaks TLS to whom on SIP ports, the latest first."""
+        return self._streams.tls.peers()
 
     def pending_frames(self) -> list[Frame]:
         """Frames that open reassembly still needs, oldest first."""
@@ -236,7 +241,7 @@ class CarefulDecoder:
     def _copy_counters(self) -> None:
         streams, counters = self._streams, self.counters
         counters["stream_gaps"], counters["evicted"] = streams.gaps, streams.evicted
-        counters["encrypted"] = streams.encrypted
+        counters["encrypted"] = streams.tls.segments
 
 
 def _payload(packet: _Packet, transport: str, sport: int, dport: int, data: bytes, flags: int) -> Payload:

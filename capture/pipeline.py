@@ -15,6 +15,7 @@ from capture.decode import CAREFUL, NOISE, OTHER, SIP_UDP, UNREADABLE, decode, p
 from capture.frames import Frame, FrameBlock, Interface, Payload
 from capture.ports import DEFAULT_SIP_PORTS, DEFAULT_WS_PORTS
 from capture.scan import SLICES, scan_messages
+from capture.tlspeers import TlsPeer
 
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
@@ -161,6 +162,10 @@ class Decoder:
         seq = self._seq + np.arange(len(payloads))
         self._seq += len(payloads)
         return [from_payloads(payloads, seq)]
+
+    def tls_peers(self) -> tuple[TlsPeer, ...]:
+        """Who speaks TLS to whom on SIP ports, the latest first."""
+        return self._careful.tls_peers()
 
     def pending_frames(self) -> list[Frame]:
         """Frames that open reassembly still needs, for crash recovery."""
