@@ -203,7 +203,7 @@ class CarefulDecoder:
             ),
             found,
         )
-        out += map(_from_stream, found)
+        out += map(from_stream, found)
         self._copy_counters()
         return led
 
@@ -235,7 +235,7 @@ class CarefulDecoder:
         else:
             self._streams.tick(now, found)
         if found or now is None:
-            out += map(_from_stream, found)
+            out += map(from_stream, found)
             self._copy_counters()
 
     def _copy_counters(self) -> None:
@@ -259,7 +259,8 @@ def _payload(packet: _Packet, transport: str, sport: int, dport: int, data: byte
     )
 
 
-def _from_stream(found: Found) -> Payload:
+def from_stream(found: Found) -> Payload:
+    """A stream's message with its addresses and its time."""
     key, size = found.key, (len(found.key) - 4) // 2
     sport, dport = struct.unpack_from(">HH", key, 2 * size)
     # The frame that completed the message is the latest, not always the one with its last bytes.

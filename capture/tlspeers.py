@@ -10,7 +10,6 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
-from typing import NamedTuple
 
 from capture.limits import DEFAULT_LIMITS, Limits
 from capture.sipstream import Cut
@@ -21,7 +20,8 @@ MOST_NAMES = 4
 MOST_ALERTS = 16
 
 
-class TlsAlert(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class TlsAlert:
     """An alert in the clear, and how often one side sent it."""
 
     side: str
@@ -218,8 +218,8 @@ def by_time(peers: Iterable[TlsPeer]) -> tuple[TlsPeer, ...]:
 
 def _sum(a: TlsPeer, b: TlsPeer) -> TlsPeer:
     alerts: Counter[tuple[str, str, str]] = Counter()
-    for side, level, name, count in (*a.alerts, *b.alerts):
-        alerts[side, level, name] += count
+    for x in (*a.alerts, *b.alerts):
+        alerts[x.side, x.level, x.name] += x.count
     return replace(
         a,
         connections=a.connections + b.connections,

@@ -7,6 +7,7 @@ nothing of addresses, and takes any bytes: what is no TLS, or too long, only end
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import NamedTuple
 
 CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, APPLICATION_DATA, HEARTBEAT = range(20, 25)
@@ -152,7 +153,8 @@ class TlsReader:
         elif len(held) >= 4 + size:
             self._handshake = None
             try:
-                return [_READ[kind](bytes(held[4 : 4 + size]))]
+                event: Event = _READ[kind](bytes(held[4 : 4 + size]))
+                return [event]
             except (IndexError, struct.error):
                 pass  # no hello that anybody could answer
         return []
@@ -194,7 +196,10 @@ def _server_hello(body: bytes) -> ServerHello:
     return ServerHello(_version(_u16(chosen, 0) if len(chosen) == 2 else version), protocols[0] if protocols else "")
 
 
-_READ = {CLIENT_HELLO: _client_hello, SERVER_HELLO: _server_hello}
+_READ: dict[int, Callable[[bytes], ClientHello | ServerHello]] = {
+    CLIENT_HELLO: _client_hello,
+    SERVER_HELLO: _server_hello,
+}
 
 
 def _extensions(body: bytes, at: int) -> dict[int, bytes]:
@@ -211,7 +216,8 @@ def _extensions(body: bytes, at: int) -> dict[int, bytes]:
 
 def _protocols(value: bytes) -> tuple[str, ...]:
     """RFC 7301 section 3.1."""
-    out, at = [], 2
+    out: list[str] = []
+    at = 2
     while at < len(value) and len(out) < MOST_NAMES:
         name = value[at + 1 : at + 1 + value[at]]
         # Browsers mix in reserved names that mean nothing (RFC 8701).
