@@ -21,7 +21,6 @@ NEAR_NS = 2_000_000_000
 MOST = 10_000
 MOST_TABLES = 256
 """TLS tables kept; capture threads come and go with their interfaces."""
-IMPORTS = -1
 
 
 class Ledger:
@@ -36,7 +35,8 @@ class Ledger:
         self._stored: Counter[str] = Counter()
         self._losses: list[Loss] = []
         self._tls: OrderedDict[int, tuple[TlsPeer, ...]] = OrderedDict()
-        """By source; what files held is under IMPORTS."""
+        """By capture thread."""
+        self._imported: tuple[TlsPeer, ...] = ()
         self._on_their_way: list[Loss] = []
 
     def add(self, interface: str, counts: Mapping[str, int]) -> None:
@@ -49,8 +49,7 @@ class Ledger:
         """Count what a file held."""
         with self._lock:
             self._sums.update(counts)
-            if tls:
-                self._tls[IMPORTS] = merged(self._tls.get(IMPORTS, ()), tls)
+            self._imported = merged(self._imported, tls)
 
     def saw_tls(self, source: int, peers: tuple[TlsPeer, ...]) -> None:
         """A capture thread's whole TLS table, in the place of the one it gave before."""
@@ -62,7 +61,7 @@ class Ledger:
     def tls(self) -> tuple[TlsPeer, ...]:
         """Who spoke TLS to whom on SIP ports since the start, the latest first."""
         with self._lock:
-            return merged(*self._tls.values())
+            return merged(self._imported, *self._tls.values())
 
     def lost(self, loss: Loss, counter: str = "") -> None:
         """Calls that were alive meanwhile will say so; `counter` is what it adds to, '' where that was done already."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 import subprocess
 from dataclasses import dataclass, field
@@ -76,6 +77,12 @@ class Talk:
             for at in range(0, len(data), self.segment):
                 self._record(from_client, data[at : at + self.segment])
             into.write(data)
+
+    def hello(self) -> bytes:
+        """The client's first bytes, taken off the wire."""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self._client.do_handshake()
+        return self._from_client.read()
 
     def handshake(self) -> Talk:
         """As far as it goes."""
