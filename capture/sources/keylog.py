@@ -40,10 +40,10 @@ PREFERENCES = (
     # One copy of the bytes, in order, whatever the capture holds.
     *("tcp.desegment_tcp_streams:TRUE", "tcp.reassemble_out_of_order:TRUE", "tcp.no_subdissector_on_error:TRUE"),
     *("tcp.check_checksum:FALSE", "ip.check_checksum:FALSE", "ip.defragment:TRUE", "ipv6.defragment:TRUE"),
-    *("tls.desegment_ssl_records:TRUE", "tls.desegment_ssl_application_data:FALSE"),
+    *("tls.desegment_ssl_records:TRUE", "tls.desegment_ssl_application_data:TRUE"),
 )
 READERS = ("http", "http2", "sip", "websocket", "msrp", "xmpp", "spdy")
-"""What would take the decrypted bytes apart (by port, ALPN or their looks); without them they come as they are."""
+"""What would take the decrypted bytes apart (by ALPN or their looks); without them they come as they are."""
 FIRST_BLOCKS = 4 << 20
 """Secrets stand before the packets that need them: so far into a file they are looked for."""
 SECRETS_BLOCK, PACKET_BLOCKS = 10, (2, 3, 6)
@@ -237,7 +237,8 @@ def command(keys: Keys, ports: frozenset[int]) -> list[str]:
     for name in READERS:
         out += ["--disable-protocol", name]
     for port in sorted(ports):
-        out += ["-d", f"tcp.port=={port},tls", "-d", f"tls.port=={port},data"]
+        out += ["-d", f"tcp.port=={port},tls"]
+    out += ["-d", "tls.port==1-65535,data"]
     for field in FIELDS:
         out += ["-e", field]
     return out

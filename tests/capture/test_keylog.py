@@ -122,6 +122,16 @@ def test_websocket_over_tls(pem: Path, keylog: Path, tmp_path: Path) -> None:
     assert [(p.data, p.transport) for p in found] == [(sip(), "wss"), (ok("two"), "wss"), (ok(), "wss")]
 
 
+@pytest.mark.parametrize(
+    ("port", "alpn"), [(5060, ()), (25061, ()), (443, ("h2", "http/1.1")), (5671, ("mqtt",)), (5222, ("xmpp-client",))]
+)
+def test_whatever_the_port_and_the_protocol_say(
+    pem: Path, keylog: Path, tmp_path: Path, port: int, alpn: tuple[str, ...]
+) -> None:
+    talk = Talk(pem, keylog=keylog, dport=port, alpn=alpn).handshake().say(sip()).say(ok(), False)
+    assert texts(read(save(tmp_path / "a.pcap", *talk.frames), keylog)[0]) == [sip(), ok()]
+
+
 def test_lost_order_and_repeated_segments(pem: Path, keylog: Path, tmp_path: Path) -> None:
     talk = Talk(pem, keylog=keylog, segment=300).handshake()
     begun = len(talk.frames)
