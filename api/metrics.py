@@ -51,6 +51,7 @@ COUNTERS = {
     "stream_gaps": "Holes in TCP streams",
     "keepalives": "Packets that only keep a binding open",
     "encrypted": "Packets of TLS connections on SIP ports",
+    "decrypted": "Messages of such packets that were read with TLS keys",
     "tunnels_too_deep": "Packets nested too deeply in tunnels",
     "evicted": "Streams and datagrams given up because too much was held",
 }

@@ -131,6 +131,30 @@ class Alerts(BaseModel):
     alerts: list[Alert]
 
 
+class TlsAlert(BaseModel):
+    side: str
+    level: str
+    name: str
+    count: int
+
+
+class TlsPeer(BaseModel):
+    """Who speaks TLS to whom on SIP ports, as far as it can be read."""
+
+    client: str
+    server: str
+    connections: int
+    segments: int
+    bytes: int
+    first: str
+    last: str
+    server_names: list[str]
+    alpn: list[str]
+    versions: list[str]
+    alerts: list[TlsAlert]
+    unanswered: int
+
+
 class Counts(BaseModel):
     packets: int
     messages: int
@@ -146,11 +170,13 @@ class Counts(BaseModel):
     stream_gaps: int
     keepalives: int
     encrypted: int
+    decrypted: int
     tunnels_too_deep: int
     evicted: int
     flags: dict[str, int] | None
     interfaces: dict[str, dict[str, int]] | None
     removed: dict[str, int] | None
+    tls: list[TlsPeer] | None
     first: str | None
     last: str | None
 
@@ -162,6 +188,8 @@ class Interfaces(BaseModel):
 class ImportRequest(BaseModel):
     path: str
     """A capture file on the machine where the service runs."""
+    keylog: str | None = None
+    """A file with TLS secrets (SSLKEYLOGFILE) on that machine."""
 
 
 class Health(BaseModel):

@@ -40,6 +40,8 @@ PCAP_TYPES = {"pcap": "application/vnd.tcpdump.pcap", "pcapng": "application/x-p
 PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"
 
 
+Importer = Callable[[Path, Path | None], dict[str, Any]]
+"""Imports a capture file of the service's machine, with a key log or none."""
 CALL_ID = "Percent-encoded, with '/' as %2F; any byte but CR and LF; matched exactly"
 
 
@@ -57,7 +59,7 @@ def create_app(
     alerts: AlertBook | None = None,
     token: str | None = None,
     interfaces: Callable[[], list[dict[str, Any]]] | None = None,
-    importer: Callable[[Path], dict[str, Any]] | None = None,
+    importer: Importer | None = None,
     keeper: StoreKeeper | None = None,
     registry: CollectorRegistry | None = None,
     version: str,
@@ -164,7 +166,7 @@ def service_routes(
     desk: Desk,
     alerts: AlertBook | None,
     interfaces: Callable[[], list[dict[str, Any]]] | None,
-    importer: Callable[[Path], dict[str, Any]] | None,
+    importer: Importer | None,
 ) -> APIRouter:
     """What the service itself sees and does."""
     router = APIRouter(tags=["service"])
@@ -189,12 +191,17 @@ def service_routes(
         @router.post("/imports", responses={200: {"model": dict[str, Any]}})
         def imports(request: schema.ImportRequest) -> JSONResponse:
             """Import a capture file that lies on the service's machine."""
-            path = Path(request.path)
-            if not path.is_absolute() or "\0" in request.path:
-                raise SiptrailError(f"{request.path!r} is not an absolute path on the service's machine")
-            return JSONResponse(importer(path))
+            keylog = None if request.keylog is None else _absolute(request.keylog)
+            return JSONResponse(importer(_absolute(request.path), keylog))
 
     return router
+
+
+def _absolute(text: str) -> Path:
+    path = Path(text)
+    if not path.is_absolute() or "\0" in text:
+        raise SiptrailError(f"{text!r} is not an absolute path on the service's machine")
+    return path
 
 
 def outer_routes(registry: CollectorRegistry, version: str) -> APIRouter:

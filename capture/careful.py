@@ -22,6 +22,7 @@ from capture.ports import DEFAULT_SIP_PORTS, DEFAULT_WS_PORTS
 from capture.sipstream import looks_like_sip
 from capture.tcpfast import I32, I64, ReadyStreams
 from capture.tcpstream import Found, Segment, TcpStreams
+from capture.tlspeers import TlsPeer
 from capture.tunnels import Inner, gre, inside_udp
 
 __all__ = ["CarefulDecoder", "Limits", "looks_like_sip"]
@@ -117,6 +118,10 @@ class CarefulDecoder:
         self._give_up_fragments(None, out)
         self._give_up_streams(None, out)
         return sorted(out, key=lambda p: p.ts)
+
+    def tls_peers(self) -> tuple[TlsPeer, ...]:
+        """Who speaks TLS to whom on SIP ports, the latest first."""
+        return self._streams.tls.peers()
 
     def pending_frames(self) -> list[Frame]:
         """Frames that open reassembly still needs, oldest first."""
@@ -223,7 +228,7 @@ class CarefulDecoder:
             ),
             found,
         )
-        out += map(_from_stream, found)
+        out += map(from_stream, found)
         self._copy_counters()
         return led
 
@@ -255,13 +260,13 @@ class CarefulDecoder:
         else:
             self._streams.tick(now, found)
         if found or now is None:
-            out += map(_from_stream, found)
+            out += map(from_stream, found)
             self._copy_counters()
 
     def _copy_counters(self) -> None:
         streams, counters = self._streams, self.counters
         counters["stream_gaps"], counters["evicted"] = streams.gaps, streams.evicted
-        counters["encrypted"] = streams.encrypted
+        counters["encrypted"] = streams.tls.segments
 
 
 def _payload(packet: _Packet, transport: str, sport: int, dport: int, data: bytes, flags: int) -> Payload:
@@ -279,7 +284,8 @@ def _payload(packet: _Packet, transport: str, sport: int, dport: int, data: byte
     )
 
 
-def _from_stream(found: Found) -> Payload:
+def from_stream(found: Found) -> Payload:
+    """A stream's message with its addresses and its time."""
     key, size = found.key, (len(found.key) - 4) // 2
     sport, dport = struct.unpack_from(">HH", key, 2 * size)
     # The frame that completed the message is the latest, not always the one with its last bytes.

@@ -58,7 +58,7 @@ class Payload:
     ts: int
     """Time of the frame that completed it."""
     transport: str
-    """udp, tcp, ws, sctp."""
+    """udp, tcp, tls, ws, wss, sctp."""
     src: str
     sport: int
     dst: str
@@ -69,3 +69,16 @@ class Payload:
     """IPv4 identification of the first frame, -1 where there is none."""
     flags: int
     """Bits of capture.flags."""
+
+
+def frame_of(block: FrameBlock, number: int) -> Frame:
+    """One frame of a block, by its place in it."""
+    at = int(block.offset[number])
+    where = block.interfaces[int(block.interface[number])]
+    return Frame(
+        int(block.ts[number]),
+        where.link_type,
+        where.name,
+        int(block.original[number]),
+        block.data[at : at + int(block.captured[number])].tobytes(),
+    )

@@ -33,6 +33,10 @@ class Limits:
     """How long a message that was begun waits for its rest (64*T1, RFC 3261 section 17)."""
     held_bytes: int = 64 << 20
     """Frames held for all streams."""
+    tls_peers: int = 1000
+    """Rows of who speaks TLS to whom; the one silent for longest goes first."""
+    tls_connections: int = 10_000
+    """TLS connections whose two directions are joined."""
     give_up: int = 2048
     """Bytes after which a stream on no SIP port, without a start line so far, is left alone."""
 

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from capture.careful import CarefulDecoder
 from capture.decode import CAREFUL, NOISE, OTHER, SIP_UDP, TAKEN, TCP, UNREADABLE, decode, port_table
-from capture.frames import Frame, FrameBlock, Interface, Payload
+from capture.frames import Frame, FrameBlock, Interface, Payload, frame_of
 from capture.ports import DEFAULT_SIP_PORTS, DEFAULT_WS_PORTS
 from capture.scan import SLICES, scan_messages
+from capture.tlspeers import TlsPeer
 
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
@@ -73,6 +74,8 @@ class Counters:
     not_sip: int = 0
     keepalives: int = 0
     unreadable: int = 0
+    decrypted: int = 0
+    """Messages that were read with a key log."""
     careful: dict[str, int] = field(default_factory=dict)
 
 
@@ -110,7 +113,7 @@ class Decoder:
         payloads: list[Payload] = []
         places: list[int] = []
         for f in np.flatnonzero(d.kind == CAREFUL).tolist():
-            found = self._careful.feed(_frame(block, f))
+            found = self._careful.feed(frame_of(block, f))
             payloads += found
             places += [f] * len(found)
         if (d.kind == TAKEN).any():
@@ -163,6 +166,15 @@ class Decoder:
             out.append(from_payloads(payloads, seq[len(fast) :]))
         return out
 
+    def take(self, payloads: list[Payload]) -> list[MessageBlock]:
+        """Messages that were decrypted get their place in the order, behind the frames that were fed."""
+        if not payloads:
+            return []
+        self.counters.decrypted += len(payloads)
+        seq = self._seq + np.arange(len(payloads))
+        self._seq += len(payloads)
+        return [from_payloads(payloads, seq)]
+
     def flush(self) -> list[MessageBlock]:
         """At the end of a capture: what reassembly still holds, as far as it can be read."""
         payloads = self._careful.flush()
@@ -173,21 +185,13 @@ class Decoder:
         self._seq += len(payloads)
         return [from_payloads(payloads, seq)]
 
+    def tls_peers(self) -> tuple[TlsPeer, ...]:
+        """Who speaks TLS to whom on SIP ports, the latest first."""
+        return self._careful.tls_peers()
+
     def pending_frames(self) -> list[Frame]:
         """Frames that open reassembly still needs, for crash recovery."""
         return self._careful.pending_frames()
-
-
-def _frame(block: FrameBlock, f: int) -> Frame:
-    at = int(block.offset[f])
-    where = block.interfaces[int(block.interface[f])]
-    return Frame(
-        int(block.ts[f]),
-        where.link_type,
-        where.name,
-        int(block.original[f]),
-        block.data[at : at + int(block.captured[f])].tobytes(),
-    )
 
 
 def _scan(data: U8, starts: I64, lengths: I32, flags: I32) -> tuple[I32, I64, U8, I64]:

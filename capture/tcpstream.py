@@ -2,7 +2,8 @@
 
 Out-of-order segments wait (bounded in bytes and time); retransmitted and overlapping bytes count once, the first copy
 wins; a hole that stays is skipped, flagged and counted; connections already open when capture began are joined at a
-start line. Positions count bytes from the first one seen, so that sequence numbers may wrap.
+start line. Of TLS on SIP ports only what it says in the clear is read, into `tls`. Positions count bytes from the first
+one seen, so that sequence numbers may wrap.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from capture.flags import STREAM_GAP, TRUNCATED
 from capture.frames import Frame
 from capture.limits import DEFAULT_LIMITS, Limits
 from capture.sipstream import Cut, SipStream
+from capture.tlspeers import TlsPeers, TlsStream
+from capture.tlsrecords import begins_tls
 from capture.websocket import WebStream
 
 FIN, SYN, RST = 1, 2, 4
@@ -77,7 +80,7 @@ def _weight(segment: Segment) -> int:
 
 @dataclass(slots=True)
 class _Direction:
-    stream: SipStream | WebStream
+    stream: SipStream | WebStream | TlsStream
     expected: bool
     """On a SIP or WebSocket port."""
     next: int | None = None
@@ -113,7 +116,8 @@ class TcpStreams:
         self._begun: OrderedDict[bytes, int] = OrderedDict()
         """Streams that hold bytes of a message, and when they last got some."""
         self._weight = 0
-        self.gaps = self.evicted = self.encrypted = 0
+        self.gaps = self.evicted = 0
+        self.tls = TlsPeers(self._ports, limits)
         self.touched: set[bytes] = set()
         """Streams that changed since somebody cleared this."""
 
@@ -136,10 +140,13 @@ class TcpStreams:
             if d.next is None:
                 d.next = seq
             self._past_early(d)
+        if (s.data or s.missing) and not d.ignored:
+            d = self._data(d, seq, s, out)
+        tls = d.stream if isinstance(d.stream, TlsStream) else None
+        if tls is not None and (s.data or s.missing):
+            tls.count(s.frames[-1].ts, len(s.data) + s.missing)
         if d.ignored:
             return False
-        if s.data or s.missing:
-            d = self._data(d, seq, s, out)
         if s.bits & FIN and d.next is not None:
             ahead = _ahead(seq + len(s.data) + s.missing, d.next)
             if abs(ahead) <= FAR:
@@ -148,7 +155,7 @@ class TcpStreams:
             self._close(s.key, d, out)
             d.end = None
         self._note(s.key, d, s.frames[-1].ts, out)
-        return not d.ignored and (d.expected or not d.stream.quiet or d.at < self._limits.give_up)
+        return not d.ignored and tls is None and (d.expected or not d.stream.quiet or d.at < self._limits.give_up)
 
     def between(self, key: bytes) -> int | None:
         """The sequence number at which a stream goes on that stands between two messages; None for all others."""
@@ -266,11 +273,12 @@ class TcpStreams:
     def _data(self, d: _Direction, seq: int, s: Segment, out: list[Found]) -> _Direction:
         if d.next is None:
             d.next, d.early = seq, []
-        if d.at == 0 and len(s.data) > 2 and s.data[0] in (0x16, 0x17) and s.data[1] == 3 and s.data[2] < 5:
-            # A TLS record (RFC 8446 section 5.1): nothing to read, but worth telling.
-            self._ignore(d)
-            self.encrypted += d.expected
-            return d
+        if d.at == 0 and begins_tls(s.data) and not isinstance(d.stream, TlsStream):
+            if not d.expected:
+                self._ignore(d)
+                return d
+            d.stream = self.tls.open(s.key)
+            self._past_early(d)
         ahead = _ahead(seq, d.next)
         at = d.at + ahead
         if d.early is not None:

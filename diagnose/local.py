@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from capture.pipeline import Counters
 from capture.ports import DEFAULT_WS_PORTS
+from capture.tlspeers import TlsPeer
 from diagnose.engine import Rule, diagnose, diagnose_all, load_rules
 from diagnose.finding import SEVERITIES, Finding
 from index.archive import Archive, QueryTooLong
@@ -20,7 +21,7 @@ from index.filter import Filter, parse_filter
 from index.importing import ImportResult, import_file
 from index.lake import Lake
 from index.pcapfile import write_capture
-from index.summary import CallPage, CallSummary, Stats, rfc3339
+from index.summary import CallPage, CallSummary, Stats, rfc3339, tls_record
 from index.trace import CallTrace
 from sip.errors import SiptrailError
 
@@ -43,8 +44,10 @@ class LocalDesk:
         archive: Archive,
         counters: Callable[[], dict[str, int]] = dict,
         rules: tuple[Rule, ...] | None = None,
+        tls: Callable[[], tuple[TlsPeer, ...]] = tuple,
     ) -> None:
         self.archive = archive
+        self.tls = tls
         self.counters = counters
         self.rules = load_rules() if rules is None else rules
         self._cache: OrderedDict[str, tuple[int, tuple[Finding, ...]]] = OrderedDict()
@@ -182,6 +185,8 @@ class LocalDesk:
             stream_gaps=counted.get("stream_gaps", 0),
             keepalives=counted.get("keepalives", 0),
             encrypted=counted.get("encrypted", 0),
+            decrypted=counted.get("decrypted", 0),
+            tls=[tls_record(peer) for peer in self.tls()],
             tunnels_too_deep=counted.get("tunnels_too_deep", 0),
             evicted=counted.get("evicted", 0),
             flags=m["flags"],
@@ -210,6 +215,7 @@ def flat(counters: Counters) -> dict[str, int]:
         "stream_gaps": careful.get("stream_gaps", 0),
         "keepalives": counters.keepalives,
         "encrypted": careful.get("encrypted", 0),
+        "decrypted": counters.decrypted,
         "tunnels_too_deep": careful.get("tunnels_too_deep", 0),
         "evicted": careful.get("evicted", 0),
     }
@@ -226,23 +232,35 @@ class FileDesk(LocalDesk):
         wait: bool,
         ws_ports: frozenset[int] = DEFAULT_WS_PORTS,
         rules: tuple[Rule, ...] | None = None,
+        keylog: str | None = None,
     ) -> None:
         self._last = 0
         archive = Archive(None, lambda: self._last, memory="2GB")
         self.result: ImportResult | None = None
-        super().__init__(archive, lambda: flat(self.result.counters) if self.result else {}, rules)
+        super().__init__(
+            archive,
+            lambda: flat(self.result.counters) if self.result else {},
+            rules,
+            lambda: self.result.tls if self.result else (),
+        )
         self._stop = False
         self._ready = threading.Event()
         self._progress = 0.0
         self._failed: BaseException | None = None
         self._thread = threading.Thread(
-            target=self._read, args=(path, node, sip_ports, ws_ports), name="read-file", daemon=True
+            target=self._read, args=(path, node, sip_ports, ws_ports, keylog), name="read-file", daemon=True
         )
         self._thread.start()
-        if wait:
-            self._thread.join()
-        else:
-            self._ready.wait()
+        try:
+            if wait:
+                self._thread.join()
+            else:
+                self._ready.wait()
+        except BaseException:
+            # Interrupted: what the thread has open (a program, files with plain text) must not stay behind.
+            self._stop = True
+            self._thread.join(10)
+            raise
         if self._failed is not None:
             raise self._failed
 
@@ -250,7 +268,9 @@ class FileDesk(LocalDesk):
         """None while the file is being read: half a capture looks like a call that nobody answered."""
         return calls if self._progress is not None else super().with_findings(calls, budget)
 
-    def _read(self, path: str, node: str, sip_ports: frozenset[int], ws_ports: frozenset[int]) -> None:
+    def _read(
+        self, path: str, node: str, sip_ports: frozenset[int], ws_ports: frozenset[int], keylog: str | None
+    ) -> None:
         def told(result: ImportResult, share: float | None) -> None:
             self.result, self._last = result, result.last or 0
             self._progress = share if share is not None else 0.0
@@ -258,7 +278,14 @@ class FileDesk(LocalDesk):
 
         try:
             self.result = import_file(
-                self.archive, path, node, sip_ports=sip_ports, ws_ports=ws_ports, progress=told, stop=lambda: self._stop
+                self.archive,
+                path,
+                node,
+                sip_ports=sip_ports,
+                ws_ports=ws_ports,
+                progress=told,
+                stop=lambda: self._stop,
+                keylog=keylog,
             )
             self._last = self.result.last or 0
             self.loading_error = self.result.damage

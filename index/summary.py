@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
+from capture.tlspeers import TlsPeer
+
 
 def rfc3339(ns: int) -> str:
     """Nanoseconds since the epoch as RFC 3339 UTC with microseconds (nanoseconds where they are not zero)."""
@@ -116,6 +118,8 @@ class Stats:
     """Packets that only keep a binding open (CRLF, STUN)."""
     encrypted: int = 0
     """Packets of TLS connections on SIP ports: nobody can read them off the wire."""
+    decrypted: int = 0
+    """Messages out of such packets that were read with a key log."""
     tunnels_too_deep: int = 0
     evicted: int = 0
     """Streams and datagrams given up because too much was held."""
@@ -124,8 +128,18 @@ class Stats:
     interfaces: dict[str, dict[str, int]] | None = None
     removed: dict[str, int] | None = None
     """What retention removed, by kind and reason: {"hours age": 3, "messages age": 1200, …}."""
+    tls: list[dict[str, Any]] | None = None
+    """Who speaks TLS to whom on SIP ports (see `tls_record`), the latest first."""
     first: str | None = None
     last: str | None = None
+
+
+def tls_record(peer: TlsPeer) -> dict[str, Any]:
+    """JSON object of one row of the TLS table: times are RFC 3339 strings."""
+    record = asdict(peer)
+    record["first"], record["last"] = rfc3339(peer.first), rfc3339(peer.last)
+    record.update({key: list(record[key]) for key in ("server_names", "alpn", "versions", "alerts")})
+    return record
 
 
 def summary_of(row: dict[str, Any]) -> CallSummary:

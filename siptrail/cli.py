@@ -23,7 +23,7 @@ from sip.text import printable
 from siptrail import __version__
 from siptrail.appliance import doctor, run
 from siptrail.config import DEFAULT_LISTEN, default_store, load
-from siptrail.options import AsJson, Pcap, Store, Token, Url
+from siptrail.options import AsJson, Keylog, Pcap, Store, Token, Url
 from siptrail.store_commands import retention
 
 app = typer.Typer(
@@ -37,17 +37,30 @@ app = typer.Typer(
 app.command()(run)
 
 
-def find_desk(url: str | None, token: str | None, store: Path | None, pcap: str | None, wait: bool = True) -> Desk:
+def find_desk(
+    url: str | None,
+    token: str | None,
+    store: Path | None,
+    pcap: str | None,
+    wait: bool = True,
+    keylog: Path | None = None,
+) -> Desk:
     """Whoever can answer: the capture file, the store, the service at `url` or the local one, or the default store."""
     if sum(x is not None for x in (url, store, pcap)) > 1:
         raise SiptrailError("--url, --store and --pcap exclude each other; give one of them")
+    if keylog is not None and pcap is None:
+        raise SiptrailError("--keylog opens a capture file: give it with --pcap FILE, `siptrail tui FILE` or an import")
     if pcap is not None:
         from diagnose.engine import load_rules
         from diagnose.local import FileDesk
 
         settings = load(None)
         rules = load_rules(settings.rules)
-        file = FileDesk(pcap, settings.node, frozenset(settings.sip_ports), wait, frozenset(settings.ws_ports), rules)
+        ports, ws_ports = frozenset(settings.sip_ports), frozenset(settings.ws_ports)
+        keys = str(keylog) if keylog is not None else None
+        if keys is not None and sys.stderr.isatty():
+            print(f"siptrail: decrypting {printable(pcap)} …", file=sys.stderr)
+        file = FileDesk(pcap, settings.node, ports, wait, ws_ports, rules, keys)
         if wait and file.loading_error:
             print(f"siptrail: warning: {printable(pcap)}: {printable(file.loading_error)}", file=sys.stderr)
         return file
@@ -82,6 +95,7 @@ def import_(
     store: Store = None,
     url: Url = None,
     token: Token = None,
+    keylog: Keylog = None,
     as_json: AsJson = False,
 ) -> None:
     """Index captures into the store (through the service when it runs), with a progress bar."""
@@ -89,7 +103,7 @@ def import_(
 
     if store is not None and url is not None:
         raise SiptrailError("--url and --store exclude each other; give one of them")
-    raise typer.Exit(run_import(files, store, url, token, as_json))
+    raise typer.Exit(run_import(files, store, url, token, as_json, keylog))
 
 
 @app.command()
@@ -98,6 +112,7 @@ def tui(
     url: Url = None,
     token: Token = None,
     store: Store = None,
+    keylog: Keylog = None,
 ) -> None:
     """Calls in the terminal: live from the service, or a capture file alone."""
     if file == "-":
@@ -106,7 +121,7 @@ def tui(
         )
     if not sys.stdout.isatty():
         raise SiptrailError("standard output is not a terminal; use `siptrail calls` for lists")
-    desk = find_desk(url, token, store, file, wait=False)
+    desk = find_desk(url, token, store, file, wait=False, keylog=keylog)
     from tui.app import run_tui
 
     run_tui(desk, file or url or (str(store) if store else "live"), live=file is None)
@@ -123,9 +138,10 @@ def calls(
     token: Token = None,
     store: Store = None,
     pcap: Pcap = None,
+    keylog: Keylog = None,
 ) -> None:
     """List calls, newest first."""
-    desk = find_desk(url, token, store, pcap)
+    desk = find_desk(url, token, store, pcap, keylog=keylog)
     writer: Any = None
     shown, before = 0, None
     from siptrail.output import call_line, csv_cell, header_line
@@ -168,11 +184,12 @@ def show(
     token: Token = None,
     store: Store = None,
     pcap: Pcap = None,
+    keylog: Keylog = None,
 ) -> None:
     """One call: summary, findings, and its messages."""
     from siptrail.output import show_call
 
-    desk = find_desk(url, token, store, pcap)
+    desk = find_desk(url, token, store, pcap, keylog=keylog)
     if dissect:
         from siptrail.dissect import dissect_call
 
@@ -190,11 +207,12 @@ def ladder(
     token: Token = None,
     store: Store = None,
     pcap: Pcap = None,
+    keylog: Keylog = None,
 ) -> None:
     """Draw the call."""
     from siptrail.output import draw
 
-    desk = find_desk(url, token, store, pcap)
+    desk = find_desk(url, token, store, pcap, keylog=keylog)
     print(draw(desk.trace(call_id), format))
     desk.close()
 
@@ -207,9 +225,10 @@ def pcap_(
     token: Token = None,
     store: Store = None,
     pcap: Pcap = None,
+    keylog: Keylog = None,
 ) -> None:
     """Write the call's original packets to a capture file."""
-    desk = find_desk(url, token, store, pcap)
+    desk = find_desk(url, token, store, pcap, keylog=keylog)
     data = desk.pcap(call_id)
     if output == "-":
         sys.stdout.buffer.write(data)
@@ -229,12 +248,13 @@ def diagnose(
     token: Token = None,
     store: Store = None,
     pcap: Pcap = None,
+    keylog: Keylog = None,
 ) -> None:
     """Say what is wrong with a call, or with every call of a capture file."""
     from siptrail.output import diagnosis
 
     whole_file = url is None and store is None and pcap is None and Path(target).is_file()
-    desk = find_desk(url, token, store, target if whole_file else pcap)
+    desk = find_desk(url, token, store, target if whole_file else pcap, keylog=keylog)
     text, bad = diagnosis(desk, None if whole_file else target, as_json)
     if text:
         print(text)
@@ -244,12 +264,17 @@ def diagnose(
 
 @app.command()
 def stats(
-    as_json: AsJson = False, url: Url = None, token: Token = None, store: Store = None, pcap: Pcap = None
+    as_json: AsJson = False,
+    url: Url = None,
+    token: Token = None,
+    store: Store = None,
+    pcap: Pcap = None,
+    keylog: Keylog = None,
 ) -> None:
     """Count packets, messages, calls and losses."""
     from siptrail.output import stats_text
 
-    desk = find_desk(url, token, store, pcap)
+    desk = find_desk(url, token, store, pcap, keylog=keylog)
     print(stats_text(desk.stats(), as_json))
     desk.close()
 

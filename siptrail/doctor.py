@@ -16,13 +16,17 @@ from typing import Any, Literal
 
 from capture.netdevices import list_interfaces
 from capture.packetsockets import PacketSockets
+from index.summary import tls_record
 from sip.errors import SiptrailError
 from siptrail.config import Settings
+from siptrail.tlstable import ADVICE, tls_lines
 from siptrail.traffic import Traffic, listen
 
 Status = Literal["ok", "note", "problem"]
 LOW_SPACE = 2 << 30
 STA_UNSYNC = 0x0040
+MOST_TLS = 5
+"""Clients and servers told of one interface."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +138,11 @@ def _of_interface(seen: Traffic, on: Examination) -> Iterator[Result]:
     if odd:
         some = ", ".join(map(str, odd[:5]))
         yield Result("traffic", "problem", f"{where}: SIP over TCP on port {some}", "add it to sip_ports")
-    if seen.encrypted and not seen.messages:
-        advice = "TLS cannot be read off the wire: let the proxy send HEP (siptrail run --hep), see docs/hep.md"
-        yield Result("traffic", "problem", f"{where}: {seen.encrypted:,} encrypted packets on SIP ports", advice)
-    elif seen.encrypted:
-        yield Result("traffic", "note", f"{where}: {seen.encrypted:,} encrypted packets on SIP ports are not shown")
+    if seen.encrypted:
+        kind: Status = "note" if seen.messages else "problem"
+        yield Result("traffic", kind, f"{where}: {seen.encrypted:,} encrypted packets on SIP ports", ADVICE)
+        for line in tls_lines([tls_record(peer) for peer in seen.tls], MOST_TLS):
+            yield Result("tls", "note", f"{where}: {line}")
     for host in sorted(seen.silent_hosts())[:3]:
         advice = "let the mirror copy both directions (rx and tx)"
         yield Result("traffic", "problem", f"{where}: packets from {host} are seen, none to it", advice)

@@ -15,9 +15,17 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from sip.errors import SiptrailError
 from sip.text import printable
 from siptrail.config import default_store, load
+from siptrail.tlstable import ADVICE
 
 
-def run_import(files: list[str], store: Path | None, url: str | None, token: str | None, as_json: bool) -> int:
+def run_import(
+    files: list[str],
+    store: Path | None,
+    url: str | None,
+    token: str | None,
+    as_json: bool,
+    keylog: Path | None = None,
+) -> int:
     """Import each file; one line each, a summary of what was not SIP. Returns the exit code: that of the worst file."""
     results: list[dict[str, Any]] = []
     worst = 0
@@ -30,7 +38,7 @@ def run_import(files: list[str], store: Path | None, url: str | None, token: str
         if url is not None or desk.alive():
             remote = desk
     if remote is None:
-        worst = _into_store(files, store or default_store(), results)
+        worst = _into_store(files, store or default_store(), results, keylog)
     else:
         for name in files:
             try:
@@ -40,7 +48,9 @@ def run_import(files: list[str], store: Path | None, url: str | None, token: str
                         "or stop the service and use --store"
                     )
                 began = time.monotonic()
-                results.append(remote.import_file(Path(name).resolve()) | {"seconds": time.monotonic() - began})
+                keys = keylog.resolve() if keylog is not None else None
+                record = remote.import_file(Path(name).resolve(), keys)
+                results.append(record | {"seconds": time.monotonic() - began})
             except SiptrailError as error:
                 worst = max(worst, _complain(error))
     for record in results:
@@ -66,12 +76,16 @@ def line(r: dict[str, Any]) -> str:
     ]
     if lost:
         parts.append(", ".join(lost))
+    if r.get("decrypted"):
+        parts.append(f"{r['decrypted']:,} read with TLS keys")
+    elif r.get("encrypted"):
+        parts.append(ADVICE)
     if r.get("damage"):
-        parts.append(f"warning: {r['damage']}")
+        parts.append(f"warning: {printable(r['damage'])}")
     return "; ".join(parts)
 
 
-def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]]) -> int:
+def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]], keylog: Path | None) -> int:
     from index.lake import Lake
 
     settings = load(None)
@@ -116,6 +130,7 @@ def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]]) -
                         first_seq=int(time.time()) << 30,
                         imported_at=time.time_ns(),
                         progress=told,
+                        keylog=str(keylog) if keylog is not None else None,
                     )
                     assert archive.lake is not None
                     archive.lake.count(time.time_ns(), settings.node, flat(result.counters))

@@ -1,23 +1,26 @@
 """What capture counted and what it missed, by interface and over time: from capture threads to the store.
 
-It owns the sums since the start, and the losses that are not in the store yet. It reads no packet.
+It owns the sums since the start, the TLS table, and the losses that are not in the store yet. It reads no packet.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from capture.tlspeers import TlsPeer, merged
 from index.lake import Lake
 from index.trace import Loss
 
 NEAR_NS = 2_000_000_000
 """Losses on one interface closer than this become one."""
 MOST = 10_000
+MOST_TABLES = 256
+"""TLS tables kept; capture threads come and go with their interfaces."""
 
 
 class Ledger:
@@ -31,6 +34,9 @@ class Ledger:
         self._by_interface: dict[str, Counter[str]] = {}
         self._stored: Counter[str] = Counter()
         self._losses: list[Loss] = []
+        self._tls: OrderedDict[int, tuple[TlsPeer, ...]] = OrderedDict()
+        """By capture thread."""
+        self._imported: tuple[TlsPeer, ...] = ()
         self._on_their_way: list[Loss] = []
 
     def add(self, interface: str, counts: Mapping[str, int]) -> None:
@@ -39,10 +45,23 @@ class Ledger:
             self._sums.update(counts)
             self._by_interface.setdefault(interface, Counter()).update(counts)
 
-    def add_import(self, counts: Mapping[str, int]) -> None:
+    def add_import(self, counts: Mapping[str, int], tls: tuple[TlsPeer, ...] = ()) -> None:
         """Count what a file held."""
         with self._lock:
             self._sums.update(counts)
+            self._imported = merged(self._imported, tls)
+
+    def saw_tls(self, source: int, peers: tuple[TlsPeer, ...]) -> None:
+        """A capture thread's whole TLS table, in the place of the one it gave before."""
+        with self._lock:
+            self._tls[source] = peers
+            while len(self._tls) > MOST_TABLES:
+                self._tls.popitem(last=False)
+
+    def tls(self) -> tuple[TlsPeer, ...]:
+        """Who spoke TLS to whom on SIP ports since the start, the latest first."""
+        with self._lock:
+            return merged(self._imported, *self._tls.values())
 
     def lost(self, loss: Loss, counter: str = "") -> None:
         """Calls that were alive meanwhile will say so; `counter` is what it adds to, '' where that was done already."""

@@ -13,5 +13,9 @@ Url = Annotated[
 Token = Annotated[str | None, typer.Option("--token", help="The service's token.", envvar="SIPTRAIL_TOKEN")]
 Store = Annotated[Path | None, typer.Option("--store", help="Open this store directly (no service may have it open).")]
 Pcap = Annotated[str | None, typer.Option("--pcap", help="Read this capture file alone; '-' is standard input.")]
+Keylog = Annotated[
+    Path | None,
+    typer.Option("--keylog", help="TLS secrets (SSLKEYLOGFILE) that open the capture file; needs tshark."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 Config = Annotated[Path | None, typer.Option("--config", help="A TOML file with settings.")]

@@ -18,6 +18,7 @@ from index.summary import CallSummary, Stats, rfc3339
 from index.trace import CallTrace
 from sip.errors import SiptrailError
 from sip.text import printable
+from siptrail.tlstable import ADVICE, tls_lines
 
 _COLUMNS = (
     ("start", 21),
@@ -203,7 +204,12 @@ def stats_text(stats: Stats, as_json: bool) -> str:
         return json.dumps(record)
     out = []
     for key, value in record.items():
-        if isinstance(value, dict):
+        if key == "tls":
+            lines = list(tls_lines(value or []))
+            if lines and not stats.decrypted:
+                lines.append(ADVICE)
+            out += [f"{key if n == 0 else '':18}{line}" for n, line in enumerate(lines)]
+        elif isinstance(value, dict):
             text = ", ".join(
                 f"{printable(k)} {v}"
                 for k, v in sorted(value.items(), key=lambda kv: -kv[1] if isinstance(kv[1], int) else 0)

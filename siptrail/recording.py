@@ -207,7 +207,7 @@ class Recorder:
     def _capture(self, source: Ring | Sniffer, first_seq: int) -> None:
         name, decoder = _name(source), Decoder(self._ports[0], first_seq, self._ports[1])
         seen: dict[str, int] = {}
-        drops, cut, last_look, gone_since = 0, 0, time.time_ns(), 0
+        drops, cut, last_look, gone_since, told = 0, 0, time.time_ns(), 0, 0
         while True:
             stopping = self._stop.is_set()
             block = None
@@ -250,6 +250,9 @@ class Recorder:
             if now - last_look > LOOK_NS or stopping:
                 drops, cut = self._missed(source, drops, cut, last_look)
                 last_look = now
+                if counts["encrypted"] > told:
+                    self._ledger.saw_tls(first_seq, decoder.tls_peers())
+                    told = counts["encrypted"]
             if stopping and block is None:
                 return
 

@@ -102,7 +102,7 @@ class Service:
             self.archive = Archive(lake, time.time_ns)
             self.archive.spool = Spool(s.store / "spool")
             self.archive.losses = self.ledger.between
-            self.desk = LocalDesk(self.archive, self.ledger.totals, load_rules(s.rules))
+            self.desk = LocalDesk(self.archive, self.ledger.totals, load_rules(s.rules), self.ledger.tls)
             self.keeper = Keeper(lake, s)
             self._recover()
             base = s.base_url or f"http://{s.listen}"
@@ -230,8 +230,8 @@ class Service:
         """What each recorded interface has seen since the start."""
         return self.ledger.interfaces(self.recorder.recording())
 
-    def import_path(self, path: Path) -> dict[str, Any]:
-        """Import a capture file that this machine can read."""
+    def import_path(self, path: Path, keylog: Path | None = None) -> dict[str, Any]:
+        """Import a capture file that this machine can read, with the TLS keys of a key log if there is one."""
         with self._imports:
             result = import_file(
                 self.archive,
@@ -241,8 +241,9 @@ class Service:
                 ws_ports=self._ws_ports,
                 first_seq=int(time.time()) << 30,
                 imported_at=time.time_ns(),
+                keylog=str(keylog) if keylog is not None else None,
             )
-            self.ledger.add_import(flat(result.counters))
+            self.ledger.add_import(flat(result.counters), result.tls)
             self.ledger.store()
             return summary(result)
 

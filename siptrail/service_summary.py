@@ -7,10 +7,11 @@ from typing import Any
 
 from diagnose.local import flat
 from index.importing import ImportResult
+from index.summary import tls_record
 
 
 def summary(result: ImportResult) -> dict[str, Any]:
-    """File name, messages, damage, first and last time (ns), and the decoder's counters."""
+    """File name, messages, damage, first and last time (ns), the decoder's counters, and the TLS table."""
     return {
         "file": Path(result.file).name,
         "messages": result.messages,
@@ -18,4 +19,5 @@ def summary(result: ImportResult) -> dict[str, Any]:
         "first": result.first,
         "last": result.last,
         **flat(result.counters),
+        "tls": [tls_record(peer) for peer in result.tls],
     }

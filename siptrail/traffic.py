@@ -12,6 +12,7 @@ from capture.frames import FrameBlock
 from capture.packetsockets import PacketSockets
 from capture.pipeline import TRANSPORTS, Decoder, MessageBlock
 from capture.sources.ring import open_ring
+from capture.tlspeers import TlsPeer
 from index.columns import address_text
 from siptrail.config import Settings
 
@@ -29,6 +30,7 @@ class Traffic:
     packets: int = 0
     messages: int = 0
     encrypted: int = 0
+    tls: tuple[TlsPeer, ...] = ()
     tunnelled: int = 0
     tagged: int = 0
     oversized: int = 0
@@ -65,6 +67,7 @@ def listen(names: list[str], seconds: float, settings: Settings, sockets: Packet
                     _look(block, traffic, decoder)
         for ring, traffic, decoder in zip(rings, seen, decoders, strict=True):
             traffic.encrypted = decoder.counters.careful.get("encrypted", 0)
+            traffic.tls = decoder.tls_peers()
             traffic.dropped = ring.losses()[1]
     finally:
         for ring in rings:

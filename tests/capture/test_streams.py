@@ -301,9 +301,9 @@ def test_tls_is_left_alone_and_counted_on_our_ports() -> None:
         )
         == []
     )
-    assert decoder.counters["encrypted"] == 1
+    assert decoder.counters["encrypted"] == 2
     assert decode([tcp_frame(hello, 1, dport=443)], decoder) == []
-    assert decoder.counters["encrypted"] == 1
+    assert decoder.counters["encrypted"] == 2
 
 
 def test_on_another_port_sip_is_found_and_other_traffic_soon_left_alone() -> None:

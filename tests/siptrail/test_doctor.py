@@ -122,6 +122,8 @@ def test_sip_over_tcp_on_another_port(tmp_path: Path) -> None:
 def test_only_tls(tmp_path: Path) -> None:
     found = results(tmp_path, tcp(HELLO, 5061))
     assert "HEP" in only(found, "encrypted packets").advice
+    told = only([f for f in found if f.name == "tls"], ":5061")
+    assert told.status == "note" and "127.0.0.2 -> 127.0.0.3:5061" in told.text
 
 
 def test_the_service_is_blind(tmp_path: Path) -> None:
