@@ -58,4 +58,12 @@ CASES: dict[str, Case] = {
         (PROXY, "answers RTP/AVP to an offer of RTP/SAVP"),
         (1, 2),
     ),
+    "dtmf-not-agreed": Case(
+        answered(sdp(NAT, "0 101", EVENTS), sdp(PROXY, "0")),
+        answered(sdp(NAT, "0 101", EVENTS), sdp(PROXY, "0 96", EVENTS.replace("101", "96"))),
+        "warning",
+        "certain",
+        (NAT, f"{PROXY} answers no telephone-event"),
+        (1, 2),
+    ),
 }
