@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-from capture.flags import FRAGMENT_LOST, STREAM_GAP
+from capture.flags import FRAGMENT_LOST, HEADERS_CUT, LENGTH_LIES, STREAM_GAP, TRUNCATED
 from diagnose.call import SECOND, Call, Step
 from sip.ip import is_private, is_public, literal
 
@@ -63,3 +63,8 @@ def crosses(address: str, step: Step) -> bool:
 def own(address: str, step: Step) -> bool:
     """The address is where the packet itself came from: this capture sits on the sender's side of any NAT."""
     return literal(address) is not None and literal(address) == literal(step.m.src.ip)
+
+
+def whole(step: Step) -> bool:
+    """No byte of the message is missing in this capture, so what its body does not say was not said."""
+    return not step.m.flags & (TRUNCATED | STREAM_GAP | FRAGMENT_LOST | HEADERS_CUT | LENGTH_LIES)

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 from diagnose.call import Call, Step
 from diagnose.finding import Finding, public_name
+from diagnose.profiles import clash
 from diagnose.report import fact, listed
 from sip.sdp import SessionDescription
 
 NAME = public_name(__name__)
 SEVERITY, PRECEDENCE, REFERENCE = "critical", 50, "RFC 3261 section 21.4.26, RFC 3264 section 6"
-_REFUSALS = (488, 606, 415)
+REFUSALS = (488, 606, 415)
 
 
 def names(sdp: SessionDescription | None) -> list[str]:
@@ -25,7 +26,7 @@ def names(sdp: SessionDescription | None) -> list[str]:
     ]
 
 
-def _refused(call: Call) -> list[tuple[Step, Step]]:
+def refused_offers(call: Call) -> list[tuple[Step, Step]]:
     """Offers with the final response that refused them, the hop next to the refusing side first."""
     out = []
     for s in call.requests:
@@ -36,7 +37,7 @@ def _refused(call: Call) -> list[tuple[Step, Step]]:
             continue
         audio = [m for m in (final.m.sip.sdp.media if final.m.sip.sdp else ()) if m.kind == "audio"]
         silent = 200 <= final.m.sip.code < 300 and audio and all(m.port == 0 for m in audio)
-        if final.m.sip.code in _REFUSALS or silent:
+        if final.m.sip.code in REFUSALS or silent:
             out.append((s, final))
     return sorted(out, key=lambda pair: pair[1].number)
 
@@ -44,12 +45,13 @@ def _refused(call: Call) -> list[tuple[Step, Step]]:
 def check(call: Call) -> Iterator[Finding]:
     """One finding for each refused offer, said once however many hops passed the refusal on."""
     told: set[tuple[int | None, str]] = set()
-    for s, final in _refused(call):
+    for s, final in refused_offers(call):
         who = final.m.sip.cseq, final.side or final.m.src.ip
-        if who in told:
+        # Plain against secure RTP is said by a rule of its own, whatever the codecs.
+        if who in told or clash(call, s, final) is not None:
             continue
         told.add(who)
-        refused = final.m.sip.code in _REFUSALS
+        refused = final.m.sip.code in REFUSALS
         offered = names(s.m.sip.sdp)
         lines = [x for x in s.m.sip.lines() if x.startswith("m=audio")]
         evidence = [fact(s, f"offered: {listed(offered)}", lines[0] if lines else "")]

@@ -1,0 +1,69 @@
+"""Pairs of rules about streams, their protection, and the way through a NAT."""
+
+from __future__ import annotations
+
+from calls import CALLED, CALLER, NAT, PROXY, Packet, ack, answered, reply, request, sdp
+from case import Call, Case
+
+VIDEO = "m=video 4002 RTP/AVP 34"
+EVENTS = "a=rtpmap:101 telephone-event/8000"
+CRYPTO = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj"
+
+
+def late(answer: str) -> Call:
+    """The 200 makes the offer; the ACK answers, or does not."""
+    invite = request()
+    return (
+        Packet(0, CALLER, CALLED, invite),
+        Packet(1, CALLED, CALLER, reply(invite, 200, contact=f"<sip:bob@{CALLED}>", body=sdp(PROXY))),
+        Packet(1.1, CALLER, CALLED, ack(invite, body=answer)),
+    )
+
+
+def secure(address: str, *lines: str) -> str:
+    """A body whose audio is secure RTP."""
+    return sdp(address, "0", *lines).replace("RTP/AVP", "RTP/SAVP")
+
+
+CASES: dict[str, Case] = {
+    "answer-streams-misaligned": Case(
+        answered(sdp(NAT, "0", VIDEO), sdp(PROXY, "0")),
+        answered(sdp(NAT, "0", VIDEO), sdp(PROXY, "0", VIDEO.replace("4002", "0"))),
+        "error",
+        "certain",
+        (PROXY, "1 m= line", "2"),
+        (1, 2, 1),
+    ),
+    "illegal-direction-in-answer": Case(
+        answered(sdp(NAT, "0", "a=recvonly"), sdp(PROXY, "0", "a=recvonly")),
+        answered(sdp(NAT, "0", "a=recvonly"), sdp(PROXY, "0", "a=sendonly")),
+        "error",
+        "certain",
+        (PROXY, "recvonly", "neither sends"),
+        (1, 2),
+    ),
+    "late-offer-broken": Case(
+        late(""),
+        late(sdp(NAT)),
+        "critical",
+        "certain",
+        (NAT, PROXY, "ACK without an answer"),
+        (1, 2, 3),
+    ),
+    "srtp-profile-mismatch": Case(
+        answered(secure(NAT, CRYPTO), sdp(PROXY, "0")),
+        answered(secure(NAT, CRYPTO), secure(PROXY, CRYPTO)),
+        "critical",
+        "certain",
+        (PROXY, "answers RTP/AVP to an offer of RTP/SAVP"),
+        (1, 2),
+    ),
+    "dtmf-not-agreed": Case(
+        answered(sdp(NAT, "0 101", EVENTS), sdp(PROXY, "0")),
+        answered(sdp(NAT, "0 101", EVENTS), sdp(PROXY, "0 96", EVENTS.replace("101", "96"))),
+        "warning",
+        "certain",
+        (NAT, f"{PROXY} answers no telephone-event"),
+        (1, 2),
+    ),
+}
