@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,8 +24,10 @@ from api import ladders, pages, schema
 from api.guard import Guard
 from api.metrics import build_registry, exposition
 from api.records import trace_to_json
+from api.reference import reference_routes
 from api.wire import WireText, routed_call_id
 from diagnose.desk import Desk
+from diagnose.engine import Rule, load_rules
 from sip.errors import NotFound, SiptrailError, Unreachable
 
 log = logging.getLogger("siptrail.api")
@@ -58,9 +60,11 @@ def create_app(
     interfaces: Callable[[], list[dict[str, Any]]] | None = None,
     importer: Callable[[Path], dict[str, Any]] | None = None,
     registry: CollectorRegistry | None = None,
+    rules: Sequence[Rule] | None = None,
     version: str,
 ) -> FastAPI:
-    """The application. Without `importer` there is no way to import; without `token` nobody is asked for one."""
+    """The application. Without `importer` there is no way to import; without `token` nobody is asked for one;
+    `rules` are those that are explained (the shipped ones when not given)."""
     app = FastAPI(
         title="siptrail",
         version=version,
@@ -71,6 +75,7 @@ def create_app(
     )
     app.include_router(call_routes(desk), prefix="/api/v1", responses=PROBLEMS)
     app.include_router(service_routes(desk, alerts, interfaces, importer), prefix="/api/v1", responses=PROBLEMS)
+    app.include_router(reference_routes(load_rules() if rules is None else rules), prefix="/api/v1", responses=PROBLEMS)
     app.include_router(outer_routes(build_registry(desk, alerts, registry, interfaces), version))
     for kind in STATUS:
         app.add_exception_handler(kind, _told)

@@ -109,6 +109,7 @@ class Service:
                 token=s.token,
                 interfaces=self.interfaces,
                 importer=self.import_path,
+                rules=self.desk.rules,
                 version=__version__,
             )
             self.server = ApiServer(app, host, port)
