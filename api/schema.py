@@ -106,6 +106,21 @@ class Findings(BaseModel):
     findings: list[Diagnosis]
 
 
+class Meaning(BaseModel):
+    kind: str
+    name: str
+    means: str
+    look: str
+    reference: str
+    severity: str
+    facts: list[str]
+
+
+class Explanations(BaseModel):
+    topic: str
+    explanations: list[Meaning]
+
+
 class Example(BaseModel):
     call_id: str
     ladder: str

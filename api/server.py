@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,9 +24,11 @@ from api import ladders, pages, schema
 from api.guard import Guard
 from api.metrics import build_registry, exposition
 from api.records import trace_to_json
+from api.reference import reference_routes
 from api.store import StoreKeeper, store_routes
 from api.wire import WireText, routed_call_id
 from diagnose.desk import Desk
+from diagnose.engine import Rule, load_rules
 from sip.errors import NotFound, SiptrailError, Unreachable
 
 log = logging.getLogger("siptrail.api")
@@ -62,10 +64,11 @@ def create_app(
     importer: Importer | None = None,
     keeper: StoreKeeper | None = None,
     registry: CollectorRegistry | None = None,
+    rules: Sequence[Rule] | None = None,
     version: str,
 ) -> FastAPI:
     """The application. Without `importer` there is no way to import, without `keeper` none to keep the store; without
-    `token` nobody is asked for one."""
+    `token` nobody is asked for one; `rules` are those that are explained (the shipped ones when not given)."""
     app = FastAPI(
         title="siptrail",
         version=version,
@@ -78,6 +81,7 @@ def create_app(
     app.include_router(service_routes(desk, alerts, interfaces, importer), prefix="/api/v1", responses=PROBLEMS)
     if keeper is not None:
         app.include_router(store_routes(keeper), prefix="/api/v1", responses=PROBLEMS)
+    app.include_router(reference_routes(load_rules() if rules is None else rules), prefix="/api/v1", responses=PROBLEMS)
     app.include_router(outer_routes(build_registry(desk, alerts, registry, interfaces), version))
     for kind in STATUS:
         app.add_exception_handler(kind, _told)

@@ -36,6 +36,9 @@ class Rule:
     """Call-IDs for which it ran out of time."""
     failures: list[str] = field(default_factory=list, compare=False, repr=False)
     """The first Call-ID for which it raised."""
+    severity: str = ""
+    """What it usually says; '' where a user's own rule does not tell."""
+    reference: str = ""
 
 
 def load_rules(extra: Path | None = None) -> tuple[Rule, ...]:
@@ -52,7 +55,9 @@ def load_rules(extra: Path | None = None) -> tuple[Rule, ...]:
         except Exception:
             log.exception("the rule %s cannot be loaded; it is left out", name)
             continue
-        found[public_name(module.__name__)] = Rule(public_name(module.__name__), (module.__doc__ or "").strip(), check)
+        name = public_name(module.__name__)
+        severity, reference = (str(getattr(module, said, "")) for said in ("SEVERITY", "REFERENCE"))
+        found[name] = Rule(name, (module.__doc__ or "").strip(), check, severity=severity, reference=reference)
     return tuple(found[name] for name in sorted(found))
 
 

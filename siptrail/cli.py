@@ -263,6 +263,27 @@ def diagnose(
 
 
 @app.command()
+def explain(
+    topic: Annotated[
+        list[str] | None,
+        typer.Argument(help="A finding, code, method, cause, NAT test or term; without it: what there is."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a finding, a code or a term means, and what to look at next."""
+    from siptrail.explaining import kinds, meanings
+
+    wanted = " ".join(topic or ()).strip()
+    if not wanted:
+        print(kinds(as_json))
+        return
+    from diagnose.engine import load_rules
+    from diagnose.explain import explain as explain_topic
+
+    print(meanings(wanted, explain_topic(wanted, load_rules(load(None).rules)), as_json))
+
+
+@app.command()
 def stats(
     as_json: AsJson = False,
     url: Url = None,

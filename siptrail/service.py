@@ -115,6 +115,7 @@ class Service:
                 interfaces=self.interfaces,
                 importer=self.import_path,
                 keeper=self.keeper,
+                rules=self.desk.rules,
                 version=__version__,
             )
             self.server = ApiServer(app, host, port)

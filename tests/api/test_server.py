@@ -231,3 +231,12 @@ def test_metrics_of_each_interface() -> None:
     assert 'siptrail_interface_kernel_drops_total{interface="eth0"} 3.0' in text
     assert 'siptrail_interface_rtcp_total{interface="hep"} 2.0' in text
     assert 'siptrail_interface_recording{interface="hep"} 0.0' in text
+
+
+def test_topics_are_explained(url: str) -> None:
+    for target, name in (("488", "488 Not Acceptable Here"), ("nat_uac_test%2019", "kamailio nat_uac_test 19")):
+        status, _, body = get(url, f"/api/v1/explain/{target}")
+        assert status == 200 and json.loads(body)["explanations"][0]["name"] == name
+    assert json.loads(get(url, "/api/v1/explain/STIR%2FSHAKEN")[2])["topic"] == "STIR/SHAKEN"
+    status, _, body = get(url, "/api/v1/explain/hairpn")
+    assert status == 404 and "hairpin" in json.loads(body)["detail"]
