@@ -206,7 +206,7 @@ def stats_text(stats: Stats, as_json: bool) -> str:
     for key, value in record.items():
         if key == "tls":
             lines = list(tls_lines(value or []))
-            if lines and not stats.decrypted:
+            if stats.encrypted and not stats.decrypted:
                 lines.append(ADVICE)
             out += [f"{key if n == 0 else '':18}{line}" for n, line in enumerate(lines)]
         elif isinstance(value, dict):

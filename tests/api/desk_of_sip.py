@@ -9,8 +9,9 @@ from typing import Any
 
 from api.serve import ApiServer
 from api.server import create_app
+from capture.tlspeers import TlsAlert, TlsPeer
 from diagnose.finding import Evidence, Finding
-from index.summary import CallPage, CallSummary, Stats
+from index.summary import CallPage, CallSummary, Stats, tls_record
 from index.trace import CallTrace, Endpoint, Loss, TraceMessage
 from sip.errors import NotFound, SiptrailError
 from sip.message import parse_message
@@ -130,6 +131,26 @@ STATS = Stats(
     7,
     5,
     flags={"truncated": 1},
+    tls=[
+        tls_record(
+            TlsPeer(
+                *(
+                    "192.0.2.1",
+                    "[2001:db8::9]:5061",
+                    2,
+                    9,
+                    4000,
+                    START,
+                    START + 5,
+                    ("sip.example.com",),
+                    (),
+                    ("TLS 1.3",),
+                ),
+                (TlsAlert("client", "fatal", "unknown_ca", 1),),
+                1,
+            )
+        )
+    ],
 )
 
 

@@ -137,7 +137,7 @@ def test_lost_order_and_repeated_segments(pem: Path, keylog: Path, tmp_path: Pat
     begun = len(talk.frames)
     talk.say(sip("a", bytes(1000))).say(sip("b", bytes(1000)))
     frames = talk.frames
-    order = [*frames[: begun + 1], frames[begun + 2], frames[begun + 1], frames[begun + 1], *frames[begun + 3 :]]
+    order = [*frames[:begun], *reversed(frames[begun:]), *frames[begun + 1 : begun + 3]]
     order = [Frame(frames[0].ts + n, f.link_type, f.interface, f.original, f.data) for n, f in enumerate(order)]
     found, _ = read(save(tmp_path / "a.pcap", *order), keylog)
     assert texts(found) == [sip("a", bytes(1000)), sip("b", bytes(1000))]
@@ -151,11 +151,12 @@ def test_the_same_ports_again_and_two_connections_at_once(pem: Path, keylog: Pat
         frames += talk.handshake().say(sip(f"n{n}")).say(ok(f"n{n}"), False).frames
     found, _ = read(save(tmp_path / "a.pcap", *frames), keylog)
     assert sorted(texts(found)) == sorted(m for n in range(3) for m in (sip(f"n{n}"), ok(f"n{n}")))
+    assert {p.flags for p in found} == {0}, "a connection does not go on where another on its ports ended"
 
 
 def test_inside_a_tunnel_and_over_ipv6(pem: Path, keylog: Path, tmp_path: Path) -> None:
     talk = Talk(pem, keylog=keylog).handshake().say(sip())
-    inside = [frame(ether(ip4(4, f.data[14:], src="192.0.2.1", dst="192.0.2.2")), n) for n, f in enumerate(talk.frames)]
+    inside = [frame(ether(ip6(4, f.data[14:])), n) for n, f in enumerate(talk.frames)]
     ((found,), _) = read(save(tmp_path / "a.pcap", *inside), keylog)
     assert (found.src, found.dst, found.data, found.flags) == (A, B, sip(), TUNNELLED)
     swap = {bytes(f.data[26:30]): address for f, address in ((talk.frames[0], (A6, B6)), (talk.frames[1], (B6, A6)))}
@@ -189,6 +190,8 @@ def test_messages_keep_their_place_in_the_order(pem: Path, keylog: Path, tmp_pat
     assert [(TRANSPORTS[m.transport[0]], int(m.seq[0])) for m in rows] == [("udp", 100), ("tls", 101)]
     assert decoder.counters.decrypted == 1
     assert decoder.take([]) == []
+    again = decoder.take([read(path, keylog)[0][0]])
+    assert [int(m.seq[0]) for m in again] == [102]
 
 
 # ---------------------------------------------------------------- secrets in the file itself

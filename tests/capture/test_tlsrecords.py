@@ -71,6 +71,12 @@ def test_a_client_hello_without_an_answer(pem: Path) -> None:
     talk = Talk(pem).handshake()
     (peer,) = told(f for f in talk.frames if f.data[36:38] == b"\x13\xc5")
     assert (peer.connections, peer.unanswered, peer.versions) == (1, 1, ("TLS 1.3",))
+    hello_of = talk.frames[2].data[54:]
+    given_up = frame(
+        ether(ip4(6, tcp(record(21, b"\x01\x5a"), 1001 + len(hello_of), sport=talk.sport, dport=5061))), 10**8
+    )
+    (peer,) = told([talk.frames[0], talk.frames[2], given_up])
+    assert (peer.unanswered, peer.alerts) == (1, (TlsAlert("client", "warning", "user_canceled", 1),))
     silent = Talk(pem, sport=40002, start=10**9).handshake()
     (peer,) = told([*talk.frames, *(f for f in silent.frames if f.data[36:38] == b"\x13\xc5")])
     assert (peer.connections, peer.unanswered) == (2, 1)
