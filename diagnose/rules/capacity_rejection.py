@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from diagnose.call import Call
 from diagnose.finding import Finding, public_name
+from diagnose.refusals import capacity_words
 from diagnose.report import fact, listed
 
 NAME = public_name(__name__)
 SEVERITY, PRECEDENCE, REFERENCE = "critical", 20, "RFC 3261 sections 21.5.4 and 21.3.3"
-_WHAT = r"(?:cps|channels?|calls?|concurren\w*|capacity|sessions?|licen[cs]es?|trunks?)(?![a-z])"
-_LIMIT = re.compile(
-    rf"(?<![a-z])(?:max(?:imum)?|exceed\w*|too many|over|limit\w*)(?![a-z]).{{0,20}}?(?<![a-z]){_WHAT}|"
-    rf"(?<![a-z]){_WHAT}.{{0,20}}?(?<![a-z])(?:max(?:imum)?|exceed\w*|limit\w*|full)(?![a-z])|server at max",
-    re.IGNORECASE,
-)
 
 
 def check(call: Call) -> Iterator[Finding]:
@@ -26,8 +20,7 @@ def check(call: Call) -> Iterator[Finding]:
         sip = s.m.sip
         if sip.method != "INVITE" or sip.code < 300:
             continue
-        texts = [sip.reason, *sip.all("Reason"), *sip.all("Warning")]
-        said = next((t for t in texts if _LIMIT.search(t)), None)
+        said = capacity_words(sip)
         wait = sip.first("Retry-After")
         if said is None and not (sip.code == 503 and wait):
             continue
