@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,7 +32,6 @@ def write_partitions(table: pa.Table, folder: Path, sync: bool = True) -> list[P
     runs = pc.run_end_encode(slots.combine_chunks())
     start = 0
     narrow = table.drop_columns(["day", "hour"])
-    dictionary = [n for n in narrow.column_names if n not in _PLAIN]
     try:
         for end, day, hour in (
             (e.as_py(), table["day"][e.as_py() - 1].as_py(), table["hour"][e.as_py() - 1].as_py())
@@ -42,12 +43,8 @@ def write_partitions(table: pa.Table, folder: Path, sync: bool = True) -> list[P
             pq.write_table(
                 narrow.slice(start, end - start),
                 path,
-                compression="zstd",
-                compression_level=3,
-                use_dictionary=dictionary,
-                column_encoding={n: "DELTA_BINARY_PACKED" for n in narrow.column_names if n in _DELTA},
                 row_group_size=ROW_GROUP if "frame" in narrow.column_names else 120_000,
-                write_statistics=[n for n in narrow.column_names if n not in ("frame", "payload")],
+                **layout(narrow.column_names),
             )
             out.append(path)
             start = end
@@ -58,6 +55,17 @@ def write_partitions(table: pa.Table, folder: Path, sync: bool = True) -> list[P
             path.unlink(missing_ok=True)
         raise
     return out
+
+
+def layout(names: Sequence[str]) -> dict[str, Any]:
+    """How columns are written, as pyarrow.parquet wants it."""
+    return {
+        "compression": "zstd",
+        "compression_level": 3,
+        "use_dictionary": [n for n in names if n not in _PLAIN],
+        "column_encoding": {n: "DELTA_BINARY_PACKED" for n in names if n in _DELTA},
+        "write_statistics": [n for n in names if n not in ("frame", "payload")],
+    }
 
 
 def sync_files(files: list[Path]) -> None:
