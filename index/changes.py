@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,13 +58,24 @@ class Change:
 
     def delete(self, table: str, where: str, parameters: Sequence[Any] = ()) -> int:
         """Rows of the table go; returns how many. Files that DuckLake writes for that are synced."""
+        with self._synced(table):
+            row = self.cur.execute(f"DELETE FROM lake.{table} WHERE {where}", list(parameters)).fetchone()
+        return int(row[0]) if row else 0
+
+    def merge(self, table: str) -> None:
+        """The files of a small table become one."""
+        with self._synced(table):
+            self.cur.execute(f"CALL ducklake_merge_adjacent_files('lake', '{table}')").fetchall()
+
+    @contextmanager
+    def _synced(self, table: str) -> Iterator[None]:
+        """What DuckLake writes for the table itself is synced, too. Whole hours go without a file being written."""
         folder = self._data / "main" / table
         before = {p.name for p in folder.glob("*.parquet")}
-        row = self.cur.execute(f"DELETE FROM lake.{table} WHERE {where}", list(parameters)).fetchone()
+        yield
         written = [p for p in folder.glob("*.parquet") if p.name not in before]
         self._files += written
         sync_files(written)
-        return int(row[0]) if row else 0
 
     def commit(self) -> None:
         """Once; what is done later is done in vain."""

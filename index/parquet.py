@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -33,7 +35,6 @@ def write_partitions(table: pa.Table, folder: Path, sync: bool = True) -> list[P
     runs = pc.run_end_encode(slots.combine_chunks())
     start = 0
     narrow = table.drop_columns(["day", "hour"])
-    dictionary = [n for n in narrow.column_names if n not in _PLAIN]
     try:
         for end, day, hour in (
             (e.as_py(), table["day"][e.as_py() - 1].as_py(), table["hour"][e.as_py() - 1].as_py())
@@ -43,7 +44,7 @@ def write_partitions(table: pa.Table, folder: Path, sync: bool = True) -> list[P
             place.mkdir(parents=True, exist_ok=True)
             path = place / f"{uuid.uuid4()}.parquet"
             out.append(path)
-            _write(narrow.slice(start, end - start), path, dictionary)
+            _write(narrow.slice(start, end - start), path)
             start = end
         if sync:
             sync_files(out)
@@ -54,18 +55,9 @@ def write_partitions(table: pa.Table, folder: Path, sync: bool = True) -> list[P
     return out
 
 
-def _write(table: pa.Table, path: Path, dictionary: list[str]) -> None:
+def _write(table: pa.Table, path: Path) -> None:
     rows = ROW_GROUP if "frame" in table.column_names else 120_000
-    with pq.ParquetWriter(
-        path,
-        table.schema,
-        compression="zstd",
-        compression_level=3,
-        use_dictionary=dictionary,
-        column_encoding={n: "DELTA_BINARY_PACKED" for n in table.column_names if n in _DELTA},
-        write_statistics=[n for n in table.column_names if n not in ("frame", "payload")],
-        store_schema=False,
-    ) as file:
+    with pq.ParquetWriter(path, table.schema, store_schema=False, **layout(table.column_names)) as file:
         for start in range(0, table.num_rows, rows):
             group = table.slice(start, rows)
             file.write_table(pa.table([_compact(c) for c in group.columns], group.schema), rows)
@@ -85,6 +77,17 @@ def _compact(column: pa.ChunkedArray) -> pa.ChunkedArray:
     kept = kept[: renumber(codes, place, kept)]
     indices = pa.array(codes, mask=codes < 0) if empty else pa.array(codes)
     return pa.chunked_array([pa.DictionaryArray.from_arrays(indices, array.dictionary.take(pa.array(kept)))])
+
+
+def layout(names: Sequence[str]) -> dict[str, Any]:
+    """How columns are written, as pyarrow.parquet wants it."""
+    return {
+        "compression": "zstd",
+        "compression_level": 3,
+        "use_dictionary": [n for n in names if n not in _PLAIN],
+        "column_encoding": {n: "DELTA_BINARY_PACKED" for n in names if n in _DELTA},
+        "write_statistics": [n for n in names if n not in ("frame", "payload")],
+    }
 
 
 def sync_files(files: list[Path]) -> None:

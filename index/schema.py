@@ -43,11 +43,22 @@ TABLES = {
 PARTITIONED = ("messages", "frames", "calls")
 """Tables with one folder an hour; the others are small."""
 SMALL = tuple(name for name in TABLES if name not in PARTITIONED)
-_ARROW = {"DATE": pa.date32(), "TINYINT": pa.int8(), "BIGINT": pa.int64(), "VARCHAR": pa.string()}
-SMALL_SCHEMAS = {
-    name: pa.schema([(column.split()[0], _ARROW[column.split()[1]]) for column in TABLES[name].split(", ")])
-    for name in SMALL
+_ARROW = {
+    "DATE": pa.date32(),
+    "TINYINT": pa.int8(),
+    "SMALLINT": pa.int16(),
+    "USMALLINT": pa.uint16(),
+    "INTEGER": pa.int32(),
+    "BIGINT": pa.int64(),
+    "BOOLEAN": pa.bool_(),
+    "VARCHAR": pa.string(),
+    "BLOB": pa.binary(),
 }
+SHAPES = {
+    name: pa.schema([(c.split()[0].strip('"'), _ARROW[c.split()[1]]) for c in columns.split(", ")])
+    for name, columns in TABLES.items()
+}
+"""The tables as Arrow has them."""
 _OPTIONS = {"parquet_compression": "zstd", "parquet_compression_level": "3", "parquet_row_group_size": "122880"}
 
 Say = Callable[[str], None]
@@ -55,7 +66,7 @@ Say = Callable[[str], None]
 
 def small(table: str, rows: Iterable[tuple[Any, ...]]) -> pa.Table:
     """Rows of a small table."""
-    shape = SMALL_SCHEMAS[table]
+    shape = SHAPES[table]
     columns = list(zip(*rows, strict=True)) or [() for _ in shape]
     return pa.table([pa.array(list(c), f.type) for c, f in zip(columns, shape, strict=True)], schema=shape)
 

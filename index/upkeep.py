@@ -1,4 +1,4 @@
-"""Everything that a store needs from time to time, one thing after the other: retention, then late deletion.
+"""Everything that a store needs from time to time: retention, order in closed hours, late deletion, one by one.
 
 It owns the order and the pace. Every change goes through the lake's one queue; capture and readers go on meanwhile.
 """
@@ -6,8 +6,10 @@ It owns the order and the pace. Every change goes through the lake's one queue; 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from index.cleanup import LATE_NS, SOON_NS, Cleaner
+from index.compaction import compact_all, merge_tiny
 from index.lake import Lake
 from index.retention import Limits, Removal, plan, remove
 
@@ -25,9 +27,12 @@ class Upkeep:
         """Room is short until then (ns): what is gone is deleted sooner."""
         self._orphans_at = 0
 
-    def round(self, now: int) -> None:
-        """Whatever is due."""
+    def round(self, now: int, stop: Callable[[], bool] = lambda: False) -> None:
+        """Whatever is due; `stop` ends it early."""
         self.retain(now)
+        with self._one:
+            compact_all(self.lake, now, stop)
+            merge_tiny(self.lake)
         orphans = abs(now - self._orphans_at) > ORPHANS_EVERY_NS
         with self._one:
             self.cleaner.clean(now, SOON_NS if now < self._short_until else LATE_NS, orphans)

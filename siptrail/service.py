@@ -2,7 +2,7 @@
 
     ring threads ──► decode ──► archive (hot rows + spool)
                                    │ keeper thread: sync 1 s, flush 15 s, counters
-                                   │ upkeep thread: retention, deletion
+                                   │ upkeep thread: retention, order, deletion
                                    │ alert thread: due calls ► diagnosis ► alert book ► sinks
                                    └ API threads
 
@@ -221,7 +221,7 @@ class Service:
     def _keep_up(self) -> None:
         while True:
             try:
-                self.keeper.upkeep.round(time.time_ns())
+                self.keeper.upkeep.round(time.time_ns(), self._stop.is_set)
             except Exception as error:
                 log.error("the store's upkeep failed (%s); trying again", " ".join(str(error).split())[:200])
             if self._stop.wait(UPKEEP_SECONDS):

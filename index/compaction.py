@@ -1,0 +1,108 @@
+"""Closed hours become one sorted set of files, once: many small files cost every search and fill the catalogue.
+
+It owns which hours are due, and the exchange: new files for old ones in one transaction, so that a reader sees every
+row exactly once, before, meanwhile and after. Sorting goes on beside capture; only the exchange takes the queue.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from index.hours import DataFile, Slot, by_slot, data_files
+from index.lake import Lake
+from index.schema import PARTITIONED
+from index.sorting import sort_files
+
+log = logging.getLogger("siptrail")
+
+QUIET_NS = 600_000_000_000
+"""An hour is closed when it is over, and nothing has been written into it, for so long."""
+SMALL = 64 << 20
+"""A file below this size is worth putting together with others."""
+CROWD = 16
+"""So many small files are put together even if the hour has large ones, which are written again for that."""
+TINY_TABLES = ("counts", "losses", "imported", "captures", "spooled")
+MOST_TINY = 32
+
+
+def due(files: Iterable[DataFile], now: int) -> list[tuple[Slot, str, list[DataFile]]]:
+    """Hours and tables that should be put in order, oldest first, with the files they have now."""
+    out = []
+    for slot, inside in sorted(by_slot(files).items()):
+        if slot.end + QUIET_NS > now or any(_fresh(f.path, now) for f in inside):
+            continue
+        for table in PARTITIONED:
+            mine = [f for f in inside if f.table == table]
+            if _scattered(mine):
+                out.append((slot, table, mine))
+    return out
+
+
+def _scattered(files: list[DataFile]) -> bool:
+    small = [f.size for f in files if f.size < SMALL]
+    # A late file or two beside large ones can wait: each time the whole hour is written again.
+    return len(small) > 1 and (len(small) >= CROWD or 3 * sum(small) >= sum(f.size for f in files))
+
+
+def _fresh(path: Path, now: int) -> bool:
+    try:
+        written = path.stat().st_mtime_ns
+    except OSError:
+        return True  # damaged: not ours to touch
+    # A file from the future was written before the clock was set back; it does not become older by waiting.
+    return now - QUIET_NS < written <= now
+
+
+def compact(lake: Lake, slot: Slot, table: str, files: list[DataFile]) -> int:
+    """Exchange an hour's files of one table for a sorted set; returns how many files fewer there are."""
+    before = {f.path for f in files}
+    paths = sorted(before)
+    folder = lake.folder / "data" / "main" / table / f"day={slot.day}" / f"hour={slot.hour}"
+    expected = sum(pq.read_metadata(path).num_rows for path in paths)
+    done = sort_files(table, paths, folder, lake.folder / "temp")
+    try:
+        with lake.change() as change:
+            now_there = {f.path for f in data_files(change.cur, [table]) if f.slot == slot}
+            if done.rows != expected or now_there != before:
+                raise Overtaken(f"{slot} of {table} changed meanwhile")
+            change.delete(table, "day = ? AND hour = ?", [slot.day, slot.hour])
+            change.add(table, done.files)
+    except BaseException:
+        for path in done.files:
+            path.unlink(missing_ok=True)
+        raise
+    return len(before) - len(done.files)
+
+
+class Overtaken(Exception):
+    """Rows came or went while an hour was being sorted: what was sorted is of no use."""
+
+
+def compact_all(lake: Lake, now: int, stop: Callable[[], bool] = lambda: False) -> int:
+    """Everything that is due, one hour and table after the other; returns how many files fewer there are."""
+    cur = lake.cursor()
+    try:
+        found = due(data_files(cur, PARTITIONED), now)
+    finally:
+        cur.close()
+    fewer = 0
+    for slot, table, files in found:
+        if stop():
+            break
+        try:
+            fewer += compact(lake, slot, table, files)
+        except Overtaken as error:
+            log.info("%s; it is put in order later", error)
+    return fewer
+
+
+def merge_tiny(lake: Lake) -> None:
+    """Small tables get a file with nearly each write; DuckLake puts them together, and this syncs what it wrote."""
+    with lake.change() as change:
+        for table in TINY_TABLES:
+            if len(data_files(change.cur, [table])) >= MOST_TINY:
+                change.merge(table)

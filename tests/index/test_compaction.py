@@ -1,0 +1,205 @@
+"""Closed hours become one sorted set of files; readers see every row once, before, meanwhile and after."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from index import compaction, sorting
+from index.archive import Archive
+from index.columns import HOUR_NS
+from index.compaction import Overtaken, compact, compact_all, due, merge_tiny
+from index.hours import DataFile, Slot, data_files
+from index.lake import Lake
+from index.retention import Limits
+from index.schema import PARTITIONED
+from index.trace import Loss
+from index.upkeep import Upkeep
+from tests.index.stored import START, call, listed, put
+
+NOW = time.time_ns() + HOUR_NS
+"""The files are written by then, and nothing is being written."""
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Iterator[Lake]:
+    lake = Lake(tmp_path / "store")
+    yield lake
+    lake.close()
+
+
+def fill(lake: Lake, folder: Path, imports: int, first: int = 0) -> list[str]:
+    """Files in two hours of each table, with calls in no order."""
+    names = []
+    for n in range(first, first + imports):
+        some = [f"{os.urandom(4).hex()}-{n}-{k}" for k in range(2)]
+        put(lake, folder / "a.pcap", *(call(name, START + n * 10**9 + k * HOUR_NS) for k, name in enumerate(some)))
+        names += some
+    return sorted(names)
+
+
+def files(lake: Lake, table: str) -> list[Path]:
+    return [f.path for f in data_files(lake.cursor(), [table])]
+
+
+def test_a_closed_hour_becomes_one_sorted_file_a_table(lake: Lake, tmp_path: Path) -> None:
+    names = fill(lake, tmp_path, 5)
+    before = {name: pq.read_schema(files(lake, name)[0]).names for name in PARTITIONED}
+    assert compact_all(lake, NOW) == 3 * 2 * 4
+    assert listed(lake) == names
+    for table in PARTITIONED:
+        assert len(files(lake, table)) == 2
+        for path in files(lake, table):
+            ids = pq.read_table(path, columns=["call_id"], partitioning=None)["call_id"].to_pylist()
+            assert ids == sorted(ids) and len(ids) >= 5
+            assert pq.read_schema(path).names == before[table]
+    assert compact_all(lake, NOW) == 0, "once"
+    archive = Archive(lake, lambda: START)
+    trace = archive.trace(names[0])
+    assert [m.sip.raw[:6] for m in trace.messages] == [b"INVITE", b"SIP/2.", b"BYE si"]
+
+
+def test_open_and_busy_hours_are_left_alone(lake: Lake, tmp_path: Path) -> None:
+    fill(lake, tmp_path, 2)
+    found = data_files(lake.cursor())
+    assert due(found, START + HOUR_NS + 1) == [], "hardly over"
+    assert due(found, time.time_ns()) == [], "something was written a moment ago"
+    assert len(due(found, NOW)) == 6
+    assert len(due(found, time.time_ns() - HOUR_NS)) == 6, "the clock was set back an hour: that is no reason to wait"
+
+
+@pytest.mark.parametrize(
+    ("megabytes", "expected"),
+    [
+        ([200], False),
+        ([1, 1], True),
+        ([200, 1], False),
+        ([200, 200, 1, 1], False),
+        ([60, 20, 40, 200], True),
+        ([200, 200, *[1] * 16], True),
+    ],
+)
+def test_a_late_file_does_not_cost_writing_a_large_hour_again(
+    tmp_path: Path, megabytes: list[int], expected: bool
+) -> None:
+    path = tmp_path / "any.parquet"
+    path.touch()
+    some = [DataFile("frames", path, size << 20, Slot("2026-01-05", 10)) for size in megabytes]
+    assert bool(due(some, NOW)) == expected
+
+
+def test_large_hours_come_out_in_several_files_that_are_one_order(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sorting, "FILE_BYTES", 1)
+    monkeypatch.setattr(sorting, "GROUP_BYTES", 1)
+    monkeypatch.setattr(sorting, "OPEN_FILES", 2)
+    names = sorted(f"{os.urandom(6).hex()}{n}" for n in range(3000))
+    for at in range(0, 3000, 1000):
+        put(lake, tmp_path / "a.pcap", *(call(name, START + at) for name in names[at : at + 1000]))
+    compact_all(lake, NOW)
+    assert listed(lake) == names
+    found = files(lake, "messages")
+    assert len(found) > 2, "9,000 rows, and a group ends with the first byte"
+    ids = [pq.read_table(p, columns=["call_id"], partitioning=None)["call_id"].to_pylist() for p in found]
+    ranges = sorted((some[0], some[-1]) for some in ids)
+    assert all(a[1] <= b[0] for a, b in pairwise(ranges))
+
+
+def test_rows_that_come_meanwhile_are_not_lost(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = fill(lake, tmp_path, 3)
+    real = sorting.sort_files
+
+    def slow(*given: object) -> sorting.Sorted:
+        done = real(*given)  # type: ignore[arg-type]
+        names.extend(fill(lake, tmp_path, 1, first=50))
+        return done
+
+    monkeypatch.setattr(compaction, "sort_files", slow)
+    slot, table, some = due(data_files(lake.cursor()), NOW)[0]
+    before = set((lake.folder / "data").rglob("*.parquet"))
+    with pytest.raises(Overtaken):
+        compact(lake, slot, table, some)
+    after = set((lake.folder / "data").rglob("*.parquet"))
+    assert len(after - before) == 6, "what was sorted in vain is gone; six files are the import's"
+    monkeypatch.undo()
+    compact_all(lake, NOW)
+    assert listed(lake) == sorted(names)
+
+
+def test_readers_see_every_row_once_while_hours_are_put_in_order(lake: Lake, tmp_path: Path) -> None:
+    names = fill(lake, tmp_path, 6)
+    archive = Archive(lake, lambda: START)
+    upkeep = Upkeep(lake, Limits(1 << 62), "node")
+    wrong: list[str] = []
+    rounds = [0]
+    stop = threading.Event()
+
+    def read() -> None:
+        try:
+            while not stop.is_set():
+                found = sorted((c.call_id, c.messages) for c in archive.calls(None, 1000))
+                if found != [(name, 3) for name in names]:
+                    wrong.append(f"listed {found}")
+                one = names[rounds[0] % len(names)]
+                if len(archive.trace(one).messages) != 3 or len(archive.frames([one])) != 3:
+                    wrong.append(f"trace of {one}")
+                rounds[0] += 1
+        except Exception as error:
+            wrong.append(repr(error))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        for n in range(8):
+            upkeep.round(NOW + n)
+            # The same rows in many files again, for the next round.
+            for slot, table, some in [(f.slot, f.table, [f]) for f in data_files(lake.cursor(), PARTITIONED)]:
+                assert slot is not None
+                compact(lake, slot, table, some)
+            lake.count(n, "node", {"packets": 1})
+    finally:
+        stop.set()
+        reader.join()
+    assert wrong == [] and rounds[0] > 3
+    assert listed(lake) == names
+
+
+def test_small_tables_stay_small(lake: Lake) -> None:
+    for n in range(compaction.MOST_TINY + 3):
+        lake.count(n, "node", {"packets": 1})
+        lake.lose("node", [Loss("eth0", n, n + 1, 1, "kernel")])
+    assert len(files(lake, "counts")) == compaction.MOST_TINY + 3
+    merge_tiny(lake)
+    assert len(files(lake, "counts")) == len(files(lake, "losses")) == 1
+    assert lake.counts() == {"packets": compaction.MOST_TINY + 3}
+    assert len(lake.losses(0, 1000)) == compaction.MOST_TINY + 3
+
+
+def test_old_files_and_snapshots_go(lake: Lake, tmp_path: Path) -> None:
+    names = fill(lake, tmp_path, 4)
+    upkeep = Upkeep(lake, Limits(1 << 62), "node")
+    upkeep.round(NOW - HOUR_NS + 11 * 60 * 10**9)
+    there = len(list((lake.folder / "data").rglob("*.parquet")))
+    upkeep.round(NOW + 3 * HOUR_NS)
+    left = set((lake.folder / "data").rglob("*.parquet"))
+    assert len(left) < there and left == {f.path for f in data_files(lake.cursor())}
+    assert len(lake.cursor().execute("FROM ducklake_snapshots('lake')").fetchall()) == 1
+    assert listed(lake) == names
+
+
+def test_files_of_a_crash_go_after_a_day(lake: Lake, tmp_path: Path) -> None:
+    names = fill(lake, tmp_path, 1)
+    orphan = files(lake, "messages")[0].with_name("left-by-a-crash.parquet")
+    orphan.write_bytes(files(lake, "messages")[0].read_bytes())
+    Upkeep(lake, Limits(1 << 62), "node").round(NOW)
+    assert orphan.exists()
+    Upkeep(lake, Limits(1 << 62), "node").round(NOW + 25 * HOUR_NS)
+    assert not orphan.exists() and listed(lake) == names
