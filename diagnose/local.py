@@ -244,7 +244,7 @@ class FileDesk(LocalDesk):
             lambda: self.result.tls if self.result else (),
         )
         self._stop = False
-        self._ready = threading.Event()
+        self._ready, self._over = threading.Event(), threading.Event()
         self._progress = 0.0
         self._failed: BaseException | None = None
         self._thread = threading.Thread(
@@ -252,14 +252,12 @@ class FileDesk(LocalDesk):
         )
         self._thread.start()
         try:
-            if wait:
-                self._thread.join()
-            else:
-                self._ready.wait()
+            (self._over if wait else self._ready).wait()
         except BaseException:
             # Interrupted: what the thread has open (a program, files with plain text) must not stay behind.
+            # An interrupted join() takes the thread for ended, hence the event.
             self._stop = True
-            self._thread.join(10)
+            self._over.wait(10)
             raise
         if self._failed is not None:
             raise self._failed
@@ -294,6 +292,7 @@ class FileDesk(LocalDesk):
         finally:
             self._progress = None
             self._ready.set()
+            self._over.set()
 
     def close(self) -> None:
         self._stop = True

@@ -18,7 +18,6 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
-from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -126,7 +125,8 @@ class Decryption:
     def __init__(self, keys: Keys, ports: frozenset[int], stop: Callable[[], bool]) -> None:
         self.complaint: str | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="siptrail-")
-        self._found = Path(self._folder.name) / "found"
+        # A file without a name: plain text never stays behind, however this process ends.
+        self._found = tempfile.TemporaryFile()  # noqa: SIM115
         self._rest = self._chunks()
         try:
             self._run(keys, ports, stop)
@@ -172,16 +172,20 @@ class Decryption:
         return [_secure(f) for f in found]
 
     def close(self) -> None:
-        """Remove what was written meanwhile: it is plain text."""
+        """Let go of what was written meanwhile."""
         self._rest.close()
+        self._found.close()
         self._folder.cleanup()
 
     def _take(self, chunk: Chunk, found: list[Found]) -> None:
-        frames = tuple(self._held[n] for n in chunk.carriers)
+        frames = tuple(self._held[n] for n in chunk.carriers if n in self._held)
         for number in chunk.carriers:
             self._needed[number] -= 1
             if not self._needed[number]:
-                del self._held[number], self._needed[number]
+                del self._needed[number]
+                self._held.pop(number, None)
+        if not frames:
+            return  # tshark counts other frames than are here
         self._streams.tick(frames[-1].ts, found)
         name = (chunk.stream, chunk.key)
         # The same ports again are another connection: it starts elsewhere, with a SYN (RFC 9293 section 3.4).
@@ -191,22 +195,19 @@ class Decryption:
         self._streams.segment(Segment(chunk.key, at, bits, chunk.data, 0, frames, chunk.flags, chunk.ip_id), found)
 
     def _chunks(self) -> Generator[Chunk, None, None]:
-        with self._found.open("rb") as file:
-            for line in file:
-                yield from chunks_of(line.decode("ascii", "replace").rstrip("\r\n"))
+        self._found.seek(0)
+        for line in self._found:
+            yield from chunks_of(line.decode("ascii", "replace").rstrip("\r\n"))
 
     def _run(self, keys: Keys, ports: frozenset[int], stop: Callable[[], bool]) -> None:
         # A folder of its own: the user's preferences, plugins and "decode as" must not change what comes out.
-        home = Path(self._folder.name) / "wireshark"
-        home.mkdir()
-        complaints = Path(self._folder.name) / "complaints"
-        with self._found.open("wb") as out, complaints.open("wb") as err:
+        with tempfile.TemporaryFile() as complaints:
             process = subprocess.Popen(
                 command(keys, ports),
                 stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                env={**os.environ, "WIRESHARK_CONFIG_DIR": str(home), "LC_ALL": "C"},
+                stdout=self._found,
+                stderr=complaints,
+                env={**os.environ, "WIRESHARK_CONFIG_DIR": self._folder.name, "LC_ALL": "C"},
             )
             try:
                 while True:
@@ -220,8 +221,9 @@ class Decryption:
                 if process.poll() is None:
                     process.kill()
                     process.wait()
+            complaints.seek(0)
+            told = complaints.read().decode("utf-8", "replace").strip().splitlines()
         if code and not stop():
-            told = complaints.read_text("utf-8", "replace").strip().splitlines()
             reason = " ".join((told or [f"it ended with code {code}"])[-1].split())[:200]
             # What was found so far counts, and plain messages do not depend on it.
             self.complaint = f"not all could be decrypted: {reason}"
