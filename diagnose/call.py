@@ -213,6 +213,18 @@ class Call:
                 out.append(x)
         return tuple(out)
 
+    @cached_property
+    def _of_transaction(self) -> dict[object, list[Step]]:
+        out: dict[object, list[Step]] = {}
+        for s in self.steps:
+            if s.m.sip.is_request:
+                out.setdefault(s.key, []).append(s)
+        return out
+
+    def requests_of(self, key: object) -> tuple[Step, ...]:
+        """Requests of a transaction (see `Step.key`), sent again or seen elsewhere included."""
+        return tuple(self._of_transaction.get(key, ()))
+
 
 def digest(trace: CallTrace) -> Call:
     """Number a trace's messages."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from diagnose.call import SECOND, T1, T2, TIMEOUT, Call, Step
 from diagnose.finding import Finding, public_name
 from diagnose.guards import crosses, silence
+from diagnose.replies import misdirected
 from diagnose.report import fact, seconds
 
 NAME = public_name(__name__)
@@ -22,7 +23,8 @@ def check(call: Call) -> Iterator[Finding]:
             continue
         told.add((sip.cseq, s.side))
         acks = call.acks(s)
-        if any(a.m.dst.ip == s.m.src.ip for a in acks):
+        # A reply that went astray is told as that: its ACK is missing in consequence.
+        if any(a.m.dst.ip == s.m.src.ip for a in acks) or misdirected(call, s) is not None:
             continue
         sends, bye = call.copies(s), _bye(call, s)
         gave_up = bye if bye and bye.m.src.ip == s.m.src.ip and _at_timeout(bye.m.ts - s.m.ts) else None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from diagnose.call import SECOND, Call, Step
-from diagnose.finding import Evidence, Finding, public_name
+from diagnose.call import Call, Step
+from diagnose.finding import Finding, public_name
+from diagnose.replies import deaf, heeded
 from diagnose.report import fact
 from sip.address import Via
 from sip.ip import literal
@@ -46,15 +47,15 @@ def _judge(call: Call, s: Step, via: Via, port: int) -> Finding | None:
     forced = next((r for r in replies if r.m.dst.port == s.m.src.port), None)
     if wrong is not None:
         evidence.append(fact(wrong, f"the reply went to {wrong.m.dst}, where the request did not come from"))
-        deaf, heeded = _deaf(call, s, wrong), _heeded(call, s, wrong)
-        if deaf is not None:
+        repeated, went_on = deaf(call, s, wrong), heeded(call, s, wrong)
+        if repeated is not None:
             severity, confidence = "error", "certain"
-            evidence.append(deaf)
-        elif heeded is not None and not translated:
+            evidence.append(repeated)
+        elif went_on is not None and not translated:
             return None  # It listens on that port and sends from another: unusual, and no fault.
-        elif heeded is not None:
+        elif went_on is not None:
             severity, confidence = "info", "certain"
-            evidence.append(fact(heeded, "the sender went on as if it had the reply: a forwarding lets it in"))
+            evidence.append(fact(went_on, "the sender went on as if it had the reply: a forwarding lets it in"))
     elif forced is not None:
         severity, confidence = "info", "certain"
         evidence.append(fact(forced, f"the reply still went to port {s.m.src.port}: the proxy forces rport"))
@@ -73,21 +74,3 @@ def _judge(call: Call, s: Step, via: Via, port: int) -> Finding | None:
         REFERENCE,
         PRECEDENCE,
     )
-
-
-def _deaf(call: Call, s: Step, reply: Step) -> Evidence | None:
-    """The sender shows that it never had the reply: it sends its request again, or no ACK for a final one."""
-    again = next((c for c in call.copies(s) if c.m.ts > reply.m.ts), None)
-    if again is not None:
-        return fact(again, "the sender repeated its request after that: it never had the reply")
-    final = next((r for r in call.answers_to(s) if r.m.sip.code >= 200), None)
-    if s.m.sip.method != "INVITE" or final is None or call.trace.capture_end < final.m.ts + SECOND:
-        return None
-    if any(a.m.src.ip == s.m.src.ip for a in call.acks(final)):
-        return None
-    return fact(final, "no ACK followed: the sender never had this reply")
-
-
-def _heeded(call: Call, s: Step, reply: Step) -> Step | None:
-    """What the sender did next in this call."""
-    return next((r for r in call.requests if r.number > reply.number and r.m.src.ip == s.m.src.ip), None)

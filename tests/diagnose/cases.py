@@ -200,8 +200,8 @@ CASES: dict[str, Case] = {
         from_nat(contact=f"<sip:alice@{NAT}:31044>", media=NAT),
         "error",
         "likely",
-        (NAT, PHONE, PROXY, "audio"),
-        (1,),
+        (NAT, PHONE, PROXY, "audio", "the caller will not hear the called side"),
+        (1, 1),
     ),
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from calls import CALLED, CALLER, NAT, PROXY, Packet, ack, answered, reply, request, sdp
+from calls import CALLED, CALLER, NAT, PHONE, PROXY, Packet, ack, answered, reply, request, resent, sdp
 from case import Call, Case
 
 VIDEO = "m=video 4002 RTP/AVP 34"
@@ -23,6 +23,13 @@ def late(answer: str) -> Call:
 def secure(address: str, *lines: str) -> str:
     """A body whose audio is secure RTP."""
     return sdp(address, "0", *lines).replace("RTP/AVP", "RTP/SAVP")
+
+
+def rang(back_to: str) -> Call:
+    """A phone behind a NAT asks with rport and asks again; its 180 goes to `back_to`."""
+    invite = request(via=f"{PHONE}:5060", contact=f"<sip:alice@{NAT}:31044>")
+    first = Packet(0, f"{NAT}:31044", CALLED, invite)
+    return (*resent(first, 0.5, 1.5), Packet(0.6, CALLED, back_to, reply(invite, 180, "Ringing")))
 
 
 CASES: dict[str, Case] = {
@@ -65,5 +72,13 @@ CASES: dict[str, Case] = {
         "certain",
         (NAT, f"{PROXY} answers no telephone-event"),
         (1, 2),
+    ),
+    "reply-to-wrong-place": Case(
+        rang(f"{PHONE}:5060"),
+        rang(f"{NAT}:31044"),
+        "critical",
+        "certain",
+        (PROXY, f"{PHONE}:5060", f"{NAT}:31044"),
+        (1, 3, 4),
     ),
 }

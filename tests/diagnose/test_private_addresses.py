@@ -158,3 +158,31 @@ def test_addresses_that_are_not_private(address: str) -> None:
 def test_a_removed_registration_has_no_address() -> None:
     register = request("REGISTER", via=BEHIND_NAT, contact="*")
     assert findings(Packet(0, BEHIND_NAT, CALLED, register), until=1) == ()
+
+
+def test_the_side_that_gave_the_address_is_named_as_deaf() -> None:
+    invite = request()
+    ok = reply(invite, 200, contact=f"<sip:bob@{CALLED}>", body=sdp(PHONE))
+    sent, back = Packet(0, f"{NAT}:5060", CALLED, invite), Packet(1, CALLED, f"{NAT}:5060", ok)
+    assert "the called side will not hear the caller" in one(SDP, sent, back).headline
+    assert "that device will not hear the other side" in one(SDP, back).headline
+
+
+@pytest.mark.parametrize(("direction", "severity"), [("recvonly", "error"), ("sendonly", ""), ("inactive", "")])
+def test_only_who_wants_to_hear_misses_something(direction: str, severity: str) -> None:
+    found = only(SDP, Packet(0, BEHIND_NAT, CALLED, request(body=sdp(PHONE, "0", f"a={direction}"))))
+    assert [f.severity for f in found] == [severity] * bool(severity)
+
+
+def test_a_session_passed_on_without_streams_is_no_relay() -> None:
+    passed = request(via=CALLED, branch="z9hG4bK2", body=sdp(PROXY, port=0))
+    assert one(SDP, *from_nat(), Packet(0.1, CALLED, THIRD, passed)).severity == "error"
+
+
+def test_a_later_hop_proves_what_the_first_leaves_open() -> None:
+    """Seen before the NAT and behind it: the private address went through unchanged."""
+    inside = before_the_nat()
+    passed = Packet(0.01, BEHIND_NAT, CALLED, inside[0].raw)
+    assert one(SDP, *inside).severity == "warning"
+    found = one(SDP, *inside, passed)
+    assert (found.severity, found.evidence[0].message) == ("error", 2)
