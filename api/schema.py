@@ -106,6 +106,48 @@ class Findings(BaseModel):
     findings: list[Diagnosis]
 
 
+class ComparedSide(BaseModel):
+    call_id: str
+    messages: int
+    outcome: str
+    hosts: list[str]
+
+
+class Moment(BaseModel):
+    number: int
+    text: str
+    source: int
+    target: int
+    ms: float
+    copies: int
+
+
+class Pair(BaseModel):
+    first: Moment | None
+    second: Moment | None
+
+
+class Difference(BaseModel):
+    kind: str
+    where: str
+    what: str
+    first: str
+    second: str
+    numbers: list[int | None]
+    weight: int
+    times: int
+
+
+class Comparison(BaseModel):
+    first: ComparedSide
+    second: ComparedSide
+    steps: list[Pair]
+    differences: list[Difference]
+    """The most telling first."""
+    cut: bool
+    equal: bool
+
+
 class Meaning(BaseModel):
     kind: str
     name: str

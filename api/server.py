@@ -27,6 +27,7 @@ from api.records import trace_to_json
 from api.reference import reference_routes
 from api.store import StoreKeeper, store_routes
 from api.wire import WireText, routed_call_id
+from diagnose.compare import compare
 from diagnose.desk import Desk
 from diagnose.engine import Rule, load_rules
 from sip.errors import NotFound, SiptrailError, Unreachable
@@ -52,7 +53,13 @@ def call_id_of(call_id: Annotated[str, InPath(description=CALL_ID)]) -> str:
     return routed_call_id(call_id)
 
 
+def other_of(other: Annotated[str, InPath(description=CALL_ID)]) -> str:
+    """The second Call-ID of the path."""
+    return routed_call_id(other)
+
+
 CallId = Annotated[str, Depends(call_id_of)]
+OtherCallId = Annotated[str, Depends(other_of)]
 
 
 def create_app(
@@ -121,6 +128,11 @@ def call_routes(desk: Desk) -> APIRouter:
         """What is wrong with it, headline first."""
         found = [f.to_json() for f in desk.findings(call_id)]
         return JSONResponse({"call_id": call_id, "findings": found})
+
+    @router.get("/calls/{call_id}/compare/{other}", responses={200: {"model": schema.Comparison}})
+    def compared(call_id: CallId, other: OtherCallId) -> JSONResponse:
+        """What differs between it and another call, the most telling first."""
+        return JSONResponse(compare(desk.trace(call_id), desk.trace(other)).to_json())
 
     @router.get(
         "/calls/{call_id}/pcap",

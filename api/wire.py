@@ -17,9 +17,12 @@ from sip.text import text_of
 MARK = "="
 """Stands before the Call-ID in the path that routing sees, so that an empty one is a segment too."""
 
+COMPARE = "compare"
+"""The one part of a call after which a second Call-ID comes."""
+
 
 class WireText:
-    """ASGI middleware: after it, `path` has the Call-ID as one encoded segment, and the query is plain UTF-8."""
+    """ASGI middleware: after it, `path` has each Call-ID as one encoded segment, and the query is plain UTF-8."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -40,8 +43,14 @@ def canonical_path(raw: bytes, prefix: bytes) -> str | None:
     if not raw.startswith(prefix):
         return None
     call_id, slash, rest = raw.removeprefix(prefix).partition(b"/")
-    tail = unquote(rest.decode("latin-1"))
-    return f"{prefix.decode()}{MARK}{quote(wire_text(call_id), safe='')}" + (f"/{tail}" if slash else "")
+    part, second, other = rest.partition(b"/")
+    tail = f"{COMPARE}/{_segment(other)}" if second and part == COMPARE.encode() else unquote(rest.decode("latin-1"))
+    return prefix.decode() + _segment(call_id) + (f"/{tail}" if slash else "")
+
+
+def _segment(call_id: bytes) -> str:
+    """A Call-ID as one segment for routing, whatever its bytes."""
+    return MARK + quote(wire_text(call_id), safe="")
 
 
 def canonical_query(raw: bytes) -> bytes:

@@ -263,6 +263,32 @@ def diagnose(
 
 
 @app.command()
+def compare(
+    first: Annotated[str, typer.Argument(metavar="CALL-ID", help="The good call.")],
+    second: Annotated[str, typer.Argument(metavar="CALL-ID", help="The bad one.")],
+    other_pcap: Annotated[
+        str | None, typer.Option("--other-pcap", help="The second call is in this capture file.")
+    ] = None,
+    as_json: AsJson = False,
+    url: Url = None,
+    token: Token = None,
+    store: Store = None,
+    pcap: Pcap = None,
+) -> None:
+    """Say what differs between two calls: their steps, headers and SDP, the most telling first."""
+    from siptrail.output import compared
+
+    if pcap == other_pcap == "-":
+        raise SiptrailError("--pcap and --other-pcap cannot both be standard input; save one to a file")
+    desk = find_desk(url, token, store, pcap)
+    other = desk if other_pcap is None else find_desk(None, None, None, other_pcap)
+    print(compared(desk.trace(first), other.trace(second), as_json))
+    desk.close()
+    if other is not desk:
+        other.close()
+
+
+@app.command()
 def explain(
     topic: Annotated[
         list[str] | None,

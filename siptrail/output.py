@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from capture.flags import names as flag_names
+from diagnose.compare import compare
+from diagnose.compare_text import render as render_comparison
 from diagnose.desk import Desk
 from diagnose.finding import Finding
 from index.ladder import Ladder, layout
@@ -193,6 +195,12 @@ def _all_ids(desk: Desk) -> list[str]:
         before = page.next
         if before is None:
             return ids[::-1]
+
+
+def compared(first: CallTrace, second: CallTrace, as_json: bool) -> str:
+    """What differs between two calls."""
+    found = compare(first, second)
+    return json.dumps(found.to_json(), ensure_ascii=True) if as_json else render_comparison(found)
 
 
 def stats_text(stats: Stats, as_json: bool) -> str:

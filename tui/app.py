@@ -18,6 +18,7 @@ from index.trace import CallTrace
 from tui.asking import let_finish
 from tui.call_flow import CallFlowScreen
 from tui.call_list import CallListScreen
+from tui.compare_view import CompareScreen
 from tui.findings_view import FindingsScreen
 from tui.help import HelpScreen
 from tui.message_view import MessageScreen
@@ -66,6 +67,11 @@ class SiptrailApp(App[None]):
     def open_findings(self, call_id: str) -> None:
         """What is wrong with one call."""
         self.push_screen(FindingsScreen(self.desk, call_id))
+
+    def open_compare(self, calls: list[CallSummary]) -> None:
+        """What differs between two calls; the earlier one is A."""
+        first, second = sorted(calls, key=lambda call: call.start)
+        self.push_screen(CompareScreen(self.desk, (first.call_id, second.call_id)))
 
     def open_save(self, call_ids: list[str]) -> None:
         """Ask for a file name and write the original packets."""

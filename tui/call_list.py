@@ -81,6 +81,7 @@ class CallListScreen(AskingScreen):
         Binding("f7,slash,f3", "filter", "Filter", key_display="F7"),
         Binding("space", "choose", "Select", key_display="␣"),
         Binding("p", "pause", "Pause"),
+        Binding("v", "compare", "Compare", show=False),
         Binding("f1,h,question_mark", "app.help", "Help", key_display="F1"),
         Binding("q", "quit", "Quit"),
         Binding("f5,ctrl+l", "refresh", show=False),
@@ -229,7 +230,7 @@ class CallListScreen(AskingScreen):
         of = f" of {self.matched}" if self.matched is not None and self.matched > shown else "+" if self.next else ""
         parts = [f"{shown}{of} call{'' if shown == 1 and not of else 's'}"]
         if self.table.chosen:
-            parts.append(f"{len(self.table.chosen)} selected")
+            parts.append(f"{len(self.table.chosen)} selected" + (", v compares" if len(self.table.chosen) == 2 else ""))
         text = Text(" ")
         if self.stats is not None:
             lost = self.stats.kernel_drops + self.stats.queue_drops
@@ -273,6 +274,12 @@ class CallListScreen(AskingScreen):
     def action_findings(self) -> None:
         if self.table.calls:
             self.app.open_findings(self.table.calls[self.table.cursor].call_id)
+
+    def action_compare(self) -> None:
+        if len(self.table.chosen) == 2:
+            self.app.open_compare(list(self.table.chosen.values()))
+        else:
+            self.notify("select two calls with Space, then v compares them", timeout=4, markup=False)
 
     def action_save(self) -> None:
         if calls := self.picked():

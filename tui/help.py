@@ -34,6 +34,7 @@ KEYS = (
     ("F7 F3 /", "filter; an empty filter shows all calls"),
     ("d", "findings: what is wrong, why, what to do"),
     ("r F6", "messages as text"),
+    ("v", "what differs between two selected calls (there x exchanges them)"),
     ("p", "pause or resume the live list"),
     ("F5 Ctrl-L", "refresh (nothing is cleared: calls are in the store)"),
     ("Call flow", ""),

@@ -8,7 +8,7 @@ import re
 import socket
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import httpx
 import pytest
@@ -240,3 +240,18 @@ def test_topics_are_explained(url: str) -> None:
     assert json.loads(get(url, "/api/v1/explain/STIR%2FSHAKEN")[2])["topic"] == "STIR/SHAKEN"
     status, _, body = get(url, "/api/v1/explain/hairpn")
     assert status == 404 and "hairpin" in json.loads(body)["detail"]
+
+
+@pytest.mark.parametrize("other", ["a%2Fb", "%FF%80%20not%20UTF-8", "%2E%2E", "%2F%2F", "x%2Fladder.svg", "%3D"])
+def test_two_calls_with_odd_call_ids_are_compared(url: str, other: str) -> None:
+    status, _, body = get(url, f"/api/v1/calls/plain@192.0.2.1/compare/{other}")
+    answer = json.loads(body)
+    assert status == 200 and answer["equal"] is True and answer["differences"] == []
+    found = answer["second"]["call_id"]
+    assert found == {"%FF%80%20not%20UTF-8": "\uefff\uef80 not UTF-8"}.get(other, unquote(other))
+    assert [p["first"]["text"] for p in answer["steps"]] == [p["second"]["text"] for p in answer["steps"]]
+
+
+def test_comparing_with_a_call_that_is_not_there(url: str) -> None:
+    status, _, body = get(url, "/api/v1/calls/plain@192.0.2.1/compare/none")
+    assert status == 404 and "no call has the Call-ID" in json.loads(body)["detail"]
