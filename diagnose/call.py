@@ -39,6 +39,12 @@ class Step:
         who = self.m.sip.from_ if self.m.sip.is_request else self.m.sip.to
         return who.tag if who else ""
 
+    @property
+    def side_of_request(self) -> str:
+        """The tag of the party that asked: of the From header, in a request and in its responses."""
+        who = self.m.sip.from_
+        return who.tag if who else ""
+
     def header_line(self, name: str) -> str:
         """The line of a header as it was written."""
         found = self.m.sip.fields(name)
@@ -128,6 +134,10 @@ class Call:
         if request.key[2].startswith(MAGIC):
             return tuple(found)
         return tuple(s for s in found if s.m.dst.ip == request.m.src.ip and s.m.src.ip == request.m.dst.ip)
+
+    def answers_of(self, response: Step) -> tuple[Step, ...]:
+        """All responses of the transaction that a response belongs to."""
+        return tuple(self._answers.get(response.key, []))
 
     def final_of(self, request: Step) -> Step | None:
         """The first final response to a request."""
