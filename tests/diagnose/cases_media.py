@@ -45,6 +45,13 @@ def registered(*ports: int, every: float = 300.1) -> Call:
     return tuple(out)
 
 
+def half_rewritten(contact: str) -> Call:
+    """The Via and the c= have the public address, o= and perhaps the Contact the private one."""
+    body = sdp(NAT).replace(f"o=- 1 1 IN IP4 {NAT}", f"o=- 1 1 IN IP4 {PHONE}")
+    invite = request(contact=f"<sip:alice@{contact}:5060>", body=body)
+    return (Packet(0, CALLER, CALLED, invite), Packet(1, CALLED, CALLER, reply(invite, 486, "Busy Here")))
+
+
 CASES: dict[str, Case] = {
     "answer-streams-misaligned": Case(
         answered(sdp(NAT, "0", VIDEO), sdp(PROXY, "0")),
@@ -101,5 +108,13 @@ CASES: dict[str, Case] = {
         "possible",
         (NAT, "port 31044", "300.0 s", "calls to it"),
         (1, 3),
+    ),
+    "sip-alg-suspected": Case(
+        half_rewritten(PHONE),
+        half_rewritten(NAT),
+        "warning",
+        "likely",
+        (NAT, "2 signs"),
+        (1, 1),
     ),
 }
