@@ -17,6 +17,8 @@ _ONCE = ("From", "To", "CSeq", "Content-Length", "Max-Forwards")
 """Headers that stand once in every message (RFC 3261 section 7.3.1)."""
 _WEAK = ("origin", "call-id")
 """A device that learned its public address by STUN leaves these behind, too."""
+_FORM = {"length", "double"}
+"""Bad form alone is somebody's bad writing, not a router's."""
 
 
 def check(call: Call) -> Iterator[Finding]:
@@ -30,7 +32,7 @@ def check(call: Call) -> Iterator[Finding]:
         signs = _signs(s)
         if changed:
             confidence, how = "certain", "changed this message on its way"
-        elif len(signs) > 1:
+        elif len(signs) > 1 and not signs.keys() <= _FORM:
             confidence = "likely" if any(k not in _WEAK for k in signs) else "possible"
             how = f"seems to rewrite its SIP ({len(signs)} signs)"
         else:

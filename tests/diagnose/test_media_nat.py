@@ -174,3 +174,9 @@ def test_both_sides_of_the_router(behind: str, confidence: str) -> None:
     found = only(ALG, inside, outside)
     assert [f.confidence for f in found] == [confidence] * bool(confidence)
     assert [[e.message for e in f.evidence][:2] for f in found] == [[1, 2]] * bool(confidence)
+
+
+def test_bad_form_alone_is_no_router() -> None:
+    sent = invite_from(body=sdp(NAT), extra=("Max-Forwards: 70", "Max-Forwards: 69"))
+    wrong = sent.raw.replace(b"Content-Length: ", b"Content-Length: 1")
+    assert only(ALG, Packet(0, sent.src, sent.dst, wrong)) == []

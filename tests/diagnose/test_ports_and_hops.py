@@ -210,7 +210,8 @@ def test_clock_and_case_of_codecs() -> None:
 
 
 def test_a_healthy_call_has_nothing_to_say() -> None:
-    packets = answered(sdp(NAT, "8 0 101", "a=rtpmap:101 telephone-event/8000"), sdp(PROXY, "8"))
+    events = "a=rtpmap:101 telephone-event/8000"
+    packets = answered(sdp(NAT, "8 0 101", events), sdp(PROXY, "8 101", events))
     assert findings(*packets) == ()
     assert findings(*packets, *resent(packets[0], 0.5)[1:], copies=3) == ()
 
