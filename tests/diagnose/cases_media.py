@@ -32,6 +32,26 @@ def rang(back_to: str) -> Call:
     return (*resent(first, 0.5, 1.5), Packet(0.6, CALLED, back_to, reply(invite, 180, "Ringing")))
 
 
+def registered(*ports: int, every: float = 300.1) -> Call:
+    """A phone behind a NAT registers and registers again, each time from one of these ports."""
+    out: list[Packet] = []
+    for n, port in enumerate(ports, 1):
+        asks = request(
+            "REGISTER", via=f"{PHONE}:5060", cseq=n, branch=f"z9hG4bK{n}", contact=f"<sip:alice@{PHONE}:5060>"
+        )
+        sent = Packet((n - 1) * every, f"{NAT}:{port}", CALLED, asks)
+        kept = f"<sip:alice@{PHONE}:5060>;expires=3600"
+        out += [sent, Packet(sent.at + 0.1, CALLED, f"{NAT}:{port}", reply(asks, 200, contact=kept))]
+    return tuple(out)
+
+
+def half_rewritten(contact: str) -> Call:
+    """The Via and the c= have the public address, o= and perhaps the Contact the private one."""
+    body = sdp(NAT).replace(f"o=- 1 1 IN IP4 {NAT}", f"o=- 1 1 IN IP4 {PHONE}")
+    invite = request(contact=f"<sip:alice@{contact}:5060>", body=body)
+    return (Packet(0, CALLER, CALLED, invite), Packet(1, CALLED, CALLER, reply(invite, 486, "Busy Here")))
+
+
 CASES: dict[str, Case] = {
     "answer-streams-misaligned": Case(
         answered(sdp(NAT, "0", VIDEO), sdp(PROXY, "0")),
@@ -80,5 +100,21 @@ CASES: dict[str, Case] = {
         "certain",
         (PROXY, f"{PHONE}:5060", f"{NAT}:31044"),
         (1, 3, 4),
+    ),
+    "nat-binding-expired": Case(
+        registered(31044, 52001),
+        registered(31044, 31044),
+        "warning",
+        "possible",
+        (NAT, "port 31044", "300.0 s", "calls to it"),
+        (1, 3),
+    ),
+    "sip-alg-suspected": Case(
+        half_rewritten(PHONE),
+        half_rewritten(NAT),
+        "warning",
+        "likely",
+        (NAT, "2 signs"),
+        (1, 1),
     ),
 }
