@@ -24,7 +24,7 @@ from siptrail import __version__
 from siptrail.appliance import doctor, run
 from siptrail.config import DEFAULT_LISTEN, default_store, load
 from siptrail.options import AsJson, Pcap, Store, Token, Url
-from siptrail.store_commands import retention
+from siptrail.store_commands import retention, store_app
 
 app = typer.Typer(
     name="siptrail",
@@ -73,7 +73,11 @@ def _store_desk(folder: Path) -> Desk:
 
     if not (folder / "catalogue.duckdb").exists():
         raise Unreachable(f"there is no store at {folder}; check --store, or import a capture first")
-    return open_store(Lake(folder), load_rules(load(None).rules))
+    return open_store(Lake(folder, say=_tell), load_rules(load(None).rules))
+
+
+def _tell(text: str) -> None:
+    print(f"siptrail: {text}", file=sys.stderr)
 
 
 @app.command("import")
@@ -262,6 +266,7 @@ def version() -> None:
 
 app.command()(doctor)
 app.command()(retention)
+app.add_typer(store_app)
 
 
 def main() -> None:

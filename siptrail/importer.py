@@ -78,7 +78,7 @@ def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]]) -
     worst = 0
     with ThreadPoolExecutor(1) as beside:
         # The store opens while the kernels of the hot path are loaded.
-        opening = beside.submit(Lake, folder, memory=settings.memory)
+        opening = beside.submit(Lake, folder, memory=settings.memory, say=_tell)
         from capture.warm import warm_up
         from diagnose.local import flat
         from index.archive import Archive
@@ -130,6 +130,10 @@ def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]]) -
     finally:
         archive.close()
     return worst
+
+
+def _tell(text: str) -> None:
+    print(f"siptrail: {printable(text)}", file=sys.stderr)
 
 
 def _complain(error: SiptrailError) -> int:

@@ -101,7 +101,7 @@ class Service:
             self.archive.spool = Spool(s.store / "spool")
             self.archive.losses = self.ledger.between
             self.desk = LocalDesk(self.archive, self.ledger.totals, load_rules(s.rules))
-            self.keeper = Keeper(lake, s)
+            self.keeper = Keeper(lake, s, flush=self._flush)
             self._recover()
             base = s.base_url or f"http://{s.listen}"
             self.book = AlertBook(quiet_ns=duration_ns(s.alert_clear), base_url=base)
