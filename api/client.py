@@ -90,10 +90,10 @@ class HttpDesk:
             raise SiptrailError(f"{format!r} is not a ladder format; there are {', '.join(SUFFIXES)}")
         return self._get(self._call(call_id, f"ladder.{SUFFIXES[format]}")).content.decode("utf-8")
 
-    def import_file(self, path: Path) -> dict[str, Any]:
+    def import_file(self, path: Path, again: bool = False) -> dict[str, Any]:
         """Let the service import a capture file that lies on its machine; takes as long as it takes."""
         record: dict[str, Any] = self._decoded(
-            self._ask("POST", f"{self.url}/api/v1/imports", json={"path": str(path)}, timeout=None)
+            self._ask("POST", f"{self.url}/api/v1/imports", json={"path": str(path), "again": again}, timeout=None)
         )
         return record
 

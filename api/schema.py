@@ -162,6 +162,8 @@ class Interfaces(BaseModel):
 class ImportRequest(BaseModel):
     path: str
     """A capture file on the machine where the service runs."""
+    again: bool = False
+    """Even if its content is in the store."""
 
 
 class Health(BaseModel):

@@ -57,7 +57,7 @@ def create_app(
     alerts: AlertBook | None = None,
     token: str | None = None,
     interfaces: Callable[[], list[dict[str, Any]]] | None = None,
-    importer: Callable[[Path], dict[str, Any]] | None = None,
+    importer: Callable[[Path, bool], dict[str, Any]] | None = None,
     keeper: StoreKeeper | None = None,
     registry: CollectorRegistry | None = None,
     version: str,
@@ -164,7 +164,7 @@ def service_routes(
     desk: Desk,
     alerts: AlertBook | None,
     interfaces: Callable[[], list[dict[str, Any]]] | None,
-    importer: Callable[[Path], dict[str, Any]] | None,
+    importer: Callable[[Path, bool], dict[str, Any]] | None,
 ) -> APIRouter:
     """What the service itself sees and does."""
     router = APIRouter(tags=["service"])
@@ -192,7 +192,7 @@ def service_routes(
             path = Path(request.path)
             if not path.is_absolute() or "\0" in request.path:
                 raise SiptrailError(f"{request.path!r} is not an absolute path on the service's machine")
-            return JSONResponse(importer(path))
+            return JSONResponse(importer(path, request.again))
 
     return router
 

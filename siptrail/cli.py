@@ -86,6 +86,7 @@ def import_(
     store: Store = None,
     url: Url = None,
     token: Token = None,
+    again: Annotated[bool, typer.Option("--again", help="Even captures whose content is in the store.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Index captures into the store (through the service when it runs), with a progress bar."""
@@ -93,7 +94,7 @@ def import_(
 
     if store is not None and url is not None:
         raise SiptrailError("--url and --store exclude each other; give one of them")
-    raise typer.Exit(run_import(files, store, url, token, as_json))
+    raise typer.Exit(run_import(files, store, url, token, as_json, again))
 
 
 @app.command()

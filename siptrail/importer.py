@@ -17,7 +17,9 @@ from sip.text import printable
 from siptrail.config import default_store, load
 
 
-def run_import(files: list[str], store: Path | None, url: str | None, token: str | None, as_json: bool) -> int:
+def run_import(
+    files: list[str], store: Path | None, url: str | None, token: str | None, as_json: bool, again: bool
+) -> int:
     """Import each file; one line each, a summary of what was not SIP. Returns the exit code: that of the worst file."""
     results: list[dict[str, Any]] = []
     worst = 0
@@ -30,7 +32,7 @@ def run_import(files: list[str], store: Path | None, url: str | None, token: str
         if url is not None or desk.alive():
             remote = desk
     if remote is None:
-        worst = _into_store(files, store or default_store(), results)
+        worst = _into_store(files, store or default_store(), results, again)
     else:
         for name in files:
             try:
@@ -40,7 +42,7 @@ def run_import(files: list[str], store: Path | None, url: str | None, token: str
                         "or stop the service and use --store"
                     )
                 began = time.monotonic()
-                results.append(remote.import_file(Path(name).resolve()) | {"seconds": time.monotonic() - began})
+                results.append(remote.import_file(Path(name).resolve(), again) | {"seconds": time.monotonic() - began})
             except SiptrailError as error:
                 worst = max(worst, _complain(error))
     for record in results:
@@ -50,6 +52,13 @@ def run_import(files: list[str], store: Path | None, url: str | None, token: str
 
 def line(r: dict[str, Any]) -> str:
     """One file's result in words."""
+    if r.get("already"):
+        before = r["already"]
+        name = "" if before["name"] == r["file"] else f" as {printable(before['name'])}"
+        return (
+            f"{printable(r['file'])}: imported{name} at {before['at']} already, {before['messages']:,} SIP messages; "
+            "left out (--again imports it once more)"
+        )
     rate = f" ({r['messages'] / r['seconds']:,.0f} messages/s)" if r.get("seconds") else ""
     parts = [f"{printable(r['file'])}: {r['messages']:,} SIP messages from {r['packets']:,} packets{rate}"]
     lost = [
@@ -71,7 +80,7 @@ def line(r: dict[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]]) -> int:
+def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]], again: bool) -> int:
     from index.lake import Lake
 
     settings = load(None)
@@ -82,6 +91,7 @@ def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]]) -
         from capture.warm import warm_up
         from diagnose.local import flat
         from index.archive import Archive
+        from index.captures import import_once
         from index.importing import ImportResult, import_file
         from siptrail.service_summary import summary
 
@@ -106,19 +116,23 @@ def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]]) -
                     rate = result.messages / max(time.monotonic() - began, 1e-3)
                     bar.update(task, completed=share or 0.0, rate=f"{result.messages:,} messages, {rate:,.0f}/s")
 
-                try:
-                    result = import_file(
+                def work(now: int, name: str = name, told: Any = told) -> ImportResult:
+                    return import_file(
                         archive,
                         name,
                         settings.node,
                         sip_ports=frozenset(settings.sip_ports),
                         ws_ports=frozenset(settings.ws_ports),
                         first_seq=int(time.time()) << 30,
-                        imported_at=time.time_ns(),
+                        imported_at=now,
                         progress=told,
                     )
-                    assert archive.lake is not None
-                    archive.lake.count(time.time_ns(), settings.node, flat(result.counters))
+
+                try:
+                    result = import_once(archive, name, again, work)
+                    if isinstance(result, ImportResult):
+                        assert archive.lake is not None
+                        archive.lake.count(time.time_ns(), settings.node, flat(result.counters))
                 except SiptrailError as error:
                     worst = max(worst, _complain(error))
                     if archive.hot_rows()[0]:
@@ -126,7 +140,7 @@ def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]]) -
                     continue
                 finally:
                     bar.remove_task(task)
-                results.append(summary(result) | {"seconds": time.monotonic() - began})
+                results.append(summary(result, name) | {"seconds": time.monotonic() - began})
     finally:
         archive.close()
     return worst

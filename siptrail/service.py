@@ -31,8 +31,9 @@ from diagnose.engine import load_rules
 from diagnose.finding import Finding
 from diagnose.local import LocalDesk, flat
 from index.archive import Archive
+from index.captures import import_once
 from index.columns import to_rows
-from index.importing import import_file
+from index.importing import ImportResult, import_file
 from index.lake import Lake
 from index.spool import Spool
 from sip.errors import SiptrailError
@@ -227,21 +228,25 @@ class Service:
         """What each recorded interface has seen since the start."""
         return self.ledger.interfaces(self.recorder.recording())
 
-    def import_path(self, path: Path) -> dict[str, Any]:
-        """Import a capture file that this machine can read."""
+    def import_path(self, path: Path, again: bool = False) -> dict[str, Any]:
+        """Import a capture file that this machine can read; `again`: even if its content is in the store."""
         with self._imports:
-            result = import_file(
-                self.archive,
-                str(path),
-                self.settings.node,
-                sip_ports=self._sip_ports,
-                ws_ports=self._ws_ports,
-                first_seq=int(time.time()) << 30,
-                imported_at=time.time_ns(),
-            )
-            self.ledger.add_import(flat(result.counters))
-            self.ledger.store()
-            return summary(result)
+            result = import_once(self.archive, str(path), again, lambda now: self._import(path, now))
+            if isinstance(result, ImportResult):
+                self.ledger.add_import(flat(result.counters))
+                self.ledger.store()
+            return summary(result, str(path))
+
+    def _import(self, path: Path, now: int) -> ImportResult:
+        return import_file(
+            self.archive,
+            str(path),
+            self.settings.node,
+            sip_ports=self._sip_ports,
+            ws_ports=self._ws_ports,
+            first_seq=int(time.time()) << 30,
+            imported_at=now,
+        )
 
     # ---------------------------------------------------------------- alerts
 

@@ -6,16 +6,24 @@ from pathlib import Path
 from typing import Any
 
 from diagnose.local import flat
+from index.captures import Known
 from index.importing import ImportResult
+from index.summary import rfc3339
 
 
-def summary(result: ImportResult) -> dict[str, Any]:
-    """File name, messages, damage, first and last time (ns), and the decoder's counters."""
+def summary(result: ImportResult | Known, path: str) -> dict[str, Any]:
+    """File name, messages, damage, first and last time (ns), and the decoder's counters; `already`: when the same
+    content was imported before, where it was and nothing was done."""
+    if isinstance(result, Known):
+        empty = ImportResult(path)
+        earlier = {"name": result.name, "at": rfc3339(result.stamp), "messages": result.messages}
+        return summary(empty, path) | {"already": earlier}
     return {
         "file": Path(result.file).name,
         "messages": result.messages,
         "damage": result.damage,
         "first": result.first,
         "last": result.last,
+        "already": None,
         **flat(result.counters),
     }

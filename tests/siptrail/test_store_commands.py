@@ -206,3 +206,24 @@ def test_two_services_on_one_store(running: Running) -> None:
     assert "open in another process" in line and "--store" in line
     calls = siptrail("calls", "--json", "--url", running.url).stdout.splitlines()
     assert len(calls) == 3 and running.process.poll() is None, "the first does not notice"
+
+
+def test_a_capture_that_is_there_already_is_told_in_one_line(store: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again.pcap"
+    again.write_bytes((tmp_path / "a.pcap").read_bytes())
+    siptrail("import", str(again), "--store", str(store))
+    (line,) = siptrail("import", str(again), "--store", str(store)).stdout.splitlines()
+    assert re.match(r"again.pcap: imported at 20\S+Z already, 9 SIP messages; left out \(--again", line)
+    record = json.loads(siptrail("import", str(again), "--json", "--store", str(store)).stdout)
+    assert record["already"]["name"] == "again.pcap" and record["messages"] == 0
+    assert "9 SIP messages from 9 packets" in siptrail("import", str(again), "--again", "--store", str(store)).stdout
+
+
+@pytest.mark.needs("root")
+def test_a_service_knows_what_it_imported(running: Running, tmp_path: Path) -> None:
+    more = capture(tmp_path / "more.pcap", call("more", START + 5 * HOUR_NS))
+    siptrail("import", str(more), "--url", running.url)
+    assert "left out" in siptrail("import", str(more), "--url", running.url).stdout
+    assert "3 SIP messages" in siptrail("import", str(more), "--again", "--url", running.url).stdout
+    (found,) = siptrail("calls", "from:1001", "--json", "-n", "1", "--url", running.url).stdout.splitlines()
+    assert json.loads(found)["messages"] == 6
