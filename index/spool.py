@@ -6,6 +6,7 @@ files; it parses nothing.
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from pathlib import Path
@@ -113,6 +114,9 @@ class Spool:
                 os.fdatasync(file.fileno())
             except ValueError:
                 return  # rotated away meanwhile, and synced there
+            except OSError as error:
+                if error.errno != errno.EBADF:  # the same, a moment later
+                    raise
 
     def rotate(self) -> list[str]:
         """Close the open segment; returns all closed segments that wait for their rows to be committed."""

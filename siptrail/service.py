@@ -35,8 +35,8 @@ from index.captures import import_once
 from index.columns import to_rows
 from index.importing import ImportResult, import_file
 from index.lake import Lake
+from index.recovery import recover
 from index.spool import Spool
-from sip.errors import SiptrailError
 from siptrail import __version__
 from siptrail.config import Settings, address, duration_ns
 from siptrail.ledger import Ledger
@@ -103,7 +103,7 @@ class Service:
             self.archive.losses = self.ledger.between
             self.desk = LocalDesk(self.archive, self.ledger.totals, load_rules(s.rules))
             self.keeper = Keeper(lake, s, flush=self._flush)
-            self._recover()
+            recover(self.archive, s.node, self.say, self._sip_ports, self._ws_ports)
             base = s.base_url or f"http://{s.listen}"
             self.book = AlertBook(quiet_ns=duration_ns(s.alert_clear), base_url=base)
             self.dispatcher = Dispatcher(s.sinks)
@@ -166,31 +166,6 @@ class Service:
         self.archive.add(rows, messages)
         self.watch.observe(rows)
         return True
-
-    def _recover(self) -> None:
-        spool, lake = self.archive.spool, self.archive.lake
-        assert spool is not None and lake is not None
-        committed = lake.spooled()
-        left = spool.left_over()
-        for name in left:
-            if name not in committed:
-                path = spool.folder / name
-                try:
-                    result = import_file(
-                        self.archive,
-                        str(path),
-                        self.settings.node,
-                        sip_ports=self._sip_ports,
-                        ws_ports=self._ws_ports,
-                        first_seq=int(time.time()) << 30,
-                        segments=[name],
-                    )
-                    self.say(f"recovered {result.messages} messages of the last run from {name}")
-                except SiptrailError as error:
-                    log.warning("the spool segment %s cannot be read and is left where it is: %s", name, error)
-                    continue
-            spool.forget([name])
-        lake.forget_spooled(committed)
 
     def _keep(self) -> None:
         last_flush = time.monotonic()
