@@ -90,11 +90,11 @@ class HttpDesk:
             raise SiptrailError(f"{format!r} is not a ladder format; there are {', '.join(SUFFIXES)}")
         return self._get(self._call(call_id, f"ladder.{SUFFIXES[format]}")).content.decode("utf-8")
 
-    def import_file(self, path: Path, keylog: Path | None = None) -> dict[str, Any]:
+    def import_file(self, path: Path, keylog: Path | None = None, again: bool = False) -> dict[str, Any]:
         """Let the service import a capture file that lies on its machine; takes as long as it takes.
 
-        So does the key log that opens its TLS."""
-        asked = {"path": str(path)} | ({"keylog": str(keylog)} if keylog is not None else {})
+        So does the key log that opens its TLS. `again`: even if its content is in the store."""
+        asked = {"path": str(path), "again": again} | ({"keylog": str(keylog)} if keylog is not None else {})
         record: dict[str, Any] = self._decoded(
             self._ask("POST", f"{self.url}/api/v1/imports", json=asked, timeout=None)
         )

@@ -247,6 +247,8 @@ class ImportRequest(BaseModel):
     """A capture file on the machine where the service runs."""
     keylog: str | None = None
     """A file with TLS secrets (SSLKEYLOGFILE) on that machine."""
+    again: bool = False
+    """Even if its content is in the store."""
 
 
 class Health(BaseModel):

@@ -43,8 +43,8 @@ PCAP_TYPES = {"pcap": "application/vnd.tcpdump.pcap", "pcapng": "application/x-p
 PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"
 
 
-Importer = Callable[[Path, Path | None], dict[str, Any]]
-"""Imports a capture file of the service's machine, with a key log or none."""
+Importer = Callable[[Path, Path | None, bool], dict[str, Any]]
+"""Imports a capture file of the service's machine, with a key log or none; whether even once more."""
 CALL_ID = "Percent-encoded, with '/' as %2F; any byte but CR and LF; matched exactly"
 
 
@@ -208,7 +208,7 @@ def service_routes(
         def imports(request: schema.ImportRequest) -> JSONResponse:
             """Import a capture file that lies on the service's machine."""
             keylog = None if request.keylog is None else _absolute(request.keylog)
-            return JSONResponse(importer(_absolute(request.path), keylog))
+            return JSONResponse(importer(_absolute(request.path), keylog, request.again))
 
     return router
 

@@ -144,6 +144,12 @@ def to_rows(block: MessageBlock, node: str) -> Rows:
     return Rows(messages, _frames(block, day, hour, call_id, names, node))
 
 
+def as_messages(table: pa.Table) -> pa.Table:
+    """Message rows as the store has them (texts are plain there), in the shape of MESSAGES."""
+    columns = [table[f.name].dictionary_encode() if f.type == TEXT else table[f.name].cast(f.type) for f in MESSAGES]
+    return pa.table(columns, schema=MESSAGES)
+
+
 def _frames(
     block: MessageBlock, day: pa.Array, hour: pa.Array, call_id: pa.Array, names: pa.Array, node: str
 ) -> pa.RecordBatch:

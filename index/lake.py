@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import duckdb
 import pyarrow as pa
@@ -27,6 +28,9 @@ from index.trace import Loss
 from sip.errors import Unreachable
 
 log = logging.getLogger(__name__)
+
+REBUILDING = "rebuilding"
+"""A file of this name: the catalogue is being made anew and is not whole yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,28 +46,21 @@ class Lake:
     """An open store. `cursor()` gives each reader its own; writes go through `commit` and `change`, one at a time."""
 
     def __init__(
-        self, folder: Path, memory: str = "512MB", threads: int = 2, say: Callable[[str], None] = log.info
+        self,
+        folder: Path,
+        memory: str = "512MB",
+        threads: int = 2,
+        say: Callable[[str], None] = log.info,
+        rebuilding: bool = False,
     ) -> None:
         self.folder = folder
         self._say = say
         self._writes = threading.Lock()
         self._writer = ThreadPoolExecutor(1, "write-frames")
+        self._lock = lock_store(folder)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock = open(folder / "lock", "w")  # noqa: SIM115
-        except OSError as error:
-            raise Unreachable(
-                f"cannot open the store {folder}: {error.strerror}; choose another with --store"
-            ) from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._lock.close()
-            raise Unreachable(
-                f"the store {folder} is open in another process (is `siptrail run` running? "
-                "ask it with --url, or choose another folder with --store)"
-            ) from error
-        try:
+            if (folder / REBUILDING).exists() and not rebuilding:
+                raise Unreachable(f"rebuilding the store {folder} was cut short: run `siptrail store rebuild` again")
             self._open(memory, threads)
         except BaseException:
             self._lock.close()
@@ -92,6 +89,11 @@ class Lake:
             )
             self._up_to_date()
         except (duckdb.Error, OSError) as error:
+            if isinstance(error, duckdb.Error) and not _full(error) and os.access(catalogue, os.W_OK):
+                raise Unreachable(
+                    f"cannot open the store {self.folder}: {_reason(error)}; "
+                    "`siptrail store rebuild` makes a new catalogue from its files"
+                ) from error
             raise Unreachable(f"cannot open the store {self.folder}: {_reason(error)}") from error
 
     def _up_to_date(self) -> None:
@@ -220,6 +222,24 @@ class Lake:
         self._writer.shutdown()
         self.con.close()
         self._lock.close()
+
+
+def lock_store(folder: Path) -> TextIO:
+    """The right to be the only one who has the store open; it ends when the file is closed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / "lock", "w")  # noqa: SIM115
+    except OSError as error:
+        raise Unreachable(f"cannot open the store {folder}: {error.strerror}; choose another with --store") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise Unreachable(
+            f"the store {folder} is open in another process (is `siptrail run` running? "
+            "ask it with --url, or choose another folder with --store)"
+        ) from error
+    return lock
 
 
 def load_ducklake(con: duckdb.DuckDBPyConnection) -> None:

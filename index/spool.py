@@ -212,8 +212,10 @@ class Spool:
                 self._name = ""
             closed = list(self._closed)
         if file is not None:
-            os.fdatasync(file.fileno())
-            file.close()
+            try:
+                os.fdatasync(file.fileno())
+            finally:
+                file.close()
         return closed
 
 

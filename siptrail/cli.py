@@ -24,7 +24,7 @@ from siptrail import __version__
 from siptrail.appliance import doctor, run
 from siptrail.config import DEFAULT_LISTEN, default_store, load
 from siptrail.options import AsJson, Keylog, Pcap, Store, Token, Url
-from siptrail.store_commands import retention
+from siptrail.store_commands import retention, store_app
 
 app = typer.Typer(
     name="siptrail",
@@ -86,7 +86,11 @@ def _store_desk(folder: Path) -> Desk:
 
     if not (folder / "catalogue.duckdb").exists():
         raise Unreachable(f"there is no store at {folder}; check --store, or import a capture first")
-    return open_store(Lake(folder), load_rules(load(None).rules))
+    return open_store(Lake(folder, say=_tell), load_rules(load(None).rules))
+
+
+def _tell(text: str) -> None:
+    print(f"siptrail: {text}", file=sys.stderr)
 
 
 @app.command("import")
@@ -96,6 +100,7 @@ def import_(
     url: Url = None,
     token: Token = None,
     keylog: Keylog = None,
+    again: Annotated[bool, typer.Option("--again", help="Even captures whose content is in the store.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Index captures into the store (through the service when it runs), with a progress bar."""
@@ -103,7 +108,7 @@ def import_(
 
     if store is not None and url is not None:
         raise SiptrailError("--url and --store exclude each other; give one of them")
-    raise typer.Exit(run_import(files, store, url, token, as_json, keylog))
+    raise typer.Exit(run_import(files, store, url, token, as_json, keylog, again))
 
 
 @app.command()
@@ -334,6 +339,7 @@ def version() -> None:
 
 app.command()(doctor)
 app.command()(retention)
+app.add_typer(store_app)
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ def run_import(
     token: str | None,
     as_json: bool,
     keylog: Path | None = None,
+    again: bool = False,
 ) -> int:
     """Import each file; one line each, a summary of what was not SIP. Returns the exit code: that of the worst file."""
     results: list[dict[str, Any]] = []
@@ -38,7 +39,7 @@ def run_import(
         if url is not None or desk.alive():
             remote = desk
     if remote is None:
-        worst = _into_store(files, store or default_store(), results, keylog)
+        worst = _into_store(files, store or default_store(), results, keylog, again)
     else:
         for name in files:
             try:
@@ -49,7 +50,7 @@ def run_import(
                     )
                 began = time.monotonic()
                 keys = keylog.resolve() if keylog is not None else None
-                record = remote.import_file(Path(name).resolve(), keys)
+                record = remote.import_file(Path(name).resolve(), keys, again)
                 results.append(record | {"seconds": time.monotonic() - began})
             except SiptrailError as error:
                 worst = max(worst, _complain(error))
@@ -60,6 +61,13 @@ def run_import(
 
 def line(r: dict[str, Any]) -> str:
     """One file's result in words."""
+    if r.get("already"):
+        before = r["already"]
+        name = "" if before["name"] == r["file"] else f" as {printable(before['name'])}"
+        return (
+            f"{printable(r['file'])}: imported{name} at {before['at']} already, {before['messages']:,} SIP messages; "
+            "left out (--again imports it once more)"
+        )
     rate = f" ({r['messages'] / r['seconds']:,.0f} messages/s)" if r.get("seconds") else ""
     parts = [f"{printable(r['file'])}: {r['messages']:,} SIP messages from {r['packets']:,} packets{rate}"]
     lost = [
@@ -85,17 +93,18 @@ def line(r: dict[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]], keylog: Path | None) -> int:
+def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]], keylog: Path | None, again: bool) -> int:
     from index.lake import Lake
 
     settings = load(None)
     worst = 0
     with ThreadPoolExecutor(1) as beside:
         # The store opens while the kernels of the hot path are loaded.
-        opening = beside.submit(Lake, folder, memory=settings.memory)
+        opening = beside.submit(Lake, folder, memory=settings.memory, say=_tell)
         from capture.warm import warm_up
         from diagnose.local import flat
         from index.archive import Archive
+        from index.captures import import_once
         from index.importing import ImportResult, import_file
         from siptrail.service_summary import summary
 
@@ -120,20 +129,24 @@ def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]], k
                     rate = result.messages / max(time.monotonic() - began, 1e-3)
                     bar.update(task, completed=share or 0.0, rate=f"{result.messages:,} messages, {rate:,.0f}/s")
 
-                try:
-                    result = import_file(
+                def work(now: int, name: str = name, told: Any = told) -> ImportResult:
+                    return import_file(
                         archive,
                         name,
                         settings.node,
                         sip_ports=frozenset(settings.sip_ports),
                         ws_ports=frozenset(settings.ws_ports),
                         first_seq=int(time.time()) << 30,
-                        imported_at=time.time_ns(),
+                        imported_at=now,
                         progress=told,
                         keylog=str(keylog) if keylog is not None else None,
                     )
-                    assert archive.lake is not None
-                    archive.lake.count(time.time_ns(), settings.node, flat(result.counters))
+
+                try:
+                    result = import_once(archive, name, again, work, keylog)
+                    if isinstance(result, ImportResult):
+                        assert archive.lake is not None
+                        archive.lake.count(time.time_ns(), settings.node, flat(result.counters))
                 except SiptrailError as error:
                     worst = max(worst, _complain(error))
                     if archive.hot_rows()[0]:
@@ -141,10 +154,14 @@ def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]], k
                     continue
                 finally:
                     bar.remove_task(task)
-                results.append(summary(result) | {"seconds": time.monotonic() - began})
+                results.append(summary(result, name) | {"seconds": time.monotonic() - began})
     finally:
         archive.close()
     return worst
+
+
+def _tell(text: str) -> None:
+    print(f"siptrail: {printable(text)}", file=sys.stderr)
 
 
 def _complain(error: SiptrailError) -> int:

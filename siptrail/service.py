@@ -31,12 +31,13 @@ from diagnose.engine import load_rules
 from diagnose.finding import Finding
 from diagnose.local import LocalDesk, flat
 from index.archive import Archive
+from index.captures import import_once
 from index.columns import to_rows
 from index.copies import Copies
-from index.importing import import_file
+from index.importing import ImportResult, import_file
 from index.lake import Lake
+from index.recovery import recover
 from index.spool import Spool
-from sip.errors import SiptrailError
 from siptrail import __version__
 from siptrail.config import Settings, address, duration_ns
 from siptrail.ledger import Ledger
@@ -103,8 +104,8 @@ class Service:
             self.archive.spool = Spool(s.store / "spool")
             self.archive.losses = self.ledger.between
             self.desk = LocalDesk(self.archive, self.ledger.totals, load_rules(s.rules), self.ledger.tls)
-            self.keeper = Keeper(lake, s)
-            self._recover()
+            self.keeper = Keeper(lake, s, flush=self._flush)
+            recover(self.archive, s.node, self.say, self._sip_ports, self._ws_ports)
             base = s.base_url or f"http://{s.listen}"
             self.book = AlertBook(quiet_ns=duration_ns(s.alert_clear), base_url=base)
             self.dispatcher = Dispatcher(s.sinks)
@@ -170,31 +171,6 @@ class Service:
         self.watch.observe(rows)
         return True
 
-    def _recover(self) -> None:
-        spool, lake = self.archive.spool, self.archive.lake
-        assert spool is not None and lake is not None
-        committed = lake.spooled()
-        left = spool.left_over()
-        for name in left:
-            if name not in committed:
-                path = spool.folder / name
-                try:
-                    result = import_file(
-                        self.archive,
-                        str(path),
-                        self.settings.node,
-                        sip_ports=self._sip_ports,
-                        ws_ports=self._ws_ports,
-                        first_seq=int(time.time()) << 30,
-                        segments=[name],
-                    )
-                    self.say(f"recovered {result.messages} messages of the last run from {name}")
-                except SiptrailError as error:
-                    log.warning("the spool segment %s cannot be read and is left where it is: %s", name, error)
-                    continue
-            spool.forget([name])
-        lake.forget_spooled(committed)
-
     def _keep(self) -> None:
         last_flush = time.monotonic()
         while not self._stop.wait(1.0):
@@ -231,22 +207,27 @@ class Service:
         """What each recorded interface has seen since the start."""
         return self.ledger.interfaces(self.recorder.recording())
 
-    def import_path(self, path: Path, keylog: Path | None = None) -> dict[str, Any]:
-        """Import a capture file that this machine can read, with the TLS keys of a key log if there is one."""
+    def import_path(self, path: Path, keylog: Path | None = None, again: bool = False) -> dict[str, Any]:
+        """Import a capture file that this machine can read, with the TLS keys of a key log if there is one; `again`:
+        even if its content is in the store."""
         with self._imports:
-            result = import_file(
-                self.archive,
-                str(path),
-                self.settings.node,
-                sip_ports=self._sip_ports,
-                ws_ports=self._ws_ports,
-                first_seq=int(time.time()) << 30,
-                imported_at=time.time_ns(),
-                keylog=str(keylog) if keylog is not None else None,
-            )
-            self.ledger.add_import(flat(result.counters), result.tls)
-            self.ledger.store()
-            return summary(result)
+            result = import_once(self.archive, str(path), again, lambda now: self._import(path, keylog, now), keylog)
+            if isinstance(result, ImportResult):
+                self.ledger.add_import(flat(result.counters), result.tls)
+                self.ledger.store()
+            return summary(result, str(path))
+
+    def _import(self, path: Path, keylog: Path | None, now: int) -> ImportResult:
+        return import_file(
+            self.archive,
+            str(path),
+            self.settings.node,
+            sip_ports=self._sip_ports,
+            ws_ports=self._ws_ports,
+            first_seq=int(time.time()) << 30,
+            imported_at=now,
+            keylog=str(keylog) if keylog is not None else None,
+        )
 
     # ---------------------------------------------------------------- alerts
 

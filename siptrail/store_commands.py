@@ -1,4 +1,4 @@
-"""Commands for whoever keeps the store: `siptrail retention`.
+"""Commands for whoever keeps the store: `siptrail retention` and `siptrail store …`.
 
 They ask the running service, or open the store themselves where none runs.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,11 +33,111 @@ def retention(
     as_json: AsJson = False,
 ) -> None:
     """Remove the hours that must go: past their time, or the store or its disk is too full."""
-    from siptrail.storekeeping import retention_text
+    from siptrail.store_output import retention_text
 
     with asked(url, token, store, config, keep=keep) as ask:
         record = ask("POST", "retention", {"dry_run": dry_run})
     print(json.dumps(record) if as_json else retention_text(record))
+
+
+store_app = typer.Typer(name="store", no_args_is_help=True, help="Look after the store: check, backup, restore, stats.")
+
+
+@store_app.command()
+def stats(store: Store = None, url: Url = None, token: Token = None, as_json: AsJson = False) -> None:
+    """Files, rows and bytes by table and by hour; snapshots; what takes the disk."""
+    from siptrail.store_output import stats_text
+
+    with asked(url, token, store, None) as ask:
+        record = ask("GET", "stats", {})
+    print(json.dumps(record) if as_json else stats_text(record))
+
+
+@store_app.command()
+def check(
+    deep: Annotated[bool, typer.Option("--deep", help="Read every file to its end.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Set damaged files aside; the rest answers.")] = False,
+    store: Store = None,
+    url: Url = None,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Is every file there, and can it be read? Exit code 1 where one is damaged."""
+    from siptrail.store_output import check_text, rebuilt_text
+
+    with asked(url, token, store, None) as ask:
+        record = ask("GET", "check", {"deep": deep})
+    print(json.dumps(record) if as_json else check_text(record))
+    if not record["faults"]:
+        return
+    if repair:
+        from index.rebuild import repair as set_aside
+
+        folder = _nobody_else(url, token, store)
+        done = set_aside(folder, deep, lambda text: print(text, file=sys.stderr))
+        if done is not None:
+            print(rebuilt_text(done), file=sys.stderr if as_json else sys.stdout)
+        return
+    raise typer.Exit(1)
+
+
+@store_app.command()
+def rebuild(
+    deep: Annotated[bool, typer.Option("--deep", help="Read every file to its end first.")] = False,
+    store: Store = None,
+) -> None:
+    """Make a new catalogue from the files, where the old one is damaged."""
+    from index.rebuild import rebuild as make_anew
+    from siptrail.store_output import rebuilt_text
+
+    folder = load(None, store=store).store
+    if not (folder / "data").is_dir():
+        raise Unreachable(f"there are no files of a store at {folder}; check --store")
+    print(rebuilt_text(make_anew(folder, deep, lambda text: print(text, file=sys.stderr))))
+    print(
+        "What this loses: rows that are in no readable file. What may come back until retention takes it again: hours "
+        "that went within the last hours. The old catalogue is in the folder `damaged`."
+    )
+
+
+@store_app.command()
+def backup(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Empty, or with an older backup of this store.")],
+    store: Store = None,
+    url: Url = None,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy the store to a folder, also while it records. Again into the same folder: only what is new is copied."""
+    from siptrail.store_output import backup_text
+
+    with asked(url, token, store, None) as ask:
+        record = ask("POST", "backup", {"path": str(folder.resolve())})
+    print(json.dumps(record) if as_json else backup_text(record))
+
+
+@store_app.command()
+def restore(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a backup.")],
+    store: Store = None,
+) -> None:
+    """Make a store of a backup, where there is none yet."""
+    from index.backup import restore as bring_back
+    from siptrail.store_output import check_text
+
+    settings = load(None, store=store)
+    made = bring_back(folder, settings.store)
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(made.made / 1e9))
+    print(f"restored {settings.store} as it was at {when} UTC")
+    with opened(settings) as keeper:
+        print(check_text(keeper.check(False)))
+
+
+def _nobody_else(url: str | None, token: str | None, store: Path | None) -> Path:
+    """The store's folder, where no service has it open."""
+    if store is None and service(url, token) is not None:
+        raise SiptrailError("a running service has the store open; stop it first, then repair")
+    return load(None, store=store).store
 
 
 Ask = Callable[[str, str, dict[str, Any]], dict[str, Any]]
@@ -84,7 +186,7 @@ def opened(settings: Settings) -> Iterator[Any]:
 
     if not (settings.store / "catalogue.duckdb").exists():
         raise Unreachable(f"there is no store at {settings.store}; check --store, or import a capture first")
-    lake = Lake(settings.store, memory=settings.memory)
+    lake = Lake(settings.store, memory=settings.memory, say=lambda text: print(f"siptrail: {text}", file=sys.stderr))
     try:
         yield Keeper(lake, settings, alone=True)
     finally:

@@ -5,14 +5,21 @@ It owns the words of these answers. The work is done in index.
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from index.backup import backup
+from index.check import check
 from index.cleanup import LATE_NS, SOON_NS
+from index.inventory import inventory
 from index.lake import Lake
-from index.retention import Limits, Removal, in_bytes, line
+from index.retention import Limits, Removal, line
 from index.upkeep import Upkeep
+from sip.errors import SiptrailError
 from siptrail.config import Settings, duration_ns, share, size_bytes
 
 
@@ -28,11 +35,40 @@ def limits_of(settings: Settings) -> Limits:
 class Keeper:
     """Answers for one open store."""
 
-    def __init__(self, lake: Lake, settings: Settings, alone: bool = False) -> None:
+    def __init__(
+        self, lake: Lake, settings: Settings, alone: bool = False, flush: Callable[[], None] = lambda: None
+    ) -> None:
         self.upkeep = Upkeep(lake, limits_of(settings), settings.node)
         self._lake = lake
         self._alone = alone
         """Nobody else reads this store: what goes may be deleted at once."""
+        self._flush = flush
+        """Writes what is only in memory."""
+        self._backups = threading.Lock()
+
+    def stats(self) -> dict[str, Any]:
+        """Files, rows and bytes."""
+        return inventory(self._lake)
+
+    def check(self, deep: bool) -> dict[str, Any]:
+        """Whether every file is there and can be read."""
+        with self.upkeep.cleaner.held():
+            found = check(self._lake, deep)
+        faults = [
+            {"table": f.table, "hour": str(f.slot) if f.slot else None, "file": str(f.path), "what": f.what}
+            for f in found.faults
+        ]
+        return {"files": found.files, "bytes": found.size, "deep": deep, "faults": faults}
+
+    def backup(self, path: str) -> dict[str, Any]:
+        """Copy everything seen so far to a folder."""
+        if not self._backups.acquire(blocking=False):
+            raise SiptrailError("a backup is being made already; wait for its end")
+        try:
+            self._flush()
+            return asdict(backup(self._lake, self.upkeep.cleaner, Path(path)))
+        finally:
+            self._backups.release()
 
     def retention(self, dry_run: bool) -> dict[str, Any]:
         """What must go, or what went."""
@@ -47,20 +83,3 @@ class Keeper:
 
 def _removal(removal: Removal) -> dict[str, Any]:
     return asdict(removal) | {"text": line(removal)}
-
-
-def retention_text(record: dict[str, Any]) -> str:
-    """What retention did, or would do, for people."""
-    verb = "would remove" if record["dry_run"] else "removed"
-    out = [f"{verb} {hour['text']}" for hour in record["hours"]]
-    if not out:
-        out = ["nothing must go"]
-    total = sum(hour["size"] for hour in record["hours"])
-    if record["dry_run"]:
-        out.append(f"{len(record['hours'])} hours, {in_bytes(total)} of {in_bytes(record['size'])}")
-    else:
-        out.append(
-            f"{len(record['hours'])} hours, {in_bytes(total)}; {in_bytes(record['freed'])} came free at once, "
-            f"{in_bytes(record['size'])} are taken"
-        )
-    return "\n".join(out)

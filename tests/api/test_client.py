@@ -111,7 +111,7 @@ def test_address_that_is_none(url: str) -> None:
 def test_alive_and_import() -> None:
     got: list[Path] = []
 
-    def importer(path: Path, keylog: Path | None) -> dict[str, Any]:
+    def importer(path: Path, keylog: Path | None, again: bool) -> dict[str, Any]:
         got.append(path)
         if path.name == "missing.pcap":
             raise Unreachable(f"cannot read {path}")

@@ -22,7 +22,10 @@ from api.server import create_app
 BOOK = AlertBook()
 BOOK.feed(FailureEvent(1, "192.0.2.9", None, "", "c", "h", ""), 1)
 APP = create_app(
-    SipDesk(list(ODD_CALL_IDS)), alerts=BOOK, importer=lambda path, keylog: {"file": path.name}, version="0.0.test"
+    SipDesk(list(ODD_CALL_IDS)),
+    alerts=BOOK,
+    importer=lambda path, keylog, again: {"file": path.name},
+    version="0.0.test",
 )
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 schema = schemathesis.openapi.from_asgi("/openapi.json", APP)

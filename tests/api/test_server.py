@@ -210,7 +210,7 @@ def test_beyond_loopback_only_with_a_token(host: str, token: str | None, insecur
 def test_import_wants_json_so_that_a_foreign_page_cannot_send_it() -> None:
     got: list[Path] = []
 
-    def importer(path: Path, keylog: Path | None) -> dict[str, Any]:
+    def importer(path: Path, keylog: Path | None, again: bool) -> dict[str, Any]:
         got.append(path)
         return {}
 

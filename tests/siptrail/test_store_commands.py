@@ -1,26 +1,36 @@
-"""`siptrail retention` on a store of its own, and through a running service."""
+"""`siptrail retention` and `siptrail store` on a store of its own, and through a running service."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
 from index.columns import HOUR_NS
 from index.lake import Lake
+from sip.errors import SiptrailError, Unreachable
 from siptrail.cli import app
 from siptrail.config import share, size_bytes
-from tests.index.stored import START, call, listed, put
+from tests.index.stored import START, call, capture, listed, put
+
+TOP = Path(__file__).resolve().parents[2]
 
 
 def siptrail(*arguments: str, code: int = 0) -> Result:
     """Run a command to its end."""
-    result = CliRunner().invoke(app, list(arguments), catch_exceptions=code == 0)
-    assert code or result.exit_code == 0, result.output
+    result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+    assert result.exit_code == code, result.output
     return result
 
 
@@ -70,3 +80,150 @@ def test_retention_removes_and_frees_at_once(store: Path) -> None:
 def test_the_time_can_be_given(store: Path) -> None:
     assert "nothing must go" in siptrail("retention", "--keep", "5000w", "--store", str(store)).stdout
     assert reopened(store) == ["c0", "c1", "c2"]
+
+
+# ---------------------------------------------------------------- siptrail store
+
+
+def a_file(store: Path, table: str, hour: int) -> Path:
+    (path,) = (store / "data/main" / table / "day=2026-01-05" / f"hour={hour}").iterdir()
+    return path
+
+
+def test_stats_say_what_takes_the_disk(store: Path) -> None:
+    record = json.loads(siptrail("store", "stats", "--json", "--store", str(store)).stdout)
+    assert record["tables"]["messages"]["rows"] == record["tables"]["frames"]["rows"] == 9
+    assert [(h["hour"], h["messages"], h["files"]) for h in record["hours"]] == [
+        (f"2026-01-05 {hour}:00", 3, 3) for hour in (10, 11, 12)
+    ]
+    assert record["catalogue_bytes"] > 0 and record["snapshots"] > 1
+    assert record["bytes"] > sum(t["bytes"] for t in record["tables"].values())
+    text = siptrail("store", "stats", "--store", str(store)).stdout
+    assert re.search(r"^2026-01-05 11:00 +3 +3 ", text, re.MULTILINE) and "snapshots" in text
+
+
+def test_check_and_repair(store: Path) -> None:
+    assert "nothing is damaged" in siptrail("store", "check", "--deep", "--store", str(store)).stdout
+    a_file(store, "messages", 11).write_bytes(b"")
+    found = siptrail("store", "check", "--store", str(store), code=1)
+    assert "1 damaged" in found.stdout and "2026-01-05 11:00" in found.stdout and "--repair" in found.stdout
+    mended = siptrail("store", "check", "--repair", "--store", str(store)).stdout
+    assert "set aside" in mended and "lost messages or frames: 2026-01-05 11:00" in mended
+    calls = siptrail("calls", "--json", "--store", str(store)).stdout.splitlines()
+    assert [json.loads(line)["call_id"] for line in calls] == ["c2", "c0"]
+    assert "nothing is damaged" in siptrail("store", "check", "--store", str(store)).stdout
+
+
+def test_a_catalogue_is_rebuilt_by_one_command_that_says_what_is_lost(store: Path) -> None:
+    (store / "catalogue.duckdb").write_bytes(b"x" * 5000)
+    (store / "catalogue.duckdb.wal").unlink(missing_ok=True)
+    refused = CliRunner().invoke(app, ["calls", "--store", str(store)])
+    assert isinstance(refused.exception, Unreachable) and "store rebuild" in str(refused.exception)
+    text = siptrail("store", "rebuild", "--store", str(store)).stdout
+    assert "9 messages, 9 frames, 3 calls" in text and "What this loses" in text
+    assert reopened(store) == ["c0", "c1", "c2"]
+
+
+def test_backup_and_restore(store: Path, tmp_path: Path) -> None:
+    assert "of it are new" in siptrail("store", "backup", str(tmp_path / "copy"), "--store", str(store)).stdout
+    restored = siptrail("store", "restore", str(tmp_path / "copy"), "--store", str(tmp_path / "new")).stdout
+    assert "restored" in restored and "nothing is damaged" in restored
+    assert reopened(tmp_path / "new") == ["c0", "c1", "c2"]
+
+
+@dataclass(frozen=True)
+class Running:
+    """A service that records nothing but the loopback interface."""
+
+    url: str
+    store: Path
+    process: subprocess.Popen[str]
+
+
+@pytest.fixture
+def running(store: Path) -> Iterator[Running]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    words = ["run", "-i", "lo", "--store", str(store), "--listen", address, "--keep", "5000w"]
+    environment = {**os.environ, "PYTHONPATH": str(TOP), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "siptrail.cli", *words]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "terminal UI" in line:
+                break
+        try:
+            yield Running(f"http://{address}", store, process)
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+@pytest.mark.needs("root")
+def test_a_running_service_answers_for_its_store(running: Running, tmp_path: Path) -> None:
+    more = capture(tmp_path / "more.pcap", call("hot", START + 5 * HOUR_NS))
+    assert siptrail("import", str(more), "--url", running.url)
+    assert "nothing is damaged" in siptrail("store", "check", "--deep", "--url", running.url).stdout
+    assert "nothing must go" in siptrail("retention", "--url", running.url).stdout
+    copy = tmp_path / "copy"
+    siptrail("store", "backup", str(copy), "--url", running.url)
+    stats = json.loads(siptrail("store", "stats", "--json", "--url", running.url).stdout)
+    assert stats["tables"]["messages"]["rows"] == 12
+    metrics = httpx.get(f"{running.url}/metrics", timeout=30).text
+    assert 'siptrail_removed_hours_total{reason="age"} 0.0' in metrics
+    for words, told in (
+        (["retention", "--keep", "1h", "--url", running.url], "settings of its own"),
+        (["store", "backup", "relative", "--store", str(running.store)], "open in another process"),
+        (["store", "rebuild", "--store", str(running.store)], "open in another process"),
+        (["store", "check", "--store", str(running.store)], "open in another process"),
+    ):
+        refused = CliRunner().invoke(app, words)
+        assert isinstance(refused.exception, SiptrailError) and told in str(refused.exception), words
+    a_file(running.store, "frames", 11).write_bytes(b"")
+    assert "1 damaged" in siptrail("store", "check", "--url", running.url, code=1).stdout
+    refused = CliRunner().invoke(app, ["store", "check", "--repair", "--url", running.url])
+    assert isinstance(refused.exception, SiptrailError) and "stop it first" in str(refused.exception)
+    siptrail("store", "restore", str(copy), "--store", str(tmp_path / "new"))
+    assert reopened(tmp_path / "new") == ["c0", "c1", "c2", "hot"]
+
+
+@pytest.mark.needs("root")
+def test_two_services_on_one_store(running: Running) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = ["run", "-i", "lo", "--store", str(running.store), "--listen", f"127.0.0.1:{port}"]
+    second = subprocess.run(
+        [sys.executable, "-m", "siptrail.cli", *words],
+        env={**os.environ, "PYTHONPATH": str(TOP)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert second.returncode == 3
+    (line,) = second.stderr.splitlines()
+    assert "open in another process" in line and "--store" in line
+    calls = siptrail("calls", "--json", "--url", running.url).stdout.splitlines()
+    assert len(calls) == 3 and running.process.poll() is None, "the first does not notice"
+
+
+def test_a_capture_that_is_there_already_is_told_in_one_line(store: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again.pcap"
+    again.write_bytes((tmp_path / "a.pcap").read_bytes())
+    siptrail("import", str(again), "--store", str(store))
+    (line,) = siptrail("import", str(again), "--store", str(store)).stdout.splitlines()
+    assert re.match(r"again.pcap: imported at 20\S+Z already, 9 SIP messages; left out \(--again", line)
+    record = json.loads(siptrail("import", str(again), "--json", "--store", str(store)).stdout)
+    assert record["already"]["name"] == "again.pcap" and record["messages"] == 0
+    assert "9 SIP messages from 9 packets" in siptrail("import", str(again), "--again", "--store", str(store)).stdout
+
+
+@pytest.mark.needs("root")
+def test_a_service_knows_what_it_imported(running: Running, tmp_path: Path) -> None:
+    more = capture(tmp_path / "more.pcap", call("more", START + 5 * HOUR_NS))
+    siptrail("import", str(more), "--url", running.url)
+    assert "left out" in siptrail("import", str(more), "--url", running.url).stdout
+    assert "3 SIP messages" in siptrail("import", str(more), "--again", "--url", running.url).stdout
+    (found,) = siptrail("calls", "from:1001", "--json", "-n", "1", "--url", running.url).stdout.splitlines()
+    assert json.loads(found)["messages"] == 6

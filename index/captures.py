@@ -1,0 +1,105 @@
+"""Which captures the store holds already: a file is known by its content, whatever its name, gzipped or not.
+
+It owns the table of imported captures. Standard input has no content before it was read, so it is never known.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from index.archive import Archive
+from index.importing import ImportResult
+from index.lake import Lake
+from index.schema import small
+
+CHUNK, PART = 1 << 20, 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An earlier import of the same content."""
+
+    name: str
+    stamp: int
+    messages: int
+
+
+def content_of(path: str, keylog: Path | None = None) -> str | None:
+    """What tells a capture from all others; None where it cannot be read twice, or not at all.
+
+    With the TLS keys of a `keylog` it gives other messages than without. A part of each megabyte and the size are looked at: no
+    two captures differ in the rest alone, with all their times."""
+    if path == "-" or not Path(path).is_file():
+        return None
+    digest = hashlib.blake2b(digest_size=20)
+    try:
+        if keylog is not None:
+            digest.update(keylog.read_bytes())
+        with open(path, "rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            source = cast(BinaryIO, gzip.GzipFile(fileobj=file)) if packed else file
+            try:
+                for piece in _parts(source, packed):
+                    digest.update(piece)
+                size = source.tell() if packed else os.fstat(file.fileno()).st_size
+                digest.update(str(size).encode())
+            except (EOFError, zlib.error, gzip.BadGzipFile):
+                digest.update(b"damaged here")
+    except OSError:
+        return None  # reading it as a capture tells why
+    return digest.hexdigest()
+
+
+def _parts(source: BinaryIO, packed: bool) -> Iterator[bytes]:
+    while piece := source.read(PART):
+        yield piece
+        if packed:
+            source.read(CHUNK - PART)
+        else:
+            source.seek(CHUNK - PART, os.SEEK_CUR)
+
+
+def known(lake: Lake, content: str) -> Known | None:
+    """The last import of this content, unless retention took something of it since."""
+    cur = lake.cursor()
+    try:
+        sql = "SELECT name, stamp, messages FROM lake.captures WHERE content = ? ORDER BY stamp DESC LIMIT 1"
+        row = cur.execute(sql, [content]).fetchone()
+    finally:
+        cur.close()
+    return Known(*row) if row else None
+
+
+def remember(lake: Lake, content: str, result: ImportResult, stamp: int) -> None:
+    """This content is in the store now."""
+    name = Path(result.file).name
+    with lake.change() as change:
+        change.append(
+            "captures", small("captures", [(content, name, stamp, result.messages, result.first, result.last)])
+        )
+
+
+def import_once(
+    archive: Archive, path: str, again: bool, work: Callable[[int], ImportResult], keylog: Path | None = None
+) -> ImportResult | Known:
+    """`work(now)` imports the file, with a key log or without, unless its content is known; `again`: even then."""
+    lake = archive.lake
+    content = content_of(path, keylog) if lake is not None else None
+    if lake is not None and content is not None and not again:
+        before = known(lake, content)
+        if before is not None:
+            return before
+    now = time.time_ns()
+    result = work(now)
+    if lake is not None and content is not None and result.messages:
+        remember(lake, content, result, now)
+    return result

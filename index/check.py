@@ -1,0 +1,83 @@
+"""Whether every file that the catalogue names is there and can be read. It changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from index.hours import DataFile, Slot, data_files
+from index.lake import Lake
+from index.schema import SHAPES, TABLES
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A file that is missing or damaged."""
+
+    table: str
+    path: Path
+    slot: Slot | None
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What a check found."""
+
+    files: int
+    size: int
+    faults: tuple[Fault, ...]
+
+
+def check(lake: Lake, deep: bool = False) -> Health:
+    """Read the end of every file, where Parquet has its table of contents; `deep`: all of it."""
+    cur = lake.cursor()
+    try:
+        files = data_files(cur)
+        deletes = [f for table in TABLES for f in _delete_files(cur, table)]
+    finally:
+        cur.close()
+    faults = []
+    for file in [*files, *deletes]:
+        what = trouble(file, deep)
+        if what:
+            faults.append(Fault(file.table, file.path, file.slot, what))
+    return Health(len(files), sum(f.size for f in files), tuple(faults))
+
+
+def trouble(file: DataFile, deep: bool) -> str:
+    """What is wrong with a file; '' for nothing."""
+    try:
+        size = file.path.stat().st_size
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    if file.size not in (0, size):
+        return f"it has {size} bytes and should have {file.size}"
+    return unreadable(file.table, file.path, deep)
+
+
+def unreadable(table: str, path: Path, deep: bool) -> str:
+    """Why a file cannot be read; '' where it can."""
+    try:
+        with pq.ParquetFile(path, buffer_size=1 << 16, pre_buffer=False) as opened:
+            names = set(opened.schema_arrow.names)
+            missing = [n for n in SHAPES[table].names if n not in (*names, "day", "hour")]
+            if missing and "pos" not in names:
+                return f"it has no column {missing[0]}"
+            if deep:
+                for _ in opened.iter_batches(1024):
+                    pass
+    except (OSError, pa.ArrowException, ValueError) as error:
+        return " ".join(str(error).split())[:200]
+    return ""
+
+
+def _delete_files(cur: duckdb.DuckDBPyConnection, table: str) -> Iterator[DataFile]:
+    sql = f"SELECT delete_file FROM ducklake_list_files('lake', '{table}') WHERE delete_file IS NOT NULL"
+    for (name,) in cur.execute(sql).fetchall():
+        yield DataFile(table, Path(name), 0, None)

@@ -1,0 +1,235 @@
+"""Kills, power cuts, full and broken disks, clocks that jump: what was said to be safe is there, once.
+
+SIPTRAIL_KILLS says how often a recording store is killed (20 times unless told otherwise).
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from capture.pipeline import Decoder
+from capture.sources.pcapfile import PcapFile
+from index.archive import Archive
+from index.check import check
+from index.columns import HOUR_NS, to_rows
+from index.lake import Lake
+from index.rebuild import rebuild
+from index.retention import Limits
+from index.spool import Spool
+from index.upkeep import Upkeep
+from sip.errors import SiptrailError, Unreachable
+from tests.index.busy_store import opened
+from tests.index.stored import START, call, capture, listed, put
+
+KILLS = int(os.environ.get("SIPTRAIL_KILLS", "20"))
+TOP = Path(__file__).resolve().parents[2]
+
+
+def run_and_kill(store: Path, prefix: str, seconds: float, *more: str) -> list[str]:
+    """Let a store work for a while, then kill it; returns the calls that it said are safe."""
+    command = [sys.executable, str(TOP / "tests/index/busy_store.py"), str(store), prefix, *more]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        safe = [process.stdout.readline().strip()]
+        assert safe[0], "it does not start"
+        time.sleep(seconds)
+        process.kill()
+        safe += [line.strip() for line in process.stdout if line.endswith("\n")]
+    return safe
+
+
+def holds_once(store: Path, safe: list[str]) -> None:
+    """Every safe call is there with its three messages, in every table; nothing is there twice."""
+    archive = opened(store)
+    lake = archive.lake
+    assert lake is not None
+    calls = {c.call_id: c.messages for c in archive.calls(None, 1_000_000)}
+    assert {name: calls.get(name) for name in safe} == dict.fromkeys(safe, 3)
+    for table in ("messages", "frames"):
+        rows = dict(lake.cursor().execute(f"SELECT call_id, count(*) FROM lake.{table} GROUP BY ALL").fetchall())
+        assert {name: rows.get(name) for name in safe} == dict.fromkeys(safe, 3), table
+        assert max(rows.values()) == 3, "a call of the last moment is there twice"
+    assert check(lake, deep=True).faults == ()
+    lake.counts()
+    archive.close()
+
+
+def test_kill_9_at_any_moment(tmp_path: Path) -> None:
+    chance = random.Random(time.time())
+    store = tmp_path / "store"
+    safe: list[str] = []
+    for n in range(KILLS):
+        safe += run_and_kill(store, f"r{n:03d}", chance.uniform(0, 0.8))
+    assert len(safe) > KILLS
+    holds_once(store, safe)
+
+
+def test_a_power_cut_leaves_what_was_synced(tmp_path: Path) -> None:
+    """The catalogue's database syncs itself; whatever else was not synced is cut off, as after a power cut."""
+    chance = random.Random(time.time())
+    store, safe, cut = tmp_path / "store", [], 0
+    for n in range(5):
+        log = tmp_path / f"syncs{n}"
+        before = {p for p in store.rglob("*") if p.is_file()}
+        safe += run_and_kill(store, f"p{n}", chance.uniform(0.2, 1.5), str(log))
+        synced: dict[str, int] = {}
+        for line in log.read_text().splitlines():
+            path, size = line.split("\t")
+            synced[path] = int(size)
+        for path in [*(store / "data").rglob("*.parquet"), *(store / "spool").rglob("*.pcapng")]:
+            sure = synced.get(str(path), path.stat().st_size if path in before else 0)
+            if sure < path.stat().st_size:
+                os.truncate(path, sure)
+                cut += 1
+    holds_once(store, safe)
+
+
+def test_after_kills_a_catalogue_can_be_made_of_the_files(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    safe = [name for n in range(3) for name in run_and_kill(store, f"k{n}", 1.0)]
+    opened(store).close()
+    (store / "catalogue.duckdb").write_bytes(b"")
+    (store / "catalogue.duckdb.wal").unlink(missing_ok=True)
+    rebuild(store)
+    lake = Lake(store)
+    calls = {c.call_id: c.messages for c in Archive(lake, lambda: START).calls(None, 1_000_000)}
+    assert set(safe) <= set(calls) and all(calls[name] >= 3 for name in safe)
+    lake.close()
+
+
+# ---------------------------------------------------------------- disks
+
+
+@contextmanager
+def mounted(folder: Path, *words: str) -> Iterator[Path]:
+    folder.mkdir()
+    subprocess.run(["mount", *words, str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        gc.collect()  # an open file keeps it mounted
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def record(archive: Archive, folder: Path, name: str, at: int = START) -> None:
+    """One call, as capture hands it over."""
+    decoder = Decoder(first_seq=time.time_ns())
+    for frames in PcapFile(str(capture(folder / "one.pcap", call(name, at)))).blocks():
+        for block in (*decoder.feed(frames), *decoder.flush()):
+            archive.add(to_rows(block, "node"), block)
+
+
+@pytest.mark.needs("root")
+def test_a_full_disk_costs_nothing_that_was_recorded(tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=12m", "none") as disk:
+        archive = Archive(Lake(disk / "store"), lambda: START)
+        archive.spool = Spool(disk / "store" / "spool")
+        assert archive.lake is not None
+        upkeep = Upkeep(archive.lake, Limits(1 << 62), "node")
+        names = [f"c{n}" for n in range(6)]
+        for name in names[:3]:
+            record(archive, tmp_path, name)
+            archive.flush()
+        record(archive, tmp_path, names[3])
+        ballast = open(disk / "ballast", "wb", buffering=0)  # noqa: SIM115
+        with pytest.raises(OSError, match="No space left"):
+            while True:
+                ballast.write(bytes(4096))
+        ballast.close()
+        for _ in range(3):
+            with pytest.raises(Unreachable, match="disk is full"):
+                archive.flush()
+        with pytest.raises((SiptrailError, OSError, duckdb.Error)):
+            upkeep.round(time.time_ns() + HOUR_NS)
+        assert {c.call_id: c.messages for c in archive.calls(None, 9)} == dict.fromkeys(names[:4], 3)
+        (disk / "ballast").unlink()
+        for name in names[4:]:
+            record(archive, tmp_path, name)
+        archive.flush()
+        upkeep.round(time.time_ns() + HOUR_NS)
+        assert listed(archive.lake) == names and check(archive.lake, deep=True).faults == ()
+        archive.close()
+        holds_once(disk / "store", names)
+
+
+@pytest.mark.needs("root")
+def test_a_small_disk_never_becomes_full(tmp_path: Path) -> None:
+    """Whole hours go before the disk is full, and their bytes come free in time."""
+    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=16m", "none") as disk:
+        lake = Lake(disk / "store")
+        upkeep = Upkeep(lake, Limits(1 << 62, high_water=0.6), "node")
+        reasons = set()
+        for hour in range(40):
+            calls = [call(f"{hour:02d}-{os.urandom(400).hex()}", START + hour * HOUR_NS) for _ in range(400)]
+            put(lake, tmp_path / "a.pcap", *calls)
+            # The clock of the store's own records cannot be moved; its files wait for two and a half minutes only.
+            now = max(time.time_ns(), START + hour * HOUR_NS)
+            reasons |= {r.reason for r in upkeep.retain(now)}
+            upkeep.cleaner.clean(time.time_ns() + HOUR_NS, 0)
+        assert reasons == {"disk"}
+        hours = sorted({name[:2] for name in listed(lake)})
+        assert hours == [f"{h:02d}" for h in range(40 - len(hours), 40)] and 1 <= len(hours) < 40
+        lake.close()
+
+
+@pytest.mark.needs("root", "mkfs.ext4")
+def test_a_disk_that_becomes_read_only(tmp_path: Path) -> None:
+    """As the kernel does after an error of the device."""
+    image = tmp_path / "image"
+    with image.open("wb") as file:
+        file.truncate(64 << 20)
+    subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
+    with mounted(tmp_path / "disk", "-o", "loop", str(image)) as disk:
+        archive = Archive(Lake(disk / "store"), lambda: START)
+        archive.spool = Spool(disk / "store" / "spool")
+        record(archive, tmp_path, "one")
+        archive.flush()
+        record(archive, tmp_path, "two")
+        archive.spool.sync()
+        subprocess.run(["mount", "-o", "remount,abort", str(disk)], check=True)
+        for _ in range(2):
+            with pytest.raises((SiptrailError, OSError, duckdb.Error)):
+                archive.flush()
+        assert {c.call_id: c.messages for c in archive.calls(None, 9)} == {"one": 3, "two": 3}
+        record(archive, tmp_path, "three")
+        archive.spool.rotate().exception(10)
+        assert archive.spool.skipped == 3
+        archive.close()
+        del archive
+    subprocess.run(["e2fsck", "-fy", str(image)], capture_output=True)
+    with mounted(tmp_path / "again", "-o", "loop", str(image)) as disk:
+        holds_once(disk / "store", ["one", "two"])
+
+
+# ---------------------------------------------------------------- clocks
+
+
+def test_a_clock_that_jumps_an_hour_back_and_forth(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    now = time.time_ns()
+    hour = now - now % HOUR_NS
+    safe = []
+    for n, jump in enumerate((0, HOUR_NS, -HOUR_NS, 0, HOUR_NS, 0)):
+        archive = opened(store)
+        assert archive.lake is not None
+        # The present hour, the one before, and one that is about to go.
+        for k, at in enumerate((hour, hour - HOUR_NS, hour - 5 * HOUR_NS)):
+            record(archive, tmp_path, f"{n}-{k}", at + n)
+        safe += [f"{n}-{k}" for k in range(2)]
+        archive.flush()
+        upkeep = Upkeep(archive.lake, Limits(3 * HOUR_NS, budget=1 << 40, high_water=0.999999), "node")
+        for moment in (now + jump, now, now - jump):
+            upkeep.round(moment)
+        archive.close()
+    holds_once(store, safe)
