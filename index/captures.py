@@ -35,8 +35,8 @@ class Known:
 def content_of(path: str, keylog: Path | None = None) -> str | None:
     """What tells a capture from all others; None where it cannot be read twice, or not at all.
 
-    With the TLS keys of a `keylog` it gives other messages than without. A part of each megabyte and the size are looked at: no
-    two captures differ in the rest alone, with all their times."""
+    With the TLS keys of a `keylog` it gives other messages than without. A part of each megabyte and the size are looked
+    at: no two captures differ in the rest alone, with all their times."""
     if path == "-" or not Path(path).is_file():
         return None
     digest = hashlib.blake2b(digest_size=20)
