@@ -180,7 +180,7 @@ def show(
 
         print(dissect_call(desk.pcap(call_id), load(None).sip_ports))
     else:
-        print(show_call(desk, call_id, messages, media, as_json))
+        print(show_call(desk, call_id, messages, as_json, media))
     desk.close()
 
 

@@ -98,7 +98,7 @@ def draw(trace: CallTrace, format: str) -> str:
     return renderers[format](layout(trace)).rstrip("\n")
 
 
-def show_call(desk: Desk, call_id: str, messages: bool, media: bool, as_json: bool) -> str:
+def show_call(desk: Desk, call_id: str, messages: bool, as_json: bool, media: bool = False) -> str:
     """Summary, findings and ladder of a call; every message in full, or offers and answers, when asked."""
     call, trace, findings = desk.call(call_id), desk.trace(call_id), desk.findings(call_id)
     if as_json:
