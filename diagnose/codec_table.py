@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from diagnose.call import Call, Exchange, Step, digest
+from diagnose.call import Exchange, Step, digest
 from diagnose.compare_facts import codec_text, keying
-from diagnose.media_address import why_elsewhere
+from diagnose.media_address import Surroundings
 from index.trace import CallTrace
 from sip.sdp import Codec, Media, SessionDescription
 
@@ -92,6 +92,7 @@ class Table:
 def tables(trace: CallTrace) -> tuple[Table, ...]:
     """Every exchange of the call, in order; hops that passed it on unchanged are counted, not repeated."""
     call = digest(trace)
+    around = Surroundings(call)
     out: list[Table] = []
     told: dict[object, int] = {}
     for x in call.exchanges:
@@ -102,17 +103,17 @@ def tables(trace: CallTrace) -> tuple[Table, ...]:
             out[at] = replace(out[at], hops=out[at].hops + 1)
             continue
         told[key] = len(out)
-        out.append(_table(call, x, last, len(out) + 1))
+        out.append(_table(around, x, last, len(out) + 1))
     return tuple(out)
 
 
-def _table(call: Call, x: Exchange, last: Step | None, number: int) -> Table:
+def _table(around: Surroundings, x: Exchange, last: Step | None, number: int) -> Table:
     # A refusal may hold a description of what would have been possible; it is no answer.
     answered = x.answered if x.answer else None
     streams = []
     for n, offered in enumerate(x.offered.media):
         got = answered.media[n] if answered is not None and n < len(answered.media) else None
-        streams.append(_stream(call, x, last, n, offered, got))
+        streams.append(_stream(around, x, last, n, offered, got))
     return Table(
         number,
         x.offer.number,
@@ -134,14 +135,14 @@ def _title(s: Step) -> str:
     return f"re-{sip.method}" if again else sip.method
 
 
-def _stream(call: Call, x: Exchange, last: Step | None, n: int, offered: Media, got: Media | None) -> Stream:
+def _stream(around: Surroundings, x: Exchange, last: Step | None, n: int, offered: Media, got: Media | None) -> Stream:
     common = common_codecs(offered, got) if got is not None else ()
     names = tuple(codec_text(c) for c in common)
     alone = tuple(f for f in got.formats if f in offered.formats) if got is not None and not got.codecs else ()
-    side = _side(call, x.offer, offered, n, names, x.offered)
+    side = _side(around, x.offer, offered, n, names, x.offered)
     other = None
     if got is not None and x.answer is not None and x.answered is not None:
-        other = _side(call, x.answer, got, n, names, x.answered)
+        other = _side(around, x.answer, got, n, names, x.answered)
     if x.answer is None:
         refused = last is not None and last.m.sip.code >= 300
         state, why = ("refused", _why_failed(x, last, offered)) if refused and last else ("open", _why_open(x, last))
@@ -169,7 +170,9 @@ def common_codecs(offered: Media, answered: Media) -> tuple[Codec, ...]:
     return tuple(c for c in answered.codecs if any(_same(c, o) for o in offered.codecs))
 
 
-def _side(call: Call, step: Step, m: Media, n: int, agreed: Iterable[str], sdp: SessionDescription) -> StreamSide:
+def _side(
+    around: Surroundings, step: Step, m: Media, n: int, agreed: Iterable[str], sdp: SessionDescription
+) -> StreamSide:
     both = set(x.upper() for x in agreed)
     if m.codecs:
         formats = tuple(Format(str(c.pt), codec_text(c), c.fmtp or "", codec_text(c).upper() in both) for c in m.codecs)
@@ -184,7 +187,7 @@ def _side(call: Call, step: Step, m: Media, n: int, agreed: Iterable[str], sdp: 
     setup = m.attribute("setup") or next((v or "" for k, v in sdp.attributes if k == "setup"), "")
     if setup and any(k.startswith("fingerprint") for k in keys):
         keys.append(f"setup {setup}")
-    note = why_elsewhere(call, step, m, n) if m.port else ""
+    note = around.why_elsewhere(step, m, n) if m.port else ""
     ptime = m.attribute("ptime") or ""
     return StreamSide(formats, m.direction, ptime, dtmf, m.proto, tuple(keys), m.address, m.port, note)
 

@@ -9,6 +9,8 @@ from diagnose.codec_table import Stream, StreamSide, Table
 from sip.text import printable
 
 WIDTH, LABEL, COLUMN = 80, 14, 32
+LONGEST = 300
+"""Characters of a cell that are shown; --json has all."""
 
 
 def render(found: tuple[Table, ...]) -> str:
@@ -35,7 +37,7 @@ def _stream(s: Stream) -> list[str]:
     title = f"{printable(s.kind)} {s.position}: {s.state}" + (f": {printable(what)}" if what else "")
     out = _wrapped("  ", title)
     if s.why:
-        out += _wrapped("    why  ", printable(s.why))
+        out += _wrapped("    why  ", printable(s.why[: LONGEST * 2]))
     out.append(f"{'':{LABEL}}{'offer':<{COLUMN}} answer" if s.answer else f"{'':{LABEL}}offer")
     rows = (
         ("codecs", _formats),
@@ -80,6 +82,7 @@ def _row(label: str, left: list[str], right: list[str]) -> list[str]:
 def _cell(text: str) -> list[str]:
     if not text:
         return [""]
+    text = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
     return textwrap.wrap(text, COLUMN, subsequent_indent="      ", drop_whitespace=True, break_on_hyphens=False) or [""]
 
 
