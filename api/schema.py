@@ -148,6 +148,54 @@ class Comparison(BaseModel):
     equal: bool
 
 
+class Format(BaseModel):
+    pt: str
+    name: str
+    fmtp: str
+    agreed: bool
+
+
+class StreamSide(BaseModel):
+    formats: list[Format]
+    direction: str
+    ptime: str
+    dtmf: list[str]
+    profile: str
+    srtp: list[str]
+    address: str
+    port: int
+    note: str
+
+
+class Stream(BaseModel):
+    position: int
+    kind: str
+    state: str
+    """agreed, refused or open."""
+    agreed: list[str]
+    flow: str
+    why: str
+    offer: StreamSide
+    answer: StreamSide | None
+
+
+class MediaExchange(BaseModel):
+    number: int
+    offer: int
+    offered_in: str
+    offerer: str
+    answer: int | None
+    answered_in: str
+    answerer: str
+    hops: int
+    streams: list[Stream]
+
+
+class CallMedia(BaseModel):
+    call_id: str
+    exchanges: list[MediaExchange]
+
+
 class Meaning(BaseModel):
     kind: str
     name: str

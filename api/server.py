@@ -27,6 +27,7 @@ from api.records import trace_to_json
 from api.reference import reference_routes
 from api.store import StoreKeeper, store_routes
 from api.wire import WireText, routed_call_id
+from diagnose.codec_table import tables
 from diagnose.compare import compare
 from diagnose.desk import Desk
 from diagnose.engine import Rule, load_rules
@@ -128,6 +129,12 @@ def call_routes(desk: Desk) -> APIRouter:
         """What is wrong with it, headline first."""
         found = [f.to_json() for f in desk.findings(call_id)]
         return JSONResponse({"call_id": call_id, "findings": found})
+
+    @router.get("/calls/{call_id}/media", responses={200: {"model": schema.CallMedia}})
+    def media(call_id: CallId) -> JSONResponse:
+        """Its offers and answers side by side, stream by stream."""
+        found = [t.to_json() for t in tables(desk.trace(call_id))]
+        return JSONResponse({"call_id": call_id, "exchanges": found})
 
     @router.get("/calls/{call_id}/compare/{other}", responses={200: {"model": schema.Comparison}})
     def compared(call_id: CallId, other: OtherCallId) -> JSONResponse:

@@ -10,6 +10,8 @@ from sip.text import printable
 WIDTH = 80
 MOST = 40
 """Differences that are told one by one."""
+LONGEST = 300
+"""Characters of a value that are shown; --json has all."""
 
 
 def render(c: Comparison) -> str:
@@ -43,9 +45,13 @@ def _difference(n: int, d: Difference) -> list[str]:
     head = f"{printable(d.what)}  [{printable(d.where)}; message {', '.join(places)}{more}]"
     return [
         *_wrapped(f"{n:3}  ", head),
-        *_wrapped("       A  ", printable(d.first)),
-        *_wrapped("       B  ", printable(d.second)),
+        *_wrapped("       A  ", _short(d.first)),
+        *_wrapped("       B  ", _short(d.second)),
     ]
+
+
+def _short(text: str) -> str:
+    return printable(text if len(text) <= LONGEST else f"{text[:LONGEST]}…")
 
 
 def _pair(p: Pair) -> str:

@@ -181,6 +181,9 @@ def calls(
 def show(
     call_id: Annotated[str, typer.Argument(metavar="CALL-ID")],
     messages: Annotated[bool, typer.Option("--messages", help="Every message in full.")] = False,
+    media: Annotated[
+        bool, typer.Option("--media", help="Offers and answers side by side: codecs, DTMF, SRTP.")
+    ] = False,
     dissect: Annotated[
         bool, typer.Option("--dissect", help="Wireshark's own tree of every message (needs tshark).")
     ] = False,
@@ -200,7 +203,7 @@ def show(
 
         print(dissect_call(desk.pcap(call_id), load(None).sip_ports))
     else:
-        print(show_call(desk, call_id, messages, as_json))
+        print(show_call(desk, call_id, messages, as_json, media))
     desk.close()
 
 

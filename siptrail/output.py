@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from capture.flags import names as flag_names
+from diagnose.codec_table import tables
+from diagnose.codec_text import render as render_media
 from diagnose.compare import compare
 from diagnose.compare_text import render as render_comparison
 from diagnose.desk import Desk
@@ -97,8 +99,8 @@ def draw(trace: CallTrace, format: str) -> str:
     return renderers[format](layout(trace)).rstrip("\n")
 
 
-def show_call(desk: Desk, call_id: str, messages: bool, as_json: bool) -> str:
-    """Summary, findings and ladder of a call; every message in full when asked."""
+def show_call(desk: Desk, call_id: str, messages: bool, as_json: bool, media: bool = False) -> str:
+    """Summary, findings and ladder of a call; every message in full, or offers and answers, when asked."""
     call, trace, findings = desk.call(call_id), desk.trace(call_id), desk.findings(call_id)
     if as_json:
         record = call.to_json() | {"findings": [f.to_json() for f in findings]}
@@ -118,6 +120,8 @@ def show_call(desk: Desk, call_id: str, messages: bool, as_json: bool) -> str:
                 }
                 for n, m in enumerate(trace.messages, 1)
             ]
+        if media:
+            record["media"] = [t.to_json() for t in tables(trace)]
         return json.dumps(record, ensure_ascii=True)
     out = [
         f"Call-ID  {printable(call.call_id)}",
@@ -150,7 +154,9 @@ def show_call(desk: Desk, call_id: str, messages: bool, as_json: bool) -> str:
                     for line in m.sip.raw.decode("utf-8", "surrogateescape").replace("\r\n", "\n").split("\n")
                 ),
             ]
-    else:
+    if media:
+        out += ["", render_media(tables(trace))]
+    if not messages and not media:
         out += ["", draw(trace, "text")]
     return "\n".join(out).rstrip()
 

@@ -255,3 +255,8 @@ def test_two_calls_with_odd_call_ids_are_compared(url: str, other: str) -> None:
 def test_comparing_with_a_call_that_is_not_there(url: str) -> None:
     status, _, body = get(url, "/api/v1/calls/plain@192.0.2.1/compare/none")
     assert status == 404 and "no call has the Call-ID" in json.loads(body)["detail"]
+
+
+def test_media_of_a_call_without_sdp(url: str) -> None:
+    status, _, body = get(url, "/api/v1/calls/a%2Fb/media")
+    assert status == 200 and json.loads(body) == {"call_id": "a/b", "exchanges": []}

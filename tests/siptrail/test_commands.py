@@ -198,3 +198,33 @@ def test_the_terminal_ui_wants_a_terminal() -> None:
     done = subprocess.run(program, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
     assert done.returncode == 2
     assert done.stderr.splitlines() == ["siptrail: standard output is not a terminal; use `siptrail calls` for lists"]
+
+
+MEDIA = """\
+Exchange 1  offer INVITE (message 1) by 198.51.100.20, 200 OK (message 4) by
+            192.0.2.10
+
+  audio 1: agreed: PCMA/8000, PCMU/8000, both ways
+              offer                            answer
+    codecs    *   8 PCMA/8000                  *   8 PCMA/8000
+              *   0 PCMU/8000                  *   0 PCMU/8000
+              * 101 telephone-event/8000 0-16  * 101 telephone-event/8000 0-16
+    direction sendrecv                         sendrecv
+    ptime     20                               20
+    DTMF      101/8000 (0-16)                  101/8000 (0-16)
+    profile   RTP/AVP                          RTP/AVP
+    address   198.51.100.20:16384              192.0.2.10:30210
+"""
+
+
+def test_offers_and_answers_side_by_side() -> None:
+    assert siptrail("show", CALL_ID, "--media", "--pcap", BASIC).stdout.endswith(f"\n{MEDIA}")
+    both = siptrail("show", CALL_ID, "--media", "--messages", "--pcap", BASIC).stdout
+    assert MEDIA in both and both.count("\n--- ") == 7
+    (exchange,) = json.loads(siptrail("show", CALL_ID, "--media", "--json", "--pcap", BASIC).stdout)["media"]
+    assert exchange["streams"][0]["agreed"] == ["PCMA/8000", "PCMU/8000"]
+    assert "media" not in json.loads(siptrail("show", CALL_ID, "--json", "--pcap", BASIC).stdout)
+    refused = siptrail(
+        "show", "codec-488-70cf@192.0.2.10", "--media", "--pcap", str(PCAPS / "no-common-codec.pcap")
+    ).stdout
+    assert "audio 1: refused" in refused and "no common codec: it could take PCMA/8000" in refused
