@@ -213,6 +213,14 @@ class Call:
                 out.append(x)
         return tuple(out)
 
+    @cached_property
+    def asked(self) -> dict[tuple[int | None, str, str], list[Step]]:
+        """Requests by their transaction."""
+        out: dict[tuple[int | None, str, str], list[Step]] = {}
+        for s in self.requests:
+            out.setdefault(s.key, []).append(s)
+        return out
+
 
 def digest(trace: CallTrace) -> Call:
     """Number a trace's messages."""
