@@ -8,6 +8,7 @@ from diagnose.call import Call, Step
 from diagnose.finding import Evidence, Finding, public_name
 from diagnose.refusals import explanations, refusals, said, told_by_capacity
 from diagnose.report import fact, listed, seconds
+from diagnose.routes import attempts
 
 NAME = public_name(__name__)
 SEVERITY, PRECEDENCE, REFERENCE = "critical", 40, "RFC 3261 section 21.5, RFC 3263 section 4.3"
@@ -28,6 +29,8 @@ def check(call: Call) -> Iterator[Finding]:
     failed = [s for s in refusals(call) if 500 <= s.m.sip.code < 600 and not told_by_capacity(s.m.sip)]
     if not failed:
         return
+    if any(a.final is not None and a.final.m.sip.code < 300 for chain in attempts(call) for a in chain):
+        return  # Another way then answered: that story is told as a failover.
     last, later = failed[-1], call.answered_after(failed[-1])
     words = said(last.m.sip)
     others = [s for s in failed if s.m.src.ip != last.m.src.ip]

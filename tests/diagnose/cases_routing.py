@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from calls import CALLED, CALLER, NAT, PROXY, Packet, reply, request, sdp
+from calls import CALLED, CALLER, FAR, NAT, PROXY, Packet, answered, bye, reply, request, sdp
 from case import Call, Case
 
 
@@ -50,6 +50,52 @@ def called(number: str, code: int = 404, reason: str = "Not Found") -> Call:
     return (Packet(0, CALLER, CALLED, invite), Packet(1, CALLED, CALLER, reply(invite, code, reason)))
 
 
+OTHER, THIRD = f"{FAR}:5060", "192.0.2.99:5060"
+
+
+def circling(rounds: int, grows: bool = True) -> Call:
+    """CALLER → PROXY, and then between PROXY and OTHER; each hop puts its Via on top, or forgets those below."""
+    out, vias, left = [], [], 70
+    hops = [(CALLER, CALLED)] + [(CALLED, OTHER), (OTHER, CALLED)] * (rounds - 1)
+    for n, (src, dst) in enumerate(hops):
+        own = f"z9hG4bKhop{n}"
+        below = [f"Via: {v}" for v in vias] if grows else []
+        out.append(Packet(n / 100, src, dst, request(via=src, branch=own, extra=[*below, f"Max-Forwards: {left}"])))
+        vias.insert(0, f"SIP/2.0/UDP {src};branch={own}")
+        left -= 1
+    return tuple(out)
+
+
+def hops(code: int, reason: str, method: str = "INVITE", left: int = 0) -> Call:
+    """A request with four Vias is refused."""
+    below = [f"Via: SIP/2.0/UDP 192.0.2.{n};branch=z9hG4bKv{n}" for n in range(3)]
+    ask = request(method, extra=[*below, f"Max-Forwards: {left}"])
+    return (Packet(0, CALLER, CALLED, ask), Packet(0.1, CALLED, CALLER, reply(ask, code, reason)))
+
+
+def ended(reason: str, method: str = "BYE") -> Call:
+    """A call of 20 s that the called side ends."""
+    over = bye(CALLED, from_tag="called", to_tag="caller").replace(b"Call-ID", f"Reason: {reason}\r\nCall-ID".encode())
+    return (*answered(sdp(), sdp(PROXY)), Packet(21, CALLED, CALLER, over))
+
+
+def two_ways(pause: float, code: int = 503) -> Call:
+    """PROXY tries OTHER, and then (or at once) THIRD."""
+    one, two = request(via=CALLED, branch="z9hG4bKa"), request(via=CALLED, branch="z9hG4bKb")
+    return (
+        Packet(0, CALLED, OTHER, one),
+        Packet(0.2, OTHER, CALLED, reply(one, code, "No", to_tag="o")),
+        Packet(pause, CALLED, THIRD, two),
+        Packet(pause + 1, THIRD, CALLED, reply(two, 200, to_tag="t", contact="<sip:bob@192.0.2.99>")),
+    )
+
+
+def moved(code: int = 302, contact: str = f"<sip:bob@{OTHER}>", reason: str = "Moved") -> Call:
+    """A redirection that nobody follows."""
+    ask = request()
+    return (Packet(0, CALLER, CALLED, ask), Packet(0.1, CALLED, CALLER, reply(ask, code, reason, contact=contact)))
+
+
 CASES: dict[str, Case] = {
     "server-error": Case(
         refused(503, "Service Unavailable", 'Reason: Q.850;cause=38;text="Network out of order"'),
@@ -90,5 +136,53 @@ CASES: dict[str, Case] = {
         "certain",
         (PROXY, "+441632960001", "12 digits after a +", "404 Not Found"),
         (1, 2),
+    ),
+    "loop-detected": Case(
+        circling(4),
+        circling(4, grows=False),
+        "error",
+        "certain",
+        (f"between {PROXY} and {FAR}", "4 ×"),
+        (1, 3, 5, 7),
+    ),
+    "too-many-hops": Case(
+        hops(483, "Too Many Hops"),
+        hops(483, "Too Many Hops", "OPTIONS"),
+        "error",
+        "certain",
+        (PROXY, "4 hops", "Max-Forwards 0"),
+        (2, 1),
+    ),
+    "isdn-cause": Case(
+        refused(503, "Service Unavailable", "Reason: Q.850;cause=17"),
+        refused(486, "Busy Here", "Reason: Q.850;cause=17"),
+        "warning",
+        "certain",
+        (PROXY, "503 Service Unavailable", "cause 17 (User busy)", "486 Busy Here"),
+        (3,),
+    ),
+    "hang-up-reason": Case(
+        ended('Q.850;cause=41;text="Temporary failure"'),
+        ended('Q.850;cause=16;text="Normal call clearing"'),
+        "info",
+        "certain",
+        ("called side, downstream", PROXY, "20.0 s", "Temporary failure (Q.850 cause 41)"),
+        (4,),
+    ),
+    "failover": Case(
+        two_ways(0.3),
+        two_ways(0.01),
+        "info",
+        "certain",
+        (PROXY, "2 ways", "bob", f"{FAR} (503 No)", "192.0.2.99 (200 OK)"),
+        (2, 4),
+    ),
+    "redirected": Case(
+        moved(),
+        moved(302, reason="Max concurrent calls"),
+        "info",
+        "certain",
+        (PROXY, "302 Moved", f"sip:bob@{OTHER}", "nobody followed"),
+        (2,),
     ),
 }
