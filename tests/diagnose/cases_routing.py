@@ -5,15 +5,17 @@ from __future__ import annotations
 from calls import CALLED, CALLER, FAR, NAT, PROXY, Packet, answered, bye, reply, request, sdp
 from case import Call, Case
 
+from capture.flags import FRAGMENTED
 
-def refused(code: int, reason: str, *extra: str, **more: str) -> Call:
+
+def refused(code: int, reason: str, *extra: str, agent: str = "") -> Call:
     """INVITE, 100, a final failure, ACK."""
-    invite = request(body=sdp(), **more)
+    invite = request(body=sdp(), extra=[agent] if agent else [])
     return (
         Packet(0, CALLER, CALLED, invite),
         Packet(0.1, CALLED, CALLER, reply(invite, 100, "Trying")),
         Packet(1, CALLED, CALLER, reply(invite, code, reason, extra=extra)),
-        Packet(1.1, CALLER, CALLED, request("ACK", to_tag="called", contact="", **more)),
+        Packet(1.1, CALLER, CALLED, request("ACK", to_tag="called", contact="")),
     )
 
 
@@ -94,6 +96,40 @@ def moved(code: int = 302, contact: str = f"<sip:bob@{OTHER}>", reason: str = "M
     """A redirection that nobody follows."""
     ask = request()
     return (Packet(0, CALLER, CALLED, ask), Packet(0.1, CALLED, CALLER, reply(ask, code, reason, contact=contact)))
+
+
+def changed(raw: bytes, old: str, new: str) -> bytes:
+    """The message with one thing changed on its way."""
+    assert old.encode() in raw
+    return raw.replace(old.encode(), new.encode(), 1)
+
+
+def measured(length: int, transport: str = "udp") -> Call:
+    """An INVITE whose body of 100 bytes comes with this Content-Length."""
+    body = sdp() + "a=x:" + "y" * (94 - len(sdp())) + "\r\n"
+    invite = changed(request(body=body, transport=transport.upper()), "Length: 100", f"Length: {length}")
+    return (Packet(0, CALLER, CALLED, invite, transport),)
+
+
+def contactless(**more: str) -> Call:
+    """An INVITE with this Contact, or none, and its refusal."""
+    invite = request(body=sdp(), **more)
+    return (Packet(0, CALLER, CALLED, invite), Packet(1, CALLED, CALLER, reply(invite, 486, "Busy Here")))
+
+
+def sized(bytes_: int, flags: int = 0, at: float = 0, transport: str = "udp") -> Call:
+    """An INVITE of so many bytes, and an answer after a second."""
+    bare = len(request(extra=["Subject: "]))
+    invite = request(extra=["Subject: " + "x" * (bytes_ - bare)])
+    return (
+        Packet(at, CALLER, CALLED, invite, transport, flags),
+        Packet(at + 1, CALLED, CALLER, reply(invite, 486, "Busy Here"), transport),
+    )
+
+
+def strict(raw: bytes) -> Call:
+    """A request as it should be, but for what the caller changed."""
+    return (Packet(0, CALLER, CALLED, changed(raw, "Call-ID", "Max-Forwards: 70\r\nCall-ID")),)
 
 
 CASES: dict[str, Case] = {
@@ -184,5 +220,61 @@ CASES: dict[str, Case] = {
         "certain",
         (PROXY, "302 Moved", f"sip:bob@{OTHER}", "nobody followed"),
         (2,),
+    ),
+    "content-length-wrong": Case(
+        measured(60),
+        measured(100),
+        "error",
+        "certain",
+        (NAT, "INVITE", "40 bytes more", "60"),
+        (1, 1),
+    ),
+    "missing-contact": Case(
+        contactless(contact=""),
+        contactless(),
+        "error",
+        "certain",
+        (NAT, "INVITE", "no Contact", "BYE and re-INVITE"),
+        (1,),
+    ),
+    "large-udp-message": Case(
+        sized(1900, FRAGMENTED),
+        sized(1900, transport="tcp"),
+        "warning",
+        "certain",
+        (NAT, "INVITE", "1900 bytes", "in IP fragments"),
+        (1,),
+    ),
+    "header-missing-or-repeated": Case(
+        strict(changed(request(), "Contact:", "CSeq: 2 INVITE\r\nContact:")),
+        strict(request()),
+        "warning",
+        "certain",
+        (NAT, "2 × CSeq", "INVITE"),
+        (1,),
+    ),
+    "transport-contradiction": Case(
+        (Packet(0, CALLER, CALLED, request(transport="TCP")),),
+        (Packet(0, CALLER, CALLED, request(transport="TCP"), "tls"),),
+        "warning",
+        "certain",
+        (NAT, "INVITE over UDP", "Via says TCP"),
+        (1,),
+    ),
+    "busy-or-declined": Case(
+        refused(486, "Busy Here", "Reason: Q.850;cause=17"),
+        refused(486, "Channel limit reached"),
+        "info",
+        "certain",
+        ("bob is busy", "486 Busy Here", PROXY, "1.0 s"),
+        (3, 3),
+    ),
+    "scanner": Case(
+        refused(404, "Not Found", agent="User-Agent: friendly-scanner"),
+        refused(404, "Not Found", agent="User-Agent: friendly phone"),
+        "warning",
+        "certain",
+        (NAT, "friendly-scanner"),
+        (1,),
     ),
 }
