@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from diagnose.call import Call
+from diagnose.call import SECOND, Call
 from diagnose.causes import causes
 from diagnose.finding import Finding, public_name
 from diagnose.refusals import refusals, said, told_by_capacity
@@ -23,7 +23,8 @@ def check(call: Call) -> Iterator[Finding]:
     s = words[-1]
     to, first = s.m.sip.to, next((i for i in call.invites if i.number < s.number), None)
     who = (to.uri.user or to.uri.host if to else "") or "The called party"
-    after = f" after {seconds(s.m.ts - first.m.ts)}" if first is not None else ""
+    waited = s.m.ts - first.m.ts if first is not None else 0
+    after = f" after {seconds(waited)}" if waited > SECOND // 10 else ""
     evidence = [fact(s, f"{s.m.src.ip} answered {said(s.m.sip)}{after}", s.m.sip.start_line)]
     evidence += [fact(s, f"its reason: {c.words}", c.line) for c in causes(s)]
     yield Finding(

@@ -28,22 +28,22 @@ def check(call: Call) -> Iterator[Finding]:
     silent = [(s, judged) for s in large if (judged := _unanswered(call, s)) is not None]
     s, confidence = max(silent, key=lambda pair: _size(pair[0])) if silent else (max(large, key=_size), "certain")
     severity = "error" if silent else SEVERITY if _split(s) or _size(s) > _fits(s) else "info"
+    least = "at least " if s.m.flags & FRAGMENT_LOST else ""
     size, how = _size(s), "in IP fragments" if _split(s) else "in one packet"
-    lacks = s.m.flags & FRAGMENT_LOST
     if silent:
         harm = "nothing came back, and a firewall that drops fragments is the usual cause"
     elif severity == "info":
         harm = "a few headers more, and it is cut into fragments, which many firewalls drop"
     else:
         harm = "many firewalls drop those" if _split(s) else "on an Ethernet path it is cut into fragments"
-    evidence = [fact(s, f"{size} bytes{' and more' if lacks else ''} from {s.m.src} to {s.m.dst} over UDP, {how}")]
-    evidence += [fact(s, "some of its fragments never came to this capture")] if lacks else []
+    evidence = [fact(s, f"{least}{size} bytes from {s.m.src} to {s.m.dst} over UDP, {how}")]
+    evidence += [fact(s, "some of its fragments never came to this capture")] if least else []
     evidence += _filling(s)
     yield Finding(
         NAME,
         severity,
         confidence,
-        f"The {title(s)} of {s.m.src.ip} has {size} bytes over UDP and travels {how}: {harm}.",
+        f"The {title(s)} of {s.m.src.ip} has {least}{size} bytes over UDP and travels {how}: {harm}.",
         tuple(evidence),
         "Use TCP or TLS between these two, or make the message smaller: fewer codecs, no video, no ICE candidates, "
         "fewer extra headers. See that firewalls on the way let fragments through.",
