@@ -235,6 +235,14 @@ class Call:
         """Requests of a transaction (see `Step.key`), sent again or seen elsewhere included."""
         return tuple(self._of_transaction.get(key, ()))
 
+    @cached_property
+    def asked(self) -> dict[tuple[int | None, str, str], list[Step]]:
+        """Requests by their transaction."""
+        out: dict[tuple[int | None, str, str], list[Step]] = {}
+        for s in self.requests:
+            out.setdefault(s.key, []).append(s)
+        return out
+
 
 def digest(trace: CallTrace) -> Call:
     """Number a trace's messages."""

@@ -63,7 +63,7 @@ def _host(m: TraceMessage, sender: bool) -> str:
 
 def request_of(call: Call, response: Step) -> Step | None:
     """The request that a response belongs to, the copy on the response's own hop first."""
-    asked = [r for r in call.requests if r.key == response.key and r.number < response.number]
+    asked = [r for r in call.asked.get(response.key, []) if r.number < response.number]
     return next((r for r in asked if r.m.dst.ip == response.m.src.ip), asked[0] if asked else None)
 
 

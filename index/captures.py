@@ -35,7 +35,7 @@ class Known:
 def content_of(path: str, keylog: Path | None = None) -> str | None:
     """What tells a capture from all others; None where it cannot be read twice, or not at all.
 
-    With the TLS keys of a `keylog` it gives other messages than without. A part of each megabyte and the size are looked
+    With the TLS keys of a `keylog` it gives other messages than without. Of each megabyte a part and the size is looked
     at: no two captures differ in the rest alone, with all their times."""
     if path == "-" or not Path(path).is_file():
         return None

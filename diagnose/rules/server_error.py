@@ -8,6 +8,8 @@ from diagnose.call import Call, Step
 from diagnose.finding import Evidence, Finding, public_name
 from diagnose.refusals import explanations, refusals, said, told_by_capacity
 from diagnose.report import fact, listed, seconds
+from diagnose.routes import attempts
+from diagnose.scanners import is_scan
 
 NAME = public_name(__name__)
 SEVERITY, PRECEDENCE, REFERENCE = "critical", 40, "RFC 3261 section 21.5, RFC 3263 section 4.3"
@@ -26,8 +28,10 @@ _OTHER = "Ask the operator of that server what its log says at this time."
 def check(call: Call) -> Iterator[Finding]:
     """One finding for the call, whatever the number of servers that failed in it."""
     failed = [s for s in refusals(call) if 500 <= s.m.sip.code < 600 and not told_by_capacity(s.m.sip)]
-    if not failed:
+    if not failed or is_scan(call):
         return
+    if any(a.final is not None and a.final.m.sip.code < 300 for chain in attempts(call) for a in chain):
+        return  # Another way then answered: that story is told as a failover.
     last, later = failed[-1], call.answered_after(failed[-1])
     words = said(last.m.sip)
     others = [s for s in failed if s.m.src.ip != last.m.src.ip]

@@ -55,6 +55,9 @@ def request(
     transport: str = "UDP",
 ) -> bytes:
     """A request as its sender writes it."""
+    extra = list(extra)
+    if not any(x.startswith("Max-Forwards:") for x in extra):
+        extra.append("Max-Forwards: 70")
     lines = [
         f"{method} sip:bob@example.org SIP/2.0",
         f"Via: SIP/2.0/{transport} {via}{';rport' if rport else ''};branch={branch}",

@@ -128,7 +128,7 @@ def test_the_users_own_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
     (tmp_path / "notes.txt").write_text("not Python")
     rules = load_rules(tmp_path)
     assert {r.name for r in rules} == {r.name for r in RULES} | {"our-customer"}
-    assert [f.name for f in findings(*SIMPLE, rules=rules)] == ["our-customer"]
+    assert [f.name for f in findings(*SIMPLE, rules=rules)] == ["our-customer", "busy-or-declined"]
     assert sorted(Path(r.getMessage().split()[2]).name for r in caplog.records) == ["broken.py", "empty.py"]
 
 

@@ -83,11 +83,12 @@ def test_rport_is_told_once_for_a_sender() -> None:
 def proxied(offer: str, answer: str, code: int = 200, reason: str = "OK") -> tuple[Packet, ...]:
     """The same call on two hops."""
     invite, onward = request(body=offer), request(via=CALLED, branch="z9hG4bK2", body=offer)
+    contact = f"<sip:bob@{THIRD}>" if code < 300 else ""
     return (
         Packet(0, CALLER, CALLED, invite),
         Packet(0.1, CALLED, THIRD, onward),
-        Packet(1, THIRD, CALLED, reply(onward, code, reason, body=answer)),
-        Packet(1.1, CALLED, CALLER, reply(invite, code, reason, body=answer)),
+        Packet(1, THIRD, CALLED, reply(onward, code, reason, body=answer, contact=contact)),
+        Packet(1.1, CALLED, CALLER, reply(invite, code, reason, body=answer, contact=contact)),
         Packet(1.2, CALLER, CALLED, ack(invite)),
         Packet(1.3, CALLED, THIRD, ack(invite)),
     )
