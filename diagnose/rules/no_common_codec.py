@@ -26,11 +26,17 @@ def names(sdp: SessionDescription | None) -> list[str]:
     ]
 
 
+def fax(sdp: SessionDescription | None) -> bool:
+    """The offer is about fax (T.38): an image stream, and audio switched off at most."""
+    wanted = [m.kind for m in (sdp.media if sdp else ()) if m.port != 0]
+    return "image" in wanted and "audio" not in wanted
+
+
 def refused_offers(call: Call) -> list[tuple[Step, Step]]:
     """Offers with the final response that refused them, the hop next to the refusing side first."""
     out = []
     for s in call.requests:
-        if s.m.sip.method not in ("INVITE", "UPDATE") or not names(s.m.sip.sdp):
+        if s.m.sip.method not in ("INVITE", "UPDATE") or not names(s.m.sip.sdp) or fax(s.m.sip.sdp):
             continue
         final = call.final_of(s)
         if final is None:

@@ -52,6 +52,18 @@ def half_rewritten(contact: str) -> Call:
     return (Packet(0, CALLER, CALLED, invite), Packet(1, CALLED, CALLER, reply(invite, 486, "Busy Here")))
 
 
+def changed(codec: str) -> Call:
+    """A re-INVITE in which payload type 97 is `codec`, where it was speex/8000 before."""
+    first = answered(sdp(NAT, "97", "a=rtpmap:97 speex/8000"), sdp(PROXY, "97", "a=rtpmap:97 speex/8000"))
+    again = request(body=sdp(NAT, "97", f"a=rtpmap:97 {codec}"), cseq=2, branch="z9hG4bK2", to_tag="called")
+    ok = reply(again, 200, body=sdp(PROXY, "97", f"a=rtpmap:97 {codec}"), contact=f"<sip:bob@{CALLED}>")
+    return (
+        *first,
+        Packet(9, CALLER, CALLED, again),
+        Packet(9.1, CALLED, CALLER, ok.replace(b"97", b"98") if codec != "speex/8000" else ok),
+    )
+
+
 CASES: dict[str, Case] = {
     "answer-streams-misaligned": Case(
         answered(sdp(NAT, "0", VIDEO), sdp(PROXY, "0")),
@@ -116,5 +128,37 @@ CASES: dict[str, Case] = {
         "likely",
         (NAT, "2 signs"),
         (1, 1),
+    ),
+    "payload-type-remapped": Case(
+        changed("speex/16000"),
+        changed("speex/8000"),
+        "error",
+        "certain",
+        (NAT, "payload type 97 to speex/16000", "speex/8000"),
+        (1, 4),
+    ),
+    "payload-type-undefined": Case(
+        answered(sdp(NAT, "97"), sdp(PROXY, "0")),
+        answered(sdp(NAT, "97", "a=rtpmap:97 speex/8000"), sdp(PROXY, "0")),
+        "error",
+        "certain",
+        (NAT, "payload type 97", "no audio codec is left"),
+        (1,),
+    ),
+    "ptime-mismatch": Case(
+        answered(sdp(NAT, "0", "a=ptime:20"), sdp(PROXY, "0", "a=ptime:60")),
+        answered(sdp(NAT, "0", "a=ptime:20"), sdp(PROXY, "0", "a=ptime:20")),
+        "info",
+        "certain",
+        (NAT, "20 ms", PROXY, "60 ms"),
+        (1, 2),
+    ),
+    "stream-refused": Case(
+        answered(sdp(NAT, "0", VIDEO), sdp(PROXY, "0", VIDEO.replace("4002", "0"))),
+        answered(sdp(NAT, "0", VIDEO), sdp(PROXY, "0", VIDEO)),
+        "info",
+        "certain",
+        (PROXY, "takes no video"),
+        (1, 2),
     ),
 }
