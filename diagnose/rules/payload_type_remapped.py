@@ -16,9 +16,9 @@ _DYNAMIC = range(96, 128)
 
 
 def check(call: Call) -> Iterator[Finding]:
-    """One finding for each side, over the exchanges that came about."""
+    """One finding for each number, over the exchanges that came about: the other side only follows."""
     known: dict[tuple[str, str, str, int, int], tuple[Step, str, str]] = {}
-    told: set[str] = set()
+    told: set[int] = set()
     for x in answered(call):
         for s in (x.offer, x.answer):
             if s is None or s.m.sip.sdp is None:
@@ -27,8 +27,8 @@ def check(call: Call) -> Iterator[Finding]:
                 for pt, codec in _codecs(media).items():
                     key = s.side, s.m.src.ip, s.m.dst.ip, at, pt
                     first, name, line = known.setdefault(key, (s, codec, _line(media, pt)))
-                    if name.upper() != codec.upper() and s.side not in told:
-                        told.add(s.side)
+                    if name.upper() != codec.upper() and pt not in told:
+                        told.add(pt)
                         yield Finding(
                             NAME,
                             SEVERITY,

@@ -49,8 +49,8 @@ def _judge(x: Exchange, answer: Step, ours: Media, theirs: Media) -> Finding | N
     )
     return _made(
         SEVERITY,
-        f"{x.offer.m.src.ip} asks for packets of {first} ms, {answer.m.src.ip} for {second} ms: legal, each side should "
-        "send what the other asks for.",
+        f"{x.offer.m.src.ip} asks for packets of {first} ms, {answer.m.src.ip} for {second} ms: legal, each side "
+        "should send what the other asks for.",
         evidence,
     )
 

@@ -64,6 +64,39 @@ def changed(codec: str) -> Call:
     )
 
 
+def previewed(port: int) -> Call:
+    """A 183 with SDP, and a 200 with `port` where the 183 had 4000."""
+    invite = request(body=sdp(NAT))
+    ok = reply(invite, 200, body=sdp(PROXY, port=port), contact=f"<sip:bob@{CALLED}>")
+    return (
+        Packet(0, CALLER, CALLED, invite),
+        Packet(1, CALLED, CALLER, reply(invite, 183, "Session Progress", body=sdp(PROXY))),
+        Packet(5, CALLED, CALLER, ok),
+        Packet(5.1, CALLER, CALLED, ack(invite)),
+    )
+
+
+OTHER_KEY = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:PS1uQCVeeCFCanVmcjkpPywjNWhcYD0mXXtxaVBR"
+IMAGE = "v=0\r\no=- 1 2 IN IP4 {0}\r\ns=-\r\nc=IN IP4 {0}\r\nt=0 0\r\nm=image 4006 udptl t38\r\n"
+
+
+def dtls(address: str, setup: str) -> str:
+    """A body as a browser writes it."""
+    return secure(address, "a=fingerprint:sha-256 AA:BB", f"a=setup:{setup}").replace("RTP/SAVP", "UDP/TLS/RTP/SAVPF")
+
+
+def fax(code: int) -> Call:
+    """A call that wants to go over to T.38."""
+    again = request(body=IMAGE.format(NAT), cseq=2, branch="z9hG4bK2", to_tag="called")
+    body = IMAGE.format(PROXY) if code == 200 else ""
+    final = reply(again, code, "OK" if body else "Not Acceptable Here", body=body, contact=f"<sip:bob@{CALLED}>")
+    return (
+        *answered(sdp(NAT, "8"), sdp(PROXY, "8")),
+        Packet(9, CALLER, CALLED, again),
+        Packet(9.1, CALLED, CALLER, final),
+    )
+
+
 CASES: dict[str, Case] = {
     "answer-streams-misaligned": Case(
         answered(sdp(NAT, "0", VIDEO), sdp(PROXY, "0")),
@@ -160,5 +193,45 @@ CASES: dict[str, Case] = {
         "certain",
         (PROXY, "takes no video"),
         (1, 2),
+    ),
+    "address-family-mismatch": Case(
+        answered(sdp(NAT, "0"), sdp(PROXY, "0").replace(f"IP4 {PROXY}", "IP6 2001:db8::7")),
+        answered(sdp(NAT, "0"), sdp(PROXY, "0")),
+        "error",
+        "likely",
+        (NAT, "IPv4", PROXY, "IPv6"),
+        (1, 2),
+    ),
+    "early-media-trap": Case(
+        previewed(4010),
+        previewed(4000),
+        "warning",
+        "certain",
+        (PROXY, "port", "4000 became 4010"),
+        (2, 3),
+    ),
+    "dtls-setup-invalid": Case(
+        answered(dtls(NAT, "actpass"), dtls(PROXY, "actpass")),
+        answered(dtls(NAT, "actpass"), dtls(PROXY, "active")),
+        "error",
+        "certain",
+        (PROXY, "setup:actpass", "both wait"),
+        (1, 2),
+    ),
+    "sdes-keys-invalid": Case(
+        answered(secure(NAT, CRYPTO), secure(PROXY, CRYPTO.replace("_80", "_32"))),
+        answered(secure(NAT, CRYPTO), secure(PROXY, OTHER_KEY)),
+        "critical",
+        "certain",
+        (PROXY, "AES_CM_128_HMAC_SHA1_32", "was not offered"),
+        (1, 2),
+    ),
+    "t38-refused": Case(
+        fax(488),
+        fax(200),
+        "error",
+        "certain",
+        (PROXY, NAT, "488 Not Acceptable Here"),
+        (4, 5),
     ),
 }
