@@ -12,7 +12,7 @@ NAMES = {PLAIN: "plain RTP", SECURE: "secure RTP"}
 _KEYS = ("crypto", "fingerprint", "key-mgmt", "zrtp-hash")
 """Where the keys come from: RFC 4568, 5763, 4567, 6189."""
 _OF_CODECS = ("304", "305")
-_OF_TRANSPORT = ("300", "302")
+_OF_TRANSPORT = "302"
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ def misdirected(call: Call, reply: Step) -> Step | None:
         return None
     asked = [s for s in call.requests_of(reply.key) if s.number < reply.number]
     # A tap on both sides of a NAT sees the request from two sources; a reply to either is right.
-    if any(s.m.src == reply.m.dst or s.m.transport != "udp" for s in asked):
+    if any(s.m.src == reply.m.dst for s in asked):
         return None
     return next((s for s in asked if s.m.dst.ip == reply.m.src.ip and _astray(s, reply)), None)
 

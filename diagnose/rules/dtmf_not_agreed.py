@@ -87,7 +87,7 @@ def _clock(offer: Step, answer: Step, ours: Media, theirs: Media) -> tuple[str, 
     used, clock = f"{codec.name}/{codec.clock}", f"telephone-event/{events[0].clock}"
     evidence = [_fact(offer, ours, _events(ours)), fact(answer, f"{used} beside {clock}", _rtpmap(theirs, events[0]))]
     headline = f"{answer.m.src.ip} answers {used} with {clock}: strict receivers ignore events of another clock."
-    return "clock", _made("possible", headline, evidence)
+    return "clock", _made("possible", headline, evidence, "info")
 
 
 def _events(media: Media) -> list[Codec]:

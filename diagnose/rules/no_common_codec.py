@@ -8,6 +8,7 @@ from diagnose.call import Call, Step
 from diagnose.finding import Finding, public_name
 from diagnose.profiles import clash
 from diagnose.report import fact, listed
+from diagnose.rules.address_family_mismatch import refused_family
 from sip.sdp import SessionDescription
 
 NAME = public_name(__name__)
@@ -26,11 +27,17 @@ def names(sdp: SessionDescription | None) -> list[str]:
     ]
 
 
+def fax(sdp: SessionDescription | None) -> bool:
+    """The offer is about fax (T.38): an image stream, and audio switched off at most."""
+    wanted = [m.kind for m in (sdp.media if sdp else ()) if m.port != 0]
+    return "image" in wanted and "audio" not in wanted
+
+
 def refused_offers(call: Call) -> list[tuple[Step, Step]]:
     """Offers with the final response that refused them, the hop next to the refusing side first."""
     out = []
     for s in call.requests:
-        if s.m.sip.method not in ("INVITE", "UPDATE") or not names(s.m.sip.sdp):
+        if s.m.sip.method not in ("INVITE", "UPDATE") or not names(s.m.sip.sdp) or fax(s.m.sip.sdp):
             continue
         final = call.final_of(s)
         if final is None:
@@ -47,8 +54,8 @@ def check(call: Call) -> Iterator[Finding]:
     told: set[tuple[int | None, str]] = set()
     for s, final in refused_offers(call):
         who = final.m.sip.cseq, final.side or final.m.src.ip
-        # Plain against secure RTP is said by a rule of its own, whatever the codecs.
-        if who in told or clash(call, s, final) is not None:
+        # Plain against secure RTP, and IPv4 against IPv6, are said by rules of their own, whatever the codecs.
+        if who in told or clash(call, s, final) is not None or refused_family(final):
             continue
         told.add(who)
         refused = final.m.sip.code in REFUSALS

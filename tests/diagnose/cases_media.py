@@ -52,6 +52,51 @@ def half_rewritten(contact: str) -> Call:
     return (Packet(0, CALLER, CALLED, invite), Packet(1, CALLED, CALLER, reply(invite, 486, "Busy Here")))
 
 
+def changed(codec: str) -> Call:
+    """A re-INVITE in which payload type 97 is `codec`, where it was speex/8000 before."""
+    first = answered(sdp(NAT, "97", "a=rtpmap:97 speex/8000"), sdp(PROXY, "97", "a=rtpmap:97 speex/8000"))
+    again = request(body=sdp(NAT, "97", f"a=rtpmap:97 {codec}"), cseq=2, branch="z9hG4bK2", to_tag="called")
+    ok = reply(again, 200, body=sdp(PROXY, "97", f"a=rtpmap:97 {codec}"), contact=f"<sip:bob@{CALLED}>")
+    return (
+        *first,
+        Packet(9, CALLER, CALLED, again),
+        Packet(9.1, CALLED, CALLER, ok.replace(b"97", b"98") if codec != "speex/8000" else ok),
+    )
+
+
+def previewed(port: int) -> Call:
+    """A 183 with SDP, and a 200 with `port` where the 183 had 4000."""
+    invite = request(body=sdp(NAT))
+    ok = reply(invite, 200, body=sdp(PROXY, port=port), contact=f"<sip:bob@{CALLED}>")
+    return (
+        Packet(0, CALLER, CALLED, invite),
+        Packet(1, CALLED, CALLER, reply(invite, 183, "Session Progress", body=sdp(PROXY))),
+        Packet(5, CALLED, CALLER, ok),
+        Packet(5.1, CALLER, CALLED, ack(invite)),
+    )
+
+
+OTHER_KEY = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:PS1uQCVeeCFCanVmcjkpPywjNWhcYD0mXXtxaVBR"
+IMAGE = "v=0\r\no=- 1 2 IN IP4 {0}\r\ns=-\r\nc=IN IP4 {0}\r\nt=0 0\r\nm=image 4006 udptl t38\r\n"
+
+
+def dtls(address: str, setup: str) -> str:
+    """A body as a browser writes it."""
+    return secure(address, "a=fingerprint:sha-256 AA:BB", f"a=setup:{setup}").replace("RTP/SAVP", "UDP/TLS/RTP/SAVPF")
+
+
+def fax(code: int) -> Call:
+    """A call that wants to go over to T.38."""
+    again = request(body=IMAGE.format(NAT), cseq=2, branch="z9hG4bK2", to_tag="called")
+    body = IMAGE.format(PROXY) if code == 200 else ""
+    final = reply(again, code, "OK" if body else "Not Acceptable Here", body=body, contact=f"<sip:bob@{CALLED}>")
+    return (
+        *answered(sdp(NAT, "8"), sdp(PROXY, "8")),
+        Packet(9, CALLER, CALLED, again),
+        Packet(9.1, CALLED, CALLER, final),
+    )
+
+
 CASES: dict[str, Case] = {
     "answer-streams-misaligned": Case(
         answered(sdp(NAT, "0", VIDEO), sdp(PROXY, "0")),
@@ -116,5 +161,77 @@ CASES: dict[str, Case] = {
         "likely",
         (NAT, "2 signs"),
         (1, 1),
+    ),
+    "payload-type-remapped": Case(
+        changed("speex/16000"),
+        changed("speex/8000"),
+        "error",
+        "certain",
+        (NAT, "payload type 97 to speex/16000", "speex/8000"),
+        (1, 4),
+    ),
+    "payload-type-undefined": Case(
+        answered(sdp(NAT, "97"), sdp(PROXY, "0")),
+        answered(sdp(NAT, "97", "a=rtpmap:97 speex/8000"), sdp(PROXY, "0")),
+        "error",
+        "certain",
+        (NAT, "payload type 97", "no audio codec is left"),
+        (1,),
+    ),
+    "ptime-mismatch": Case(
+        answered(sdp(NAT, "0", "a=ptime:20"), sdp(PROXY, "0", "a=ptime:60")),
+        answered(sdp(NAT, "0", "a=ptime:20"), sdp(PROXY, "0", "a=ptime:20")),
+        "info",
+        "certain",
+        (NAT, "20 ms", PROXY, "60 ms"),
+        (1, 2),
+    ),
+    "stream-refused": Case(
+        answered(sdp(NAT, "0", VIDEO), sdp(PROXY, "0", VIDEO.replace("4002", "0"))),
+        answered(sdp(NAT, "0", VIDEO), sdp(PROXY, "0", VIDEO)),
+        "info",
+        "certain",
+        (PROXY, "takes no video"),
+        (1, 2),
+    ),
+    "address-family-mismatch": Case(
+        answered(sdp(NAT, "0"), sdp(PROXY, "0").replace(f"IP4 {PROXY}", "IP6 2001:db8::7")),
+        answered(sdp(NAT, "0"), sdp(PROXY, "0")),
+        "error",
+        "likely",
+        (NAT, "IPv4", PROXY, "IPv6"),
+        (1, 2),
+    ),
+    "early-media-trap": Case(
+        previewed(4010),
+        previewed(4000),
+        "warning",
+        "certain",
+        (PROXY, "port", "4000 became 4010"),
+        (2, 3),
+    ),
+    "dtls-setup-invalid": Case(
+        answered(dtls(NAT, "actpass"), dtls(PROXY, "actpass")),
+        answered(dtls(NAT, "actpass"), dtls(PROXY, "active")),
+        "error",
+        "certain",
+        (PROXY, "setup:actpass", "both wait"),
+        (1, 2),
+    ),
+    "sdes-keys-invalid": Case(
+        answered(secure(NAT, CRYPTO), secure(PROXY, CRYPTO.replace("_80", "_32"))),
+        answered(secure(NAT, CRYPTO), secure(PROXY, OTHER_KEY)),
+        "critical",
+        "certain",
+        (PROXY, "AES_CM_128_HMAC_SHA1_32", "was not offered"),
+        (1, 2),
+    ),
+    "t38-refused": Case(
+        fax(488),
+        fax(200),
+        "error",
+        "certain",
+        (PROXY, NAT, "488 Not Acceptable Here"),
+        (4, 5),
     ),
 }
