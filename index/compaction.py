@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from index.hours import DataFile, Slot, by_slot, data_files
 from index.lake import Lake
 from index.schema import PARTITIONED
-from index.sorting import sort_files
+from index.sorting import Stopped, sort_files
 
 log = logging.getLogger("siptrail")
 
@@ -57,13 +57,13 @@ def _fresh(path: Path, now: int) -> bool:
     return now - QUIET_NS < written <= now
 
 
-def compact(lake: Lake, slot: Slot, table: str, files: list[DataFile]) -> int:
+def compact(lake: Lake, slot: Slot, table: str, files: list[DataFile], stop: Callable[[], bool] = lambda: False) -> int:
     """Exchange an hour's files of one table for a sorted set; returns how many files fewer there are."""
     before = {f.path for f in files}
     paths = sorted(before)
     folder = lake.folder / "data" / "main" / table / f"day={slot.day}" / f"hour={slot.hour}"
     expected = sum(pq.read_metadata(path).num_rows for path in paths)
-    done = sort_files(table, paths, folder, lake.folder / "temp")
+    done = sort_files(table, paths, folder, lake.folder / "temp", stop=stop)
     try:
         with lake.change() as change:
             now_there = {f.path for f in data_files(change.cur, [table]) if f.slot == slot}
@@ -94,7 +94,9 @@ def compact_all(lake: Lake, now: int, stop: Callable[[], bool] = lambda: False) 
         if stop():
             break
         try:
-            fewer += compact(lake, slot, table, files)
+            fewer += compact(lake, slot, table, files, stop)
+        except Stopped:
+            break
         except Overtaken as error:
             log.info("%s; it is put in order later", error)
     return fewer

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import logging
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -73,6 +74,7 @@ class Lake:
             if catalogue.exists() and not catalogue.stat().st_size:
                 catalogue.unlink()  # the disk was full when it was to be made, and nothing was ever in it
             data.mkdir(exist_ok=True)
+            shutil.rmtree(temp, ignore_errors=True)  # what a crash left there is of no use
             self.con = duckdb.connect(
                 config={
                     "memory_limit": memory,

@@ -10,7 +10,7 @@ import os
 import shutil
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,9 +42,20 @@ class Sorted:
     rows: int
 
 
-def sort_files(table: str, files: list[Path], folder: Path, temp: Path, distinct: bool = False) -> Sorted:
+class Stopped(Exception):
+    """Sorting was no longer wanted."""
+
+
+def sort_files(
+    table: str,
+    files: list[Path],
+    folder: Path,
+    temp: Path,
+    distinct: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+) -> Sorted:
     """All rows of `files` by Call-ID as new files in `folder`, synced. `distinct` (messages and frames): rows that are
-    there twice come out once."""
+    there twice come out once. `stop` ends it with Stopped, and nothing is left of it."""
     work = temp / f"sort-{uuid.uuid4()}"
     try:
         with _politely():
@@ -54,18 +65,18 @@ def sort_files(table: str, files: list[Path], folder: Path, temp: Path, distinct
                 some = [files[at : at + OPEN_FILES] for at in range(0, len(files), OPEN_FILES)]
                 older, files = files, []
                 for group in some:
-                    files += _write(table, group, work, 1 << 62, distinct).files
+                    files += _write(table, group, work, 1 << 62, distinct, stop).files
                 if passes > 1:
                     for path in older:
                         path.unlink()
-            done = _write(table, files, folder, FILE_BYTES, distinct)
+            done = _write(table, files, folder, FILE_BYTES, distinct, stop)
             sync_files(done.files)
             return done
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _write(table: str, files: list[Path], folder: Path, most: int, distinct: bool) -> Sorted:
+def _write(table: str, files: list[Path], folder: Path, most: int, distinct: bool, stop: Callable[[], bool]) -> Sorted:
     folder.mkdir(parents=True, exist_ok=True)
     out: list[Path] = []
     total = 0
@@ -73,6 +84,8 @@ def _write(table: str, files: list[Path], folder: Path, most: int, distinct: boo
     pieces = _merged(table, files)
     try:
         for group in _groups(_once(pieces, KEY[table]) if distinct else pieces):
+            if stop():
+                raise Stopped
             if writer is None:
                 out.append(folder / f"{uuid.uuid4()}.parquet")
                 writer = pq.ParquetWriter(out[-1], group.schema, **layout(group.schema.names))

@@ -5,15 +5,19 @@ It owns the order and the pace. Every change goes through the lake's one queue; 
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 
 from index.cleanup import LATE_NS, SOON_NS, Cleaner
 from index.compaction import compact_all, merge_tiny
 from index.lake import Lake
-from index.retention import Limits, Removal, plan, remove
+from index.retention import Disk, Limits, Removal, plan, remove
+from sip.errors import Unreachable
 
 ORPHANS_EVERY_NS = 24 * LATE_NS
+RESERVE = 8 << 20
+"""Bytes that are let go when nothing else can be."""
 
 
 class Upkeep:
@@ -26,18 +30,38 @@ class Upkeep:
         self._short_until = 0
         """Room is short until then (ns): what is gone is deleted sooner."""
         self._orphans_at = 0
+        self._spare = lake.folder / "reserve"
 
     def round(self, now: int, stop: Callable[[], bool] = lambda: False) -> None:
-        """Whatever is due; `stop` ends it early."""
-        self.retain(now)
-        with self._one:
-            compact_all(self.lake, now, stop)
-            merge_tiny(self.lake)
+        """Whatever is due; `stop` ends it early. What fails does not keep the rest from being done."""
+        failed: list[Exception] = []
+        for work in (self._retain, self._put_in_order, self._clean):
+            try:
+                with self._one:
+                    work(now, stop)
+            except Exception as error:
+                failed.append(error)
+        if failed:
+            raise failed[0]
+
+    def _retain(self, now: int, stop: Callable[[], bool]) -> None:
+        self._reserve()
+        self._remove(now)
+
+    def _put_in_order(self, now: int, stop: Callable[[], bool]) -> None:
+        compact_all(self.lake, now, stop)
+        merge_tiny(self.lake)
+
+    def _clean(self, now: int, stop: Callable[[], bool]) -> None:
         orphans = abs(now - self._orphans_at) > ORPHANS_EVERY_NS
-        with self._one:
-            self.cleaner.clean(now, SOON_NS if now < self._short_until else LATE_NS, orphans)
-            if orphans:
-                self._orphans_at = now
+        self.cleaner.clean(now, SOON_NS if now < self._short_until else LATE_NS, orphans)
+        if orphans:
+            self._orphans_at = now
+
+    def _reserve(self) -> None:
+        """Keep a little of the disk: removing, too, must write a few lines, on a disk that others filled."""
+        if not self._spare.exists() and Disk.of(self.lake.folder).free > 4 * RESERVE:
+            self._spare.write_bytes(os.urandom(RESERVE))  # zeros take no room on some file systems
 
     def plan(self, now: int) -> list[Removal]:
         """What retention would remove now."""
@@ -46,7 +70,17 @@ class Upkeep:
     def retain(self, now: int) -> list[Removal]:
         """Remove what must go; returns what went."""
         with self._one:
-            gone = remove(self.lake, self.plan(now), now, self._node, self.limits.keep_ns)
-            if any(r.reason != "age" for r in gone):
-                self._short_until = now + 4 * SOON_NS
-            return gone
+            return self._remove(now)
+
+    def _remove(self, now: int) -> list[Removal]:
+        planned = self.plan(now)
+        try:
+            gone = remove(self.lake, planned, now, self._node, self.limits.keep_ns)
+        except Unreachable:
+            if not self._spare.exists():
+                raise
+            self._spare.unlink()
+            gone = remove(self.lake, planned, now, self._node, self.limits.keep_ns)
+        if any(r.reason != "age" for r in gone):
+            self._short_until = now + 4 * SOON_NS
+        return gone

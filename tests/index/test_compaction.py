@@ -117,8 +117,8 @@ def test_rows_that_come_meanwhile_are_not_lost(lake: Lake, tmp_path: Path, monke
     names = fill(lake, tmp_path, 3)
     real = sorting.sort_files
 
-    def slow(*given: object) -> sorting.Sorted:
-        done = real(*given)  # type: ignore[arg-type]
+    def slow(*given: object, **more: object) -> sorting.Sorted:
+        done = real(*given, **more)  # type: ignore[arg-type]
         names.extend(fill(lake, tmp_path, 1, first=50))
         return done
 
@@ -132,6 +132,20 @@ def test_rows_that_come_meanwhile_are_not_lost(lake: Lake, tmp_path: Path, monke
     monkeypatch.undo()
     compact_all(lake, NOW)
     assert listed(lake) == sorted(names)
+
+
+def test_the_end_of_the_service_ends_it_and_leaves_nothing(lake: Lake, tmp_path: Path) -> None:
+    names = fill(lake, tmp_path, 3)
+    before = set(lake.folder.rglob("*.parquet"))
+    asked = [0]
+
+    def stop() -> bool:
+        asked[0] += 1
+        return asked[0] > 2
+
+    compact_all(lake, NOW, stop)
+    assert asked[0] == 3 and listed(lake) == names
+    assert len(set(lake.folder.rglob("*.parquet")) - before) == 1, "one hour of one table was done"
 
 
 def test_readers_see_every_row_once_while_hours_are_put_in_order(lake: Lake, tmp_path: Path) -> None:
