@@ -35,6 +35,8 @@ def check(call: Call) -> Iterator[Finding]:
         if final is None or final.m.sip.code < 300 or final.m.sip.code in HARMLESS or key in told:
             continue
         told.add(key)
+        if sip.sdp is not None and any(m.kind == "image" for m in sip.sdp.media):
+            continue  # a fax that may not change to T.38 is told on its own
         code, reason = final.m.sip.code, final.m.sip.reason
         over = next((b for b in call.requests if b.m.sip.method == "BYE" and b.number > final.number), None)
         dropped = over is not None and over.m.ts - final.m.ts < SOON
