@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from calls import CALLED, CALLER, NAT, PHONE, PROXY, Packet, ack, answered, reply, request, resent, sdp
+from calls import CALLED, CALLER, NAT, PHONE, PROXY, Packet, ack, answered, bye, reply, request, resent, sdp
 from case import Call, Case
 
 VIDEO = "m=video 4002 RTP/AVP 34"
@@ -94,6 +94,19 @@ def fax(code: int) -> Call:
         *answered(sdp(NAT, "8"), sdp(PROXY, "8")),
         Packet(9, CALLER, CALLED, again),
         Packet(9.1, CALLED, CALLER, final),
+    )
+
+
+def held(rest: float) -> Call:
+    """The caller holds the call, and hangs up `rest` seconds later."""
+    again = request(body=sdp(NAT, "0", "a=sendonly"), cseq=2, branch="z9hG4bK2", to_tag="called")
+    ok = reply(again, 200, body=sdp(PROXY, "0", "a=recvonly"), contact=f"<sip:bob@{CALLED}>")
+    return (
+        *answered(sdp(NAT, "0"), sdp(PROXY, "0")),
+        Packet(9, CALLER, CALLED, again),
+        Packet(10, CALLED, CALLER, ok),
+        Packet(10.1, CALLER, CALLED, ack(again)),
+        Packet(10 + rest, CALLER, CALLED, bye(cseq=3)),
     )
 
 
@@ -233,5 +246,29 @@ CASES: dict[str, Case] = {
         "certain",
         (PROXY, NAT, "488 Not Acceptable Here"),
         (4, 5),
+    ),
+    "call-left-on-hold": Case(
+        held(100),
+        held(20),
+        "warning",
+        "possible",
+        (NAT, "100.0 s"),
+        (4, 5, 7),
+    ),
+    "carrier-grade-nat": Case(
+        answered(sdp("100.72.3.4"), sdp(PROXY)),
+        answered(sdp("100.128.3.4"), sdp(PROXY)),
+        "info",
+        "certain",
+        (NAT, "SDP says 100.72.3.4"),
+        (1,),
+    ),
+    "contact-unreachable": Case(
+        answered(sdp(), sdp(PROXY), contact="<sip:alice@0.0.0.0:5060>"),
+        answered(sdp(), sdp(PROXY), contact="<sip:alice@0.0.0.0:5060;alias=203.0.113.9~5060~1>"),
+        "error",
+        "certain",
+        (NAT, "sip:alice@0.0.0.0:5060", "no address"),
+        (1,),
     ),
 }
