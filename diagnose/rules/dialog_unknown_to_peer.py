@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from diagnose.call import Call, Step
 from diagnose.finding import Evidence, Finding, public_name
-from diagnose.report import fact
+from diagnose.report import fact, seconds
 
 NAME = public_name(__name__)
 SEVERITY, PRECEDENCE, REFERENCE = "warning", 70, "RFC 3261 sections 12.2.2 and 12.2.1.2"
@@ -28,7 +28,7 @@ def check(call: Call) -> Iterator[Finding]:
         evidence.append(fact(r, f"{r.m.src.ip} answered {sip.code} {sip.reason}"))
         evidence += _tags(call, asked)
         if crossed is not None:
-            evidence.append(fact(crossed, f"{r.m.src.ip} had hung up itself: both did so at the same time"))
+            evidence.append(fact(crossed, f"{r.m.src.ip} had hung up itself {seconds(r.m.ts - crossed.m.ts)} before"))
         subscription = sip.method in SUBSCRIPTIONS
         what = "subscription" if subscription else "call"
         why = ", as it had just hung up itself" if crossed is not None else ""
