@@ -9,6 +9,7 @@ from calls import (
     CALLED,
     CALLER,
     NAT,
+    RULES,
     SECOND,
     START,
     Packet,
@@ -21,11 +22,13 @@ from calls import (
     reply,
     request,
     sdp,
+    trace,
 )
 from calls import told as words
 from cases_routing import changed, contactless, identity, measured, refused, signed, sized, strict
 
 from capture.flags import FRAGMENT_LOST, FRAGMENTED, HEADERS_CUT, STREAM_GAP, TRUNCATED
+from diagnose.engine import diagnose
 
 LENGTH, CONTACT, LARGE = "content-length-wrong", "missing-contact", "large-udp-message"
 HEADER, TRANSPORT = "header-missing-or-repeated", "transport-contradiction"
@@ -261,3 +264,21 @@ def test_a_defect_is_shown_with_its_place() -> None:
     found = one("unreadable-part", *strict(raw))
     assert f"(byte {raw.index(b'broken')})" in words(found) and found.evidence[0].line == "broken"
     assert only("unreadable-part", *measured(60)) == []
+
+
+def test_the_transport_that_an_agent_reports_is_not_held_against_the_sender() -> None:
+    seen = trace(Packet(0, CALLER, CALLED, request(transport="TLS")))
+    by_agent = replace(seen, messages=tuple(replace(m, interface="hep:edge1") for m in seen.messages))
+    assert TRANSPORT in [f.name for f in diagnose(seen, RULES)]
+    assert TRANSPORT not in [f.name for f in diagnose(by_agent, RULES)]
+
+
+def test_a_contact_from_behind_a_proxy_belongs_to_another_hop() -> None:
+    contact = f"<sip:alice@{CALLER};transport=tcp>"
+    proxied = request(contact=contact, extra=["Record-Route: <sip:192.0.2.5;lr>"])
+    assert only(TRANSPORT, Packet(0, CALLER, CALLED, proxied)) == []
+
+
+def test_many_numbers_that_are_answered_are_no_scan() -> None:
+    calls = [replace(p, raw=p.raw.replace(b"404 No", b"200 OK")) for p in dialled(8, 1)]
+    assert only("scanner", *calls) == []
