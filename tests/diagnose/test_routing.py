@@ -359,3 +359,25 @@ def test_a_hang_up_for_a_missing_ack_is_told_by_that_rule() -> None:
     lost = list(no_ack())
     lost[-1] = replace(lost[-1], raw=lost[-1].raw.replace(b"Call-ID", b"Reason: SIP;cause=408\r\nCall-ID"))
     assert [f.name for f in findings(*lost) if f.name in ("missing-ack", "hang-up-reason")] == ["missing-ack"]
+
+
+def test_what_follows_an_answer_is_no_refusal_of_the_call() -> None:
+    """The request of the 500 is not in the trace: it was a re-INVITE."""
+    invite, again = request(), request(cseq=2, branch="z9hG4bK2", to_tag="called")
+    opened = (Packet(0, CALLER, CALLED, invite), Packet(1, CALLED, CALLER, reply(invite, 200, contact="<sip:b@x>")))
+    assert only("server-error", *opened, Packet(9, CALLED, CALLER, reply(again, 500, "Glare"))) == []
+    assert only("server-error", Packet(9, CALLED, CALLER, reply(again, 500, "Glare"))) != []
+
+
+def test_ways_on_one_host_are_told_by_their_ports() -> None:
+    """A laboratory: proxy and carriers share an address."""
+    here, one_way, other = "192.0.2.1:5060", "192.0.2.1:5070", "192.0.2.1:5080"
+    first, second = request(via=here, branch="z9hG4bKa"), request(via=here, branch="z9hG4bKb")
+    call = (
+        Packet(0, here, one_way, first),
+        Packet(0.1, one_way, here, reply(first, 503, "No", to_tag="o")),
+        Packet(0.2, here, other, second),
+        Packet(0.3, other, here, reply(second, 200, to_tag="t", contact="<sip:b@x>")),
+    )
+    found = one("failover", *call)
+    assert f"{one_way} (503 No), then {other} (200 OK)" in found.headline
