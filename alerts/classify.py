@@ -14,18 +14,23 @@ from index.summary import CallSummary
 from sip.codes import reason_phrase
 
 FAILURES = ("failed", "unanswered")
-EXPLAINS = ("critical",)
-"""A finding of lower severity tells what would go wrong later in the call (or a risk), not why it failed."""
+ROUTING = 40
+"""Errors that are told this early (unreachable, capacity, passwords, routing) say why a call was refused; those that
+come later, and all that is milder, tell what would go wrong later in the call, or a risk."""
+ATTACKS = ("scanner",)
+"""Findings of calls that nobody wants to succeed."""
 
 
 def failure_of(summary: CallSummary, findings: Sequence[Finding]) -> FailureEvent | None:
     """The event for an INVITE that failed for good, else None."""
     if summary.method != "INVITE" or summary.state not in FAILURES:
         return None
+    if any(f.name in ATTACKS for f in findings):
+        return None
     code = summary.final_code if summary.state == "failed" else None
     reason = (summary.final_reason or reason_phrase(code)) if code is not None else ""
     peer = _ip(summary.dst)
-    cause = next((f for f in findings if f.severity in EXPLAINS), None)
+    cause = next((f for f in findings if _explains(f)), None)
     if cause is not None:
         headline = cause.headline
     elif code is None:
@@ -35,6 +40,10 @@ def failure_of(summary: CallSummary, findings: Sequence[Finding]) -> FailureEven
     else:
         headline = f"INVITE to {peer} failed: {code} {reason}".rstrip()
     return FailureEvent(summary.end, peer, code, reason, summary.call_id, headline, cause.name if cause else "")
+
+
+def _explains(f: Finding) -> bool:
+    return f.severity == "critical" or (f.severity == "error" and f.precedence <= ROUTING)
 
 
 def _ip(endpoint: str) -> str:

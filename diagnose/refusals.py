@@ -42,20 +42,25 @@ def refusals(call: Call) -> Iterator[Step]:
     inside = {r.key for r in call.requests if r.m.sip.method == "INVITE"} - opening
     told: set[tuple[int | None, int, str]] = set()
     refused: set[str] = set()
+    answered = False
     for s in call.responses:
         sip = s.m.sip
-        if sip.method != "INVITE" or sip.code < 300 or s.key in inside:
+        if sip.method == "INVITE" and 200 <= sip.code < 300:
+            answered = True
+        # Where its request is not in the trace, what follows an answer is about a change of the running call.
+        of_a_dialog = s.key in inside or (answered and s.key not in opening)
+        if sip.method != "INVITE" or sip.code < 300 or of_a_dialog:
             continue
         who = sip.cseq, sip.code, s.side or s.m.src.ip
-        passed_on = _host(s.m, sender=True) in refused
+        passed_on = party(s.m, sender=True) in refused
         if sip.code not in _OWN_DOING:
-            refused.add(_host(s.m, sender=False))
+            refused.add(party(s.m, sender=False))
         if who not in told and not passed_on:
             told.add(who)
             yield s
 
 
-def _host(m: TraceMessage, sender: bool) -> str:
+def party(m: TraceMessage, sender: bool) -> str:
     """A party's address; with its port where both sit on one host."""
     one, other = (m.src, m.dst) if sender else (m.dst, m.src)
     return str(one) if one.ip == other.ip else one.ip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from diagnose.call import SECOND, Call, Step
-from diagnose.refusals import CHALLENGES, said
+from diagnose.refusals import CHALLENGES, party, said
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +28,13 @@ def attempts(call: Call) -> list[list[Attempt]]:
     sent: dict[tuple[str, str], list[Step]] = {}
     for i in call.invites:
         to = i.m.sip.to
-        sent.setdefault((i.m.src.ip, to.uri.user if to else ""), []).append(i)
+        sent.setdefault((party(i.m, sender=True), to.uri.user if to else ""), []).append(i)
     out = []
     for steps in sent.values():
         chain = [Attempt(steps[0], call.final_of(steps[0]))]
         for i in steps[1:]:
             now = Attempt(i, call.final_of(i))
-            if i.m.dst.ip == chain[-1].invite.m.dst.ip:
+            if i.m.dst == chain[-1].invite.m.dst:
                 chain[-1] = now  # The same hop once more: with credentials, or just again.
             elif _failed(chain[-1], i):
                 chain.append(now)

@@ -21,7 +21,8 @@ def check(call: Call) -> Iterator[Finding]:
         first = chain[0].invite
         to = first.m.sip.to
         number = (to.uri.user if to else "") or "this call"
-        ways = ", then ".join(f"{a.invite.m.dst.ip} ({a.outcome})" for a in chain)
+        apart = len({a.invite.m.dst.ip for a in chain}) == len(chain)
+        ways = ", then ".join(f"{a.invite.m.dst.ip if apart else a.invite.m.dst} ({a.outcome})" for a in chain)
         evidence = [fact(a.final or a.invite, f"way {n}, {a.invite.m.dst}: {_told(a)}") for n, a in enumerate(chain, 1)]
         vain = next((a.final for a in chain[:-1] if a.final and a.final.m.sip.code in _FINAL_WORD), None)
         if vain is not None:

@@ -14,13 +14,15 @@ NAME = public_name(__name__)
 SEVERITY, PRECEDENCE, REFERENCE = "info", 90, "RFC 3326 section 2, RFC 3261 sections 15 and 9"
 _USUAL = {"Q.850": (16, 31), "Q850": (16, 31), "SIP": (487, 486)}
 """Normal clearing, and what a CANCEL or BYE without any trouble says."""
+_ENDS = 50
+"""A call has few ends; whoever floods one with BYEs is not looked at any further."""
 _ELSEWHERE = 200
 """SIP;cause=200 in a CANCEL: another telephone took the call (RFC 3326 section 3.1)."""
 
 
 def check(call: Call) -> Iterator[Finding]:
     """One finding for the first CANCEL or BYE that says something."""
-    ends = [s for s in call.requests if s.m.sip.method in ("CANCEL", "BYE")]
+    ends = [s for s in call.requests if s.m.sip.method in ("CANCEL", "BYE")][:_ENDS]
     end = next(((s, c) for s in ends for c in causes(s) if c.number not in _USUAL.get(c.protocol, ())), None)
     middle = _from_the_middle(call, ends)
     if end is None and middle is None:

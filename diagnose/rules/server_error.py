@@ -22,6 +22,8 @@ _ADVICE = {
     "route when this comes.",
     504: "What stands behind that server did not answer it in time: ask its operator for the outgoing leg.",
 }
+_NAMED = 5
+"""So many servers at most are named, the last ones."""
 _OTHER = "Ask the operator of that server what its log says at this time."
 
 
@@ -34,9 +36,10 @@ def check(call: Call) -> Iterator[Finding]:
         return  # Another way then answered: that story is told as a failover.
     last, later = failed[-1], call.answered_after(failed[-1])
     words = said(last.m.sip)
-    others = [s for s in failed if s.m.src.ip != last.m.src.ip]
-    before = f" (before it {listed([f'{s.m.src.ip} with {s.m.sip.code}' for s in others])})" if others else ""
-    evidence = [e for s in failed for e in _facts(call, s)]
+    others = {s.m.src.ip: s.m.sip.code for s in failed if s.m.src.ip != last.m.src.ip}
+    named = [f"{ip} with {code}" for ip, code in list(others.items())[-_NAMED:]]
+    before = f" (before it {listed(named)})" if named else ""
+    evidence = [e for s in failed[-_NAMED:] for e in _facts(call, s)]
     if later is not None:
         evidence.append(fact(later, f"{later.m.src.ip} then answered: the call did not fail"))
     yield Finding(

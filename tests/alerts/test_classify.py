@@ -68,8 +68,20 @@ def test_silence_has_no_code() -> None:
     )
 
 
-def finding(name: str, severity: str) -> Finding:
-    return Finding(name, severity, "certain", f"it is {name}", (), "", "", 50)
+def finding(name: str, severity: str, precedence: int = 50) -> Finding:
+    return Finding(name, severity, "certain", f"it is {name}", (), "", "", precedence)
+
+
+def test_an_error_of_routing_explains_a_refusal_and_one_of_nat_does_not() -> None:
+    nat, routing = finding("private-contact-to-public-peer", "error", 60), finding("number-refused", "error", 40)
+    event = failure_of(call("failed", 404), (nat, routing))
+    assert event is not None and event.finding == "number-refused"
+    event = failure_of(call("failed", 404), (nat,))
+    assert event is not None and event.finding == ""
+
+
+def test_a_scan_that_is_refused_is_no_failure() -> None:
+    assert failure_of(call("failed", 404), (finding("scanner", "warning", 5),)) is None
 
 
 def test_the_headline_is_the_diagnosis_but_not_a_mere_risk() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from calls import CALLED, CALLER, FAR, NAT, PROXY, Packet, answered, bye, reply, request, sdp
+import base64
+import json
+
+from calls import CALLED, CALLER, FAR, NAT, PROXY, SECOND, START, Packet, answered, bye, reply, request, sdp
 from case import Call, Case
 
 from capture.flags import FRAGMENTED
@@ -130,6 +133,28 @@ def sized(bytes_: int, flags: int = 0, at: float = 0, transport: str = "udp") ->
 def strict(raw: bytes) -> Call:
     """A request as it should be, but for what the caller changed."""
     return (Packet(0, CALLER, CALLED, raw),)
+
+
+def identity(
+    attest: str = "A", orig: str = "441632960001", dest: str = "441632960002", at: int = START // SECOND
+) -> str:
+    """An Identity header; its signature is empty, since nobody can check it."""
+    claims = {"attest": attest, "dest": {"tn": [dest]}, "iat": at, "orig": {"tn": orig}, "origid": "x"}
+    middle = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    return f"Identity: e30.{middle}.c2ln;info=<https://cert.example/1.pem>;alg=ES256;ppt=shaken"
+
+
+def signed(header: str, code: int = 486, reason: str = "Busy Here") -> Call:
+    """A call with numbers, and with that statement."""
+    raw = request(extra=[header] if header else []).replace(b"<sip:alice@", b"<sip:+441632960001@")
+    invite = raw.replace(b"<sip:bob@", b"<sip:01632960002@")
+    return (Packet(0, CALLER, CALLED, invite), Packet(1, CALLED, CALLER, reply(invite, code, reason)))
+
+
+def rung(code: int = 180) -> Call:
+    """480, after something came before."""
+    start, *rest = refused(480, "Not Here", "Reason: Q.850;cause=20")
+    return (start, Packet(0.5, CALLED, CALLER, reply(start.raw, code, "Ringing", contact="<sip:b@x>")), *rest)
 
 
 CASES: dict[str, Case] = {
@@ -275,6 +300,30 @@ CASES: dict[str, Case] = {
         "warning",
         "certain",
         (NAT, "friendly-scanner"),
+        (1,),
+    ),
+    "unavailable": Case(
+        refused(480, "Not Here", "Reason: Q.850;cause=20"),
+        rung(),
+        "info",
+        "certain",
+        ("bob was not available", PROXY, "480 Not Here", "Subscriber absent (Q.850 cause 20)"),
+        (3, 3),
+    ),
+    "caller-identity": Case(
+        signed(identity(orig="12125550100")),
+        signed(identity()),
+        "warning",
+        "certain",
+        (NAT, "signed for 12125550100", "the call shows +441632960001"),
+        (1,),
+    ),
+    "unreadable-part": Case(
+        strict(changed(request(), "To:", "this is no header\r\nTo:")),
+        strict(changed(request(), "To:", "this-is: a header\r\nTo:")),
+        "info",
+        "certain",
+        (NAT, "INVITE", "line 4 is no header"),
         (1,),
     ),
 }

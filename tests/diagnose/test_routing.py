@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from calls import CALLED, CALLER, FAR, PROXY, Packet, one, only, reply, request, told
+from calls import CALLED, CALLER, FAR, PROXY, Packet, findings, one, only, reply, request, told
+from cases import no_ack
 from cases_routing import (
     NONCE,
     OTHER,
@@ -313,3 +316,68 @@ def test_a_device_in_the_middle_that_ends_both_sides() -> None:
     assert f"{PROXY}, a device in the middle, hung up" in found.headline
     told_first = Packet(59.9, CALLER, CALLED, request("BYE", cseq=2, to_tag="called", branch="z9hG4bKz", contact=""))
     assert only("hang-up-reason", *refused(200, "OK"), told_first, *both) == []
+
+
+# ---------------------------------------------------------------- where another rule speaks, or nobody should
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("access-refused", 403), ("number-refused", 404), ("server-error", 503), ("unavailable", 480)]
+)
+def test_a_refusal_that_speaks_of_a_limit_is_left_to_the_rule_for_limits(name: str, code: int) -> None:
+    assert only(name, *refused(code, "No")) != []
+    assert only(name, *refused(code, "Max channels reached")) == []
+
+
+@pytest.mark.parametrize(("name", "code"), [("access-refused", 403), ("unavailable", 480), ("number-refused", 484)])
+def test_a_scanner_is_told_nothing(name: str, code: int) -> None:
+    assert only(name, *refused(code, "No", agent="User-Agent: sipvicious")) == []
+
+
+def test_a_cause_that_is_a_limit_is_not_told_twice() -> None:
+    limit = 'Reason: Q.850;cause=34;text="No circuit available"'
+    assert only("isdn-cause", *refused(503, "No", limit)) == []
+    assert only("isdn-cause", *refused(503, "No", "Reason: Q.850;cause=34")) != []
+
+
+def test_an_old_nonce_or_that_of_another_host_proves_nothing() -> None:
+    old = (*attempt(0, 1, 407, "Auth", challenge()), *attempt(40, 2, 407, "Auth", challenge("new"), proof()))
+    assert only("credentials-rejected", *old) == []
+    first = attempt(0, 1, 407, "Auth", challenge())
+    ask, no, acked = attempt(1, 2, 407, "Auth", challenge("new"), proof())
+    elsewhere = (replace(ask, dst=OTHER), replace(no, src=OTHER), replace(acked, dst=OTHER))
+    assert only("credentials-rejected", *first, *elsewhere) == []
+
+
+def test_a_request_that_came_back_did_not_come_by_two_ways() -> None:
+    *_, again = circling(2)
+    stopped = Packet(1, again.dst, again.src, reply(again.raw, 482, "Loop Detected"))
+    assert "says that the call runs in circles" in one("loop-detected", *circling(2), stopped).headline
+
+
+def test_a_hang_up_for_a_missing_ack_is_told_by_that_rule() -> None:
+    lost = list(no_ack())
+    lost[-1] = replace(lost[-1], raw=lost[-1].raw.replace(b"Call-ID", b"Reason: SIP;cause=408\r\nCall-ID"))
+    assert [f.name for f in findings(*lost) if f.name in ("missing-ack", "hang-up-reason")] == ["missing-ack"]
+
+
+def test_what_follows_an_answer_is_no_refusal_of_the_call() -> None:
+    """The request of the 500 is not in the trace: it was a re-INVITE."""
+    invite, again = request(), request(cseq=2, branch="z9hG4bK2", to_tag="called")
+    opened = (Packet(0, CALLER, CALLED, invite), Packet(1, CALLED, CALLER, reply(invite, 200, contact="<sip:b@x>")))
+    assert only("server-error", *opened, Packet(9, CALLED, CALLER, reply(again, 500, "Glare"))) == []
+    assert only("server-error", Packet(9, CALLED, CALLER, reply(again, 500, "Glare"))) != []
+
+
+def test_ways_on_one_host_are_told_by_their_ports() -> None:
+    """A laboratory: proxy and carriers share an address."""
+    here, one_way, other = "192.0.2.1:5060", "192.0.2.1:5070", "192.0.2.1:5080"
+    first, second = request(via=here, branch="z9hG4bKa"), request(via=here, branch="z9hG4bKb")
+    call = (
+        Packet(0, here, one_way, first),
+        Packet(0.1, one_way, here, reply(first, 503, "No", to_tag="o")),
+        Packet(0.2, here, other, second),
+        Packet(0.3, other, here, reply(second, 200, to_tag="t", contact="<sip:b@x>")),
+    )
+    found = one("failover", *call)
+    assert f"{one_way} (503 No), then {other} (200 OK)" in found.headline

@@ -5,11 +5,30 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from calls import CALLED, CALLER, NAT, Packet, ack, answered, bye, findings, one, only, reply, request, sdp
+from calls import (
+    CALLED,
+    CALLER,
+    NAT,
+    RULES,
+    SECOND,
+    START,
+    Packet,
+    ack,
+    answered,
+    bye,
+    findings,
+    one,
+    only,
+    reply,
+    request,
+    sdp,
+    trace,
+)
 from calls import told as words
-from cases_routing import changed, contactless, measured, refused, sized, strict
+from cases_routing import changed, contactless, identity, measured, refused, signed, sized, strict
 
 from capture.flags import FRAGMENT_LOST, FRAGMENTED, HEADERS_CUT, STREAM_GAP, TRUNCATED
+from diagnose.engine import diagnose
 
 LENGTH, CONTACT, LARGE = "content-length-wrong", "missing-contact", "large-udp-message"
 HEADER, TRANSPORT = "header-missing-or-repeated", "transport-contradiction"
@@ -206,3 +225,60 @@ def test_many_numbers_at_once_under_one_call_id() -> None:
     assert "tries 8 numbers" in one("scanner", *dialled(8, 1)).headline
     assert only("scanner", *dialled(7, 1)) == []
     assert only("scanner", *dialled(8, 20)) == []
+
+
+# ---------------------------------------------------------------- identity and unreadable parts
+
+
+@pytest.mark.parametrize(
+    ("header", "severity", "says"),
+    [
+        (identity(at=START // SECOND - 61), "warning", "signed 61 s before the INVITE"),
+        (identity(at=START // SECOND + 90), "warning", "signed 90 s after the INVITE"),
+        (identity(dest="441632969999"), "warning", "this one goes to 01632960002"),
+        (identity("C"), "info", "attestation C"),
+        (identity("b"), "info", "attestation B"),
+    ],
+)
+def test_what_is_odd_about_a_statement(header: str, severity: str, says: str) -> None:
+    found = one("caller-identity", *signed(header))
+    assert (found.severity, says in found.headline) == (severity, True), found.headline
+
+
+@pytest.mark.parametrize(
+    "header", ["", "Identity: ..sig;info=<https://x>", "Identity: a.!!.c", "Identity: e30.W10.c", "Identity: x"]
+)
+def test_a_statement_that_cannot_be_read_says_nothing(header: str) -> None:
+    assert only("caller-identity", *signed(header)) == []
+
+
+@pytest.mark.parametrize(("code", "says"), [(428, "there is none"), (437, "does not trust"), (438, "signature")])
+def test_a_refused_identity(code: int, says: str) -> None:
+    found = one("caller-identity", *signed(identity("C"), code, "Identity"))
+    assert found.severity == "error" and says in found.headline
+    assert "has 1 Identity header" in words(found)
+
+
+def test_a_defect_is_shown_with_its_place() -> None:
+    raw = changed(request(), "To:", "broken\r\nTo:")
+    found = one("unreadable-part", *strict(raw))
+    assert f"(byte {raw.index(b'broken')})" in words(found) and found.evidence[0].line == "broken"
+    assert only("unreadable-part", *measured(60)) == []
+
+
+def test_the_transport_that_an_agent_reports_is_not_held_against_the_sender() -> None:
+    seen = trace(Packet(0, CALLER, CALLED, request(transport="TLS")))
+    by_agent = replace(seen, messages=tuple(replace(m, interface="hep:edge1") for m in seen.messages))
+    assert TRANSPORT in [f.name for f in diagnose(seen, RULES)]
+    assert TRANSPORT not in [f.name for f in diagnose(by_agent, RULES)]
+
+
+def test_a_contact_from_behind_a_proxy_belongs_to_another_hop() -> None:
+    contact = f"<sip:alice@{CALLER};transport=tcp>"
+    proxied = request(contact=contact, extra=["Record-Route: <sip:192.0.2.5;lr>"])
+    assert only(TRANSPORT, Packet(0, CALLER, CALLED, proxied)) == []
+
+
+def test_many_numbers_that_are_answered_are_no_scan() -> None:
+    calls = [replace(p, raw=p.raw.replace(b"404 No", b"200 OK")) for p in dialled(8, 1)]
+    assert only("scanner", *calls) == []
