@@ -48,7 +48,8 @@ def _judge(x: Exchange, answer: Step, ours: Media, theirs: Media, codec: Codec) 
     said = _value(codec, name, default)
     return Finding(
         NAME,
-        SEVERITY,
+        # Of iLBC's two modes both sides use the one of less bandwidth: different ones are legal (RFC 3952 section 5).
+        "info" if name == "mode" else SEVERITY,
         "likely",
         f"{answer.m.src.ip} answers {codec.name} with {name}={said}, {x.offer.m.src.ip} offered {name}="
         f"{listed(sorted(set(values)))}.",
@@ -56,7 +57,7 @@ def _judge(x: Exchange, answer: Step, ours: Media, theirs: Media, codec: Codec) 
             fact(x.offer, f"{codec.name} with {name}={values[0]}{_absent(offers[0], name)}", _line(ours, offers[0])),
             fact(answer, f"{codec.name} with {name}={said}{_absent(codec, name)}", _line(theirs, codec)),
         ),
-        f"Set {name} of {codec.name} to the same value on both sides, or leave the codec out if sound or picture breaks.",
+        f"Set {name} of {codec.name} to the same value on both sides, or leave the codec out.",
         REFERENCE,
         PRECEDENCE,
     )
