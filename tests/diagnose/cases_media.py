@@ -110,6 +110,24 @@ def held(rest: float) -> Call:
     )
 
 
+def amr(offered: str, taken: str) -> Call:
+    """AMR with and without octets in line."""
+    a, b = (("a=rtpmap:97 AMR/8000", f"a=fmtp:97 octet-align={x}") for x in (offered, taken))
+    return answered(sdp(NAT, "97", *a), sdp(PROXY, "97", *b))
+
+
+def refreshed(version: str, port: int) -> Call:
+    """A re-INVITE with another port, whose o= line says `version`; the answer stays what it was."""
+    body = sdp(NAT, "0", port=port).replace("o=- 1 1", f"o=- {version}")
+    again = request(body=body, cseq=2, branch="z9hG4bK2", to_tag="called")
+    ok = reply(again, 200, body=sdp(PROXY, "0"), contact=f"<sip:bob@{CALLED}>")
+    return (
+        *answered(sdp(NAT, "0"), sdp(PROXY, "0")),
+        Packet(9, CALLER, CALLED, again),
+        Packet(9.1, CALLED, CALLER, ok),
+    )
+
+
 CASES: dict[str, Case] = {
     "answer-streams-misaligned": Case(
         answered(sdp(NAT, "0", VIDEO), sdp(PROXY, "0")),
@@ -270,5 +288,21 @@ CASES: dict[str, Case] = {
         "certain",
         (NAT, "sip:alice@0.0.0.0:5060", "no address"),
         (1,),
+    ),
+    "codec-parameters-differ": Case(
+        amr("1", "0"),
+        amr("1", "1"),
+        "warning",
+        "likely",
+        (PROXY, NAT, "AMR with octet-align=0"),
+        (1, 2),
+    ),
+    "sdp-version-misused": Case(
+        refreshed("1 1", 4010),
+        refreshed("1 2", 4010),
+        "info",
+        "certain",
+        (NAT, "version 1"),
+        (1, 4),
     ),
 }

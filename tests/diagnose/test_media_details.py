@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from calls import CALLED, CALLER, NAT, PHONE, PROXY, Packet, answered, bye, one, only, reply, request, sdp
-from cases_media import CRYPTO, IMAGE, OTHER_KEY, dtls, fax, held, previewed, secure
+from cases_media import CRYPTO, IMAGE, OTHER_KEY, dtls, fax, held, previewed, refreshed, secure
 
 PTIME, REFUSED, UNDEFINED, EARLY = "ptime-mismatch", "stream-refused", "payload-type-undefined", "early-media-trap"
 FAMILY, SDES, DTLS, T38 = "address-family-mismatch", "sdes-keys-invalid", "dtls-setup-invalid", "t38-refused"
@@ -160,3 +160,28 @@ def test_contacts(host: str, severity: str) -> None:
 def test_browsers_may_have_no_address() -> None:
     invite = request(contact="<sip:alice@abc.invalid;transport=ws>", transport="WSS")
     assert only(CONTACT, Packet(0, CALLER, CALLED, invite, "wss")) == []
+
+
+def test_the_modes_of_ilbc_may_differ() -> None:
+    a, b = (("a=rtpmap:97 iLBC/8000", f"a=fmtp:97 mode={x}") for x in (20, 30))
+    assert one("codec-parameters-differ", *answered(sdp(NAT, "97", *a), sdp(PROXY, "97", *b))).severity == "info"
+
+
+def test_one_form_that_fits_is_enough() -> None:
+    maps = "a=rtpmap:97 AMR/8000", "a=rtpmap:98 AMR/8000"
+    offer = sdp(NAT, "97 98", *maps, "a=fmtp:97 octet-align=1")
+    assert only("codec-parameters-differ", *answered(offer, sdp(PROXY, "98", maps[1]))) == []
+
+
+@pytest.mark.parametrize(
+    ("version", "port", "said"), [("1 1", 4000, ""), ("1 0", 4000, "goes back"), ("7 1", 4010, ""), ("1 9", 4010, "")]
+)
+def test_versions(version: str, port: int, said: str) -> None:
+    found = only("sdp-version-misused", *refreshed(version, port))
+    assert [said in f.headline for f in found] == [True] * bool(said)
+
+
+@pytest.mark.parametrize(("address", "spoken"), [("100.64.0.1", True), ("100.127.255.1", True), ("100.63.1.1", False)])
+def test_shared_addresses(address: str, spoken: bool) -> None:
+    via = request(via=f"{address}:5060")
+    assert bool(only("carrier-grade-nat", Packet(0, CALLER, CALLED, via))) is spoken
