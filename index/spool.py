@@ -76,7 +76,7 @@ class Spool:
         """Messages that were not written, because the disk was too slow or refused them; a crash would lose them."""
         self._most_bytes = most_bytes
         self._queued = 0
-        self._queue: SimpleQueue[MessageBlock | Future[list[str]] | None] = SimpleQueue()
+        self._queue: SimpleQueue[MessageBlock | Future[list[str]] | threading.Event | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         """Over the open file, its size and its name."""
@@ -116,7 +116,13 @@ class Spool:
         return asked
 
     def sync(self) -> None:
-        """Make what is in the open segment survive a power cut."""
+        """Make what was appended so far survive a power cut, but for what `skipped` counts."""
+        thread, written = self._thread, threading.Event()
+        if thread is None:
+            return
+        self._queue.put(written)
+        while not written.wait(1.0) and thread.is_alive():
+            pass
         with self._lock:
             handle = os.dup(self._file.fileno()) if self._file is not None else None
         if handle is not None:
@@ -146,6 +152,9 @@ class Spool:
                     item.set_result(self._end_segment())
                 except OSError as error:
                     item.set_exception(error)
+                continue
+            if isinstance(item, threading.Event):
+                item.set()
                 continue
             try:
                 self._write(item)

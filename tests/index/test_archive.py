@@ -221,6 +221,18 @@ def test_a_spool_that_is_too_slow_does_not_hold_up_capture(tmp_path: Path) -> No
     spool.close()
 
 
+def test_a_synced_spool_holds_all_that_was_appended_before(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    block = warm_up()[0]
+    for _ in range(500):
+        spool.append(block)
+    spool.sync()
+    (segment,) = spool.left_over() or list(tmp_path.glob("*.pcapng"))
+    with open(tmp_path / segment, "rb") as file:
+        assert sum(1 for _ in dpkt.pcapng.Reader(file)) == 500 * len(block)
+    spool.close()
+
+
 def test_the_spool_brings_back_what_was_not_flushed(tmp_path: Path, lake: Lake) -> None:
     archive = Archive(lake, lambda: START + DAY_NS)
     archive.spool = Spool(tmp_path / "store" / "spool")
