@@ -1,0 +1,177 @@
+"""The legs of one call through back-to-back user agents, linked by scored evidence. Pure.
+
+Each leg has at most one parent: the leg that it was made for. A parent may have several children: carriers tried one
+after the other, phones that ring together. A wrong link is worse than a missing one, so where two parents are about
+equally likely, the link is doubtful or is not made.
+"""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from index.leg import Leg, LegRules
+from index.leg_evidence import CERTAIN, SECOND, SLACK, STEM, Commons, Evidence, weigh
+
+SURE, LIKELY = 60, 45
+"""Points from which on a link holds, and from which on it is shown as doubtful."""
+LEAD, LEAST_LEAD = 15, 6
+"""Points by which the best parent must beat the next one to be sure, and to be named at all."""
+SIBLING = 25
+"""Points that a leg loses as a parent when it has a child in progress already."""
+SETUP_NS = 180 * SECOND
+"""No call is set up for longer; a later leg needs a mark to be linked."""
+MOST_NEAR = 64
+"""Legs with the same number that are looked at for one leg, the nearest in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """`child` was made on behalf of `parent` (Call-IDs)."""
+
+    parent: str
+    child: str
+    points: int
+    doubtful: bool
+    evidence: tuple[Evidence, ...]
+    """The strongest first."""
+
+    @property
+    def why(self) -> str:
+        """The reasons in one line."""
+        return "; ".join(e.text for e in self.evidence if e.points > 0)
+
+
+@dataclass(frozen=True, slots=True)
+class CallLegs:
+    """The legs of one call, in the order in which they began. A call that stands alone has one leg."""
+
+    legs: tuple[Leg, ...]
+    links: tuple[Link, ...]
+    capped: bool = False
+    """So many calls were like this one that not all were looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Option:
+    """A possible parent."""
+
+    points: int
+    parent: Leg
+    evidence: tuple[Evidence, ...]
+
+
+def link(legs: Iterable[Leg], rules: LegRules | None = None) -> list[Link]:
+    """All links between these legs; O(n log n), as long as few legs share a number at a time."""
+    rules = rules or LegRules()
+    ordered = sorted(legs, key=lambda leg: (leg.start, leg.call_id))
+    commons = Commons.of(ordered)
+    weighed: dict[str, list[_Option]] = defaultdict(list)
+    for a, b in _pairs(ordered, rules):
+        evidence = weigh(a, b, commons, rules)
+        points = sum(e.points for e in evidence)
+        if points >= LIKELY - SIBLING:
+            weighed[b.call_id].append(_Option(points, a, evidence))
+    return _assigned({leg.call_id: leg for leg in ordered}, weighed)
+
+
+def _assigned(legs: Mapping[str, Leg], weighed: Mapping[str, list[_Option]]) -> list[Link]:
+    """First the best pairs choose each other; a parent with a child in progress is a weaker parent for the next. Then,
+    with all children known, each link is judged by how far it beats the other parents."""
+    heap = [(-max(o.points for o in options), legs[child].start, child) for child, options in weighed.items()]
+    heapq.heapify(heap)
+    chosen: dict[str, list[Leg]] = defaultdict(list)
+    while heap:
+        promised, start, child = heapq.heappop(heap)
+        best = _ranked(weighed[child], legs[child], chosen)[0]
+        if -best[0] > promised:
+            heapq.heappush(heap, (-best[0], start, child))
+        elif best[0] >= LIKELY:
+            chosen[best[1].parent.call_id].append(legs[child])
+    out = []
+    for child, options in weighed.items():
+        (points, option), *others = _ranked(options, legs[child], chosen)
+        lead = points - others[0][0] if others else points
+        if points >= LIKELY and lead >= LEAST_LEAD and legs[child] in chosen[option.parent.call_id]:
+            doubtful = points < SURE or lead < LEAD
+            out.append(Link(option.parent.call_id, child, points, doubtful, option.evidence))
+    return sorted(out, key=lambda found: (legs[found.child].start, found.child))
+
+
+def _ranked(options: Sequence[_Option], child: Leg, chosen: Mapping[str, list[Leg]]) -> list[tuple[int, _Option]]:
+    """The possible parents of a leg, the best first, given the children that they have."""
+    ranked = [(_as_parent(o, child, chosen.get(o.parent.call_id, ())), o) for o in options]
+    return sorted(ranked, key=lambda pair: (-pair[0], abs(child.start - pair[1].parent.start)))
+
+
+def _as_parent(option: _Option, child: Leg, children: Sequence[Leg]) -> int:
+    if option.evidence[0].points >= CERTAIN:
+        return option.points
+    busy = any(c is not child and (_in_progress(c, child.start) or _in_progress(child, c.start)) for c in children)
+    return option.points - SIBLING if busy else option.points
+
+
+def _in_progress(leg: Leg, at: int) -> bool:
+    over = leg.failed if leg.answered is None else leg.over
+    return leg.start <= at and (over is None or at < over - SLACK)
+
+
+def _pairs(ordered: Sequence[Leg], rules: LegRules) -> Iterator[tuple[Leg, Leg]]:
+    """Pairs (parent, child) that have something in common, each once."""
+    index: dict[tuple[str, object], list[int]] = defaultdict(list)
+    starts = [leg.start for leg in ordered]
+    by_id = {leg.call_id: i for i, leg in enumerate(ordered)}
+    for i, leg in enumerate(ordered):
+        near = {by_id[n] for n in leg.named if n in by_id}
+        first = bisect_left(starts, leg.start - SETUP_NS)
+        for key in keys_of(leg, rules):
+            group = index[key]
+            near.update(group[max(bisect_left(group, first), len(group) - MOST_NEAR) :])
+            group.append(i)
+        for j in near - {i}:
+            yield _in_order(ordered[j], leg, rules)
+
+
+def _in_order(a: Leg, b: Leg, rules: LegRules) -> tuple[Leg, Leg]:
+    """The parent first; two taps may show the child a little before it."""
+    if abs(a.start - b.start) <= SLACK and rules.host(a.dst.ip) != rules.host(b.dst.ip):
+        if rules.host(a.dst.ip) == rules.host(b.src.ip):
+            return a, b
+        if rules.host(b.dst.ip) == rules.host(a.src.ip):
+            return b, a
+    return (a, b) if (a.start, a.call_id) <= (b.start, b.call_id) else (b, a)
+
+
+def keys_of(leg: Leg, rules: LegRules) -> set[tuple[str, object]]:
+    """What two legs must share one of, to be looked at."""
+    tail = rules.digits
+    keys: set[tuple[str, object]] = {("mark", m) for m in leg.marks}
+    keys |= {("callee", c[-tail:] if c.isdigit() else c) for c in leg.callees}
+    keys |= {("caller", c[-tail:] if c.isdigit() else c) for c in leg.callers}
+    keys |= {("media", m) for m in leg.media}
+    keys |= {("call-id", leg.call_id), *(("call-id", n) for n in leg.named)}
+    stem = leg.call_id.partition("@")[0]
+    if len(stem) >= STEM:
+        keys.add(("stem", stem[:STEM]))
+    return keys | ({("origin", leg.origin)} if leg.origin else set())
+
+
+def family(call_id: str, links: Iterable[Link]) -> list[Link]:
+    """The links that lead to a leg, over any number of steps."""
+    around: dict[str, list[Link]] = defaultdict(list)
+    for found in links:
+        around[found.parent].append(found)
+        around[found.child].append(found)
+    known, todo = {call_id}, [call_id]
+    out: dict[tuple[str, str], Link] = {}
+    while todo:
+        for found in around[todo.pop()]:
+            out[found.parent, found.child] = found
+            for other in (found.parent, found.child):
+                if other not in known:
+                    known.add(other)
+                    todo.append(other)
+    return list(out.values())
