@@ -288,6 +288,11 @@ class Archive:
             recent = f"SELECT s.* FROM ({self._source('calls')}) s JOIN wanted USING (call_id) WHERE last_ts >= {since}"
             return self._run(cur, recent, "true", [], len(call_ids), self.now())
 
+    def call_ids(self, sql: str, parameters: dict[str, Any]) -> list[str]:
+        """The Call-IDs that a question over partial call rows gives; `{source}` in it stands for those rows."""
+        with self._reader() as cur:
+            return [row[0] for row in cur.execute(sql.format(source=self._source("calls")), parameters).fetchall()]
+
     def traces(self, call_ids: Sequence[str]) -> dict[str, CallTrace]:
         """The messages of several calls, parsed; calls that are not there are left out."""
         with self._look() as look:

@@ -172,8 +172,4 @@ def _marks(sip: SipMessage, rules: LegRules) -> tuple[frozenset[tuple[str, str]]
 
 
 def _media(sdp: SessionDescription) -> frozenset[str]:
-    return frozenset(
-        f"{s.address}:{s.port}"
-        for s in sdp.media
-        if s.port and s.address not in ("", "0.0.0.0", "::")
-    )
+    return frozenset(f"{s.address}:{s.port}" for s in sdp.media if s.port and s.address not in ("", "0.0.0.0", "::"))

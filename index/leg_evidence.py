@@ -22,6 +22,10 @@ CERTAIN = 100
 """Points of a mark that names the very call."""
 STEM = 16
 """A Call-ID that is shorter, up to its @, may be part of another one by chance."""
+BEGAN = ((100 * MS, 15), (300 * MS, 12), (SECOND, 8), (5 * SECOND, 4), (30 * SECOND, 0))
+"""Time from one leg's INVITE to the other's, and its points."""
+PASSED_ON = ((50 * MS, 20), (200 * MS, 15), (500 * MS, 8), (SECOND, 4), (3 * SECOND, 0))
+"""Time that a machine takes to pass on an answer, a refusal or a hang-up."""
 COMMON = {"mark": 16, "origin": 4, "media": 4}
 """What more legs than this have in common names no call (a constant of a load generator, a header of the platform)."""
 
@@ -36,15 +40,18 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Commons:
-    """How many legs share a mark, an origin or a media address."""
+    """What is known of all legs together: how many share a mark, an origin or a media address, and which machine has
+    which address."""
 
+    machine: dict[str, str]
     marks: Counter[tuple[str, str]]
     origins: Counter[str]
     media: Counter[str]
 
     @classmethod
-    def of(cls, legs: Iterable[Leg]) -> Commons:
-        """Count them."""
+    def of(cls, legs: Iterable[Leg], rules: LegRules) -> Commons:
+        """Look at them all."""
+        machine: dict[str, str] = {}
         marks: Counter[tuple[str, str]] = Counter()
         origins: Counter[str] = Counter()
         media: Counter[str] = Counter()
@@ -52,16 +59,19 @@ class Commons:
             marks.update(leg.marks)
             origins[leg.origin] += 1
             media.update(leg.media)
-        return cls(marks, origins, media)
+            for ip in (leg.src.ip, leg.dst.ip):
+                if ip not in machine:
+                    machine[ip] = rules.host(ip)
+        return cls(machine, marks, origins, media)
 
 
 def weigh(a: Leg, b: Leg, commons: Commons, rules: LegRules) -> tuple[Evidence, ...]:
     """What speaks for `b` having been made on behalf of `a`, which began before it; () where nothing names the call."""
-    names = [*_marks(a, b, commons), *_numbers(a, b, rules), *_session(a, b, commons)]
-    if not names:
+    certain, path = _marks(a, b, commons), _path(a, b, commons)
+    if path is None and not certain:
         return ()
-    path = _path(a, b, rules)
-    if path is None and max(e.points for e in names) < CERTAIN:
+    names = [*certain, *_numbers(a, b, rules), *_session(a, b, commons)]
+    if not names:
         return ()
     found = [*names, *([path] if path else []), *_start(a, b), *_ringing(a, b), *_outcome(a, b)]
     return tuple(sorted(found, key=lambda e: -abs(e.points)))
@@ -113,14 +123,24 @@ def _session(a: Leg, b: Leg, commons: Commons) -> list[Evidence]:
     return []
 
 
-def _path(a: Leg, b: Leg, rules: LegRules) -> Evidence | None:
-    """Whether the machine that got `a` made `b`; None where the same caller simply called again."""
-    to, out, caller = rules.host(a.dst.ip), rules.host(b.src.ip), rules.host(a.src.ip)
+def _path(a: Leg, b: Leg, commons: Commons) -> Evidence | None:
+    """Whether the machine that got `a` made `b`; None where it cannot be: the same caller called again, or somebody
+    else called the same machine."""
+    machine = commons.machine
+    to, out = machine[a.dst.ip], machine[b.src.ip]
     if to == out:
-        return Evidence(15, f"{a.dst.ip} got the first and sent the second" if a.dst.ip == b.src.ip else f"by {to}")
-    if out == caller:
+        return Evidence(15, f"{a.dst.ip} got the first and {_sent(a, b)} the second")
+    if out == machine[a.src.ip] or to == machine[b.dst.ip]:
         return None
-    return Evidence(-5, f"{b.src.ip} sent the second, not {a.dst.ip}")
+    return Evidence(-15, f"{b.src.ip} sent the second, not {a.dst.ip}")
+
+
+def _sent(a: Leg, b: Leg) -> str:
+    return "sent" if a.dst.ip == b.src.ip else f"sent, as {b.src.ip},"
+
+
+def _closeness(apart: int, scale: tuple[tuple[int, int], ...], beyond: int) -> int:
+    return next((points for limit, points in scale if abs(apart) <= limit), beyond)
 
 
 def _start(a: Leg, b: Leg) -> list[Evidence]:
@@ -130,16 +150,14 @@ def _start(a: Leg, b: Leg) -> list[Evidence]:
         if a.answered is None or (a.over is not None and b.start > a.over):
             return [Evidence(-60, "the first was over before the second began")]
         return [Evidence(-15, "the second began when the first was already answered")]
-    for limit, points in ((100 * MS, 15), (300 * MS, 12), (SECOND, 8), (5 * SECOND, 4), (30 * SECOND, 0)):
-        if apart <= limit:
-            return [Evidence(points, f"began {_ms(apart)} later")]
-    return [Evidence(-5, f"began {_ms(apart)} later")]
+    return [Evidence(_closeness(apart, BEGAN, -5), f"began {_ms(apart)} later")]
 
 
 def _ringing(a: Leg, b: Leg) -> list[Evidence]:
-    if a.rang is None or b.rang is None or not -SLACK <= a.rang - b.rang <= 500 * MS:
-        return []
-    return [Evidence(10, f"rang within {_ms(abs(a.rang - b.rang))}")]
+    if a.rang is None or b.rang is None or not -SLACK <= a.rang - b.rang <= SECOND:
+        return []  # a switch may ring by itself, so that another time says nothing
+    apart = a.rang - b.rang
+    return [Evidence(_closeness(apart, PASSED_ON, 0) // 2, f"rang within {_ms(abs(apart))}")]
 
 
 def _outcome(a: Leg, b: Leg) -> list[Evidence]:
@@ -153,30 +171,26 @@ def _outcome(a: Leg, b: Leg) -> list[Evidence]:
     if b.failed is None or a.failed is None:
         return []
     apart = a.failed - b.failed
-    if -SECOND <= apart <= 2 * SECOND:
-        same = a.code == b.code
-        text = f"both ended with {a.code}" if same else f"{b.code} became {a.code}"
-        return [Evidence(15 if same else 10, f"{text} within {_ms(abs(apart))}")]
-    return [Evidence(-20, "the first failed before the second did")] if apart < -SECOND else []
+    if apart < -SECOND:
+        return [Evidence(-20, "the first failed before the second did")]
+    text = f"both ended with {a.code}" if a.code == b.code else f"{b.code} became {a.code}"
+    points = _closeness(apart, PASSED_ON, 0)
+    return [Evidence(points if a.code == b.code else points // 2, f"{text} within {_ms(abs(apart))}")]
 
 
 def _answers(apart: int, before: bool) -> list[Evidence]:
     if before:
         return []  # a voice menu answers first and connects later
-    if -SLACK <= apart <= SECOND:
-        return [Evidence(20, f"answered within {_ms(abs(apart))}")]
     if apart < -SLACK:
         return [Evidence(-35, "the first was answered before the second")]
-    return [Evidence(-40 if apart > 3 * SECOND else 0, f"answered {_ms(apart)} apart")]
+    return [Evidence(_closeness(apart, PASSED_ON, -40), f"answered within {_ms(abs(apart))}")]
 
 
 def _ends(a: Leg, b: Leg) -> list[Evidence]:
     if a.ended is None or b.ended is None:
         return []
     apart = abs(a.ended - b.ended)
-    if apart <= SECOND:
-        return [Evidence(20, f"hung up within {_ms(apart)}")]
-    return [Evidence(-40 if apart > 5 * SECOND else 0, f"hung up {_ms(apart)} apart")]
+    return [Evidence(_closeness(apart, PASSED_ON, -40), f"hung up within {_ms(apart)}")]
 
 
 def _ms(ns: int) -> str:

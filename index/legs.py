@@ -8,10 +8,9 @@ equally likely, the link is doubtful or is not made.
 from __future__ import annotations
 
 import heapq
-from bisect import bisect_left
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from index.leg import Leg, LegRules
 from index.leg_evidence import CERTAIN, SECOND, SLACK, STEM, Commons, Evidence, weigh
@@ -20,11 +19,13 @@ SURE, LIKELY = 60, 45
 """Points from which on a link holds, and from which on it is shown as doubtful."""
 LEAD, LEAST_LEAD = 15, 6
 """Points by which the best parent must beat the next one to be sure, and to be named at all."""
+OFTEN = 3
+"""Sure links that show two addresses to be one machine's."""
 SIBLING = 25
 """Points that a leg loses as a parent when it has a child in progress already."""
 SETUP_NS = 180 * SECOND
 """No call is set up for longer; a later leg needs a mark to be linked."""
-MOST_NEAR = 64
+MOST_NEAR = 32
 """Legs with the same number that are looked at for one leg, the nearest in time."""
 
 
@@ -68,14 +69,30 @@ def link(legs: Iterable[Leg], rules: LegRules | None = None) -> list[Link]:
     """All links between these legs; O(n log n), as long as few legs share a number at a time."""
     rules = rules or LegRules()
     ordered = sorted(legs, key=lambda leg: (leg.start, leg.call_id))
-    commons = Commons.of(ordered)
+    found = _linked(ordered, rules)
+    known = _one_machine({leg.call_id: leg for leg in ordered}, found, rules)
+    return _linked(ordered, replace(rules, hosts=known)) if known != rules.hosts else found
+
+
+def _linked(ordered: Sequence[Leg], rules: LegRules) -> list[Link]:
+    commons = Commons.of(ordered, rules)
     weighed: dict[str, list[_Option]] = defaultdict(list)
-    for a, b in _pairs(ordered, rules):
+    for a, b in _pairs(ordered, commons.machine, rules):
         evidence = weigh(a, b, commons, rules)
         points = sum(e.points for e in evidence)
         if points >= LIKELY - SIBLING:
             weighed[b.call_id].append(_Option(points, a, evidence))
     return _assigned({leg.call_id: leg for leg in ordered}, weighed)
+
+
+def _one_machine(legs: Mapping[str, Leg], links: Iterable[Link], rules: LegRules) -> tuple[frozenset[str], ...]:
+    """Addresses that turned out to be one machine's, because it got one leg here and sent the next there."""
+    seen = Counter((legs[x.parent].dst.ip, legs[x.child].src.ip) for x in links if not x.doubtful)
+    groups = list(rules.hosts)
+    for (inside, outside), times in seen.items():
+        if times >= OFTEN and rules.host(inside) != rules.host(outside):
+            groups.append(frozenset((inside, outside)))
+    return tuple(groups)
 
 
 def _assigned(legs: Mapping[str, Leg], weighed: Mapping[str, list[_Option]]) -> list[Link]:
@@ -119,28 +136,34 @@ def _in_progress(leg: Leg, at: int) -> bool:
     return leg.start <= at and (over is None or at < over - SLACK)
 
 
-def _pairs(ordered: Sequence[Leg], rules: LegRules) -> Iterator[tuple[Leg, Leg]]:
+def _pairs(ordered: Sequence[Leg], machine: Mapping[str, str], rules: LegRules) -> Iterator[tuple[Leg, Leg]]:
     """Pairs (parent, child) that have something in common, each once."""
     index: dict[tuple[str, object], list[int]] = defaultdict(list)
-    starts = [leg.start for leg in ordered]
     by_id = {leg.call_id: i for i, leg in enumerate(ordered)}
+    path = [(machine[leg.src.ip], machine[leg.dst.ip]) for leg in ordered]
     for i, leg in enumerate(ordered):
         near = {by_id[n] for n in leg.named if n in by_id}
-        first = bisect_left(starts, leg.start - SETUP_NS)
+        first, (source, target) = leg.start - SETUP_NS, path[i]
         for key in keys_of(leg, rules):
-            group = index[key]
-            near.update(group[max(bisect_left(group, first), len(group) - MOST_NEAR) :])
+            group, left = index[key], MOST_NEAR
+            for j in reversed(group):
+                if not left or ordered[j].start < first:
+                    break
+                # Nobody is on both ends of such a pair; it takes a mark to link it all the same.
+                if key[0] in ("mark", "stem", "call-id") or (path[j][0] != source and path[j][1] != target):
+                    near.add(j)
+                    left -= 1
             group.append(i)
         for j in near - {i}:
-            yield _in_order(ordered[j], leg, rules)
+            yield _in_order(ordered[j], leg, machine)
 
 
-def _in_order(a: Leg, b: Leg, rules: LegRules) -> tuple[Leg, Leg]:
+def _in_order(a: Leg, b: Leg, machine: Mapping[str, str]) -> tuple[Leg, Leg]:
     """The parent first; two taps may show the child a little before it."""
-    if abs(a.start - b.start) <= SLACK and rules.host(a.dst.ip) != rules.host(b.dst.ip):
-        if rules.host(a.dst.ip) == rules.host(b.src.ip):
+    if abs(a.start - b.start) <= SLACK and machine[a.dst.ip] != machine[b.dst.ip]:
+        if machine[a.dst.ip] == machine[b.src.ip]:
             return a, b
-        if rules.host(b.dst.ip) == rules.host(a.src.ip):
+        if machine[b.dst.ip] == machine[a.src.ip]:
             return b, a
     return (a, b) if (a.start, a.call_id) <= (b.start, b.call_id) else (b, a)
 

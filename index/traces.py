@@ -5,6 +5,7 @@ It owns that distinction (a mirrored packet is one message "seen 2", a resend is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -70,6 +71,21 @@ def build_trace(
             )
         )
     return CallTrace(call_id, tuple(out), capture_start, capture_end, losses=losses)
+
+
+def merged(traces: Sequence[CallTrace]) -> CallTrace:
+    """Several calls as one trace, for a ladder that shows all legs: messages in the order of the wire, each with its
+    own Call-ID. A single one is left as it is."""
+    if len(traces) == 1:
+        return traces[0]
+    return CallTrace(
+        call_id=" + ".join(trace.call_id for trace in traces),
+        messages=tuple(sorted((m for trace in traces for m in trace.messages), key=lambda m: (m.ts, m.seq))),
+        capture_start=min(trace.capture_start for trace in traces),
+        capture_end=max(trace.capture_end for trace in traces),
+        heard=frozenset().union(*(trace.heard for trace in traces)),
+        losses=tuple(dict.fromkeys(loss for trace in traces for loss in trace.losses)),
+    )
 
 
 def _payload(frame: dict[str, Any]) -> bytes:
