@@ -15,6 +15,7 @@ import httpx
 from alerts.links import CALLS, call_url, quoted
 from api.records import trace_from_json
 from diagnose.finding import Finding
+from index.legs import CallLegs
 from index.summary import CallPage, CallSummary, Stats
 from index.trace import CallTrace
 from sip.errors import NotFound, SiptrailError, Unreachable
@@ -61,8 +62,11 @@ class HttpDesk:
     def findings(self, call_id: str) -> tuple[Finding, ...]:
         return tuple(Finding.from_json(f) for f in self._json(self._call(call_id, "findings"))["findings"])
 
-    def pcap(self, call_id: str) -> bytes:
-        return self._get(self._call(call_id, "pcap")).content
+    def legs(self, call_id: str) -> CallLegs:
+        return CallLegs.from_json(self._json(self._call(call_id, "legs")))
+
+    def pcap(self, call_id: str, legs: bool = False) -> bytes:
+        return self._get(self._call(call_id, "pcap") + ("?legs=true" if legs else "")).content
 
     def stats(self) -> Stats:
         record = self._json(f"{self.url}/api/v1/stats")

@@ -47,6 +47,33 @@ class Calls(BaseModel):
     matched: int | None
 
 
+class Leg(Call):
+    sure: bool
+    """Whether it belongs to the call beyond doubt."""
+
+
+class LegEvidence(BaseModel):
+    points: int
+    text: str
+
+
+class LegLink(BaseModel):
+    parent: str
+    """Call-ID of the leg that the other was made for."""
+    child: str
+    points: int
+    doubtful: bool
+    evidence: list[LegEvidence]
+
+
+class Legs(BaseModel):
+    call_id: str
+    calls: list[Leg]
+    links: list[LegLink]
+    capped: bool
+    """So many calls were alike that not all were looked at."""
+
+
 class WireMessage(BaseModel):
     number: int
     ts: str

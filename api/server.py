@@ -29,7 +29,7 @@ from api.store import StoreKeeper, store_routes
 from api.wire import WireText, routed_call_id
 from diagnose.codec_table import tables
 from diagnose.compare import compare
-from diagnose.desk import Desk
+from diagnose.desk import Desk, trace_of
 from diagnose.engine import Rule, load_rules
 from sip.errors import NotFound, SiptrailError, Unreachable
 
@@ -60,6 +60,7 @@ def other_of(other: Annotated[str, InPath(description=CALL_ID)]) -> str:
 
 
 CallId = Annotated[str, Depends(call_id_of)]
+WithLegs = Annotated[bool, Query(description="together with the legs that are the same call beyond a switch")]
 OtherCallId = Annotated[str, Depends(other_of)]
 
 
@@ -130,6 +131,11 @@ def call_routes(desk: Desk) -> APIRouter:
         found = [f.to_json() for f in desk.findings(call_id)]
         return JSONResponse({"call_id": call_id, "findings": found})
 
+    @router.get("/calls/{call_id}/legs", responses={200: {"model": schema.Legs}})
+    def legs_of(call_id: CallId) -> JSONResponse:
+        """The Call-IDs that are the same call beyond a switch, and what each link rests on."""
+        return JSONResponse(desk.legs(call_id).to_json())
+
     @router.get("/calls/{call_id}/media", responses={200: {"model": schema.CallMedia}})
     def media(call_id: CallId) -> JSONResponse:
         """Its offers and answers side by side, stream by stream."""
@@ -146,9 +152,9 @@ def call_routes(desk: Desk) -> APIRouter:
         response_class=Response,
         responses={200: {"content": {kind: {} for kind in PCAP_TYPES.values()}}},
     )
-    def pcap(call_id: CallId) -> Response:
+    def pcap(call_id: CallId, legs: WithLegs = False) -> Response:
         """Its original frames: pcap with nanoseconds, or pcapng when link types differ."""
-        data = desk.pcap(call_id)
+        data = desk.pcap(call_id, legs)
         suffix = "pcapng" if data[:4] == PCAPNG_MAGIC else "pcap"
         name = re.sub(r"[^A-Za-z0-9_-]+", "_", call_id)[:64].strip("_") or "call"
         return Response(
@@ -162,14 +168,15 @@ def call_routes(desk: Desk) -> APIRouter:
         response_class=Response,
         responses={200: {"content": {kind: {} for kind in ladders.BY_TYPE}}},
     )
-    def ladder(call_id: CallId, accept: Annotated[str, Header()] = "*/*") -> Response:
+    def ladder(call_id: CallId, legs: WithLegs = False, accept: Annotated[str, Header()] = "*/*") -> Response:
         """Its ladder in the form that Accept prefers; text where it does not matter."""
         drawing = ladders.negotiate(accept)
-        return Response(drawing.render(desk.trace(call_id)), media_type=drawing.media_type, headers={"Vary": "Accept"})
+        trace = trace_of(desk, call_id, legs)
+        return Response(drawing.render(trace), media_type=drawing.media_type, headers={"Vary": "Accept"})
 
-    def ladder_as(drawing: ladders.Drawing) -> Callable[[str], Response]:
-        def drawn(call_id: CallId) -> Response:
-            return Response(drawing.render(desk.trace(call_id)), media_type=drawing.media_type)
+    def ladder_as(drawing: ladders.Drawing) -> Callable[[str, bool], Response]:
+        def drawn(call_id: CallId, legs: WithLegs = False) -> Response:
+            return Response(drawing.render(trace_of(desk, call_id, legs)), media_type=drawing.media_type)
 
         return drawn
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from generate import _RECORD, ANSWERED, CODECS, FAILURES, MESSAGES, START_NS, Caller, Script, Wire  # noqa: E402
+from generate import _RECORD, ANSWERED, CODECS, FAILURES, MESSAGES, START_NS, Caller, Script, Wire
 
 SWITCH_IN, SWITCH_OUT = "192.0.2.10", "198.18.0.10"
 CUSTOMERS = [f"198.51.100.{n}" for n in range(1, 21)]
@@ -159,6 +159,7 @@ def run(folder: Path, name: str, switch: Switch, chosen: argparse.Namespace) -> 
     archive = Archive(Lake(folder / "store"), time.time_ns)
     import_file(archive, str(path), "bench")
     archive.flush()
+    true = {(parent, child) for child, parent in truth.items()}
     calls = archive.calls(None, 10_000_000)
     legs, rules = [], LegRules()
     for at in range(0, len(calls), 1000):
@@ -168,8 +169,8 @@ def run(folder: Path, name: str, switch: Switch, chosen: argparse.Namespace) -> 
     links = link(legs, rules)
     took = time.perf_counter() - began
     print(f"{name}: {chosen.calls:,} calls at {chosen.rate}/s, {len(legs):,} legs, {len(truth):,} true links")
-    say("all at once, sure links", [(x.parent, x.child) for x in links if not x.doubtful], truth, len(truth))
-    say("all at once, with doubtful", [(x.parent, x.child) for x in links], truth, len(truth))
+    say("all at once, sure links", {(x.parent, x.child) for x in links if not x.doubtful}, true)
+    say("all at once, with doubtful", {(x.parent, x.child) for x in links}, true)
     print(f"  {chosen.calls / took:,.0f} calls linked a second")
     rand = random.Random(chosen.seed)
     asked = rand.sample(sorted({*truth, *truth.values()}), chosen.ask)
@@ -182,19 +183,18 @@ def run(folder: Path, name: str, switch: Switch, chosen: argparse.Namespace) -> 
         sure |= {(x.parent, x.child) for x in found.links if not x.doubtful}
         top = truth.get(call_id, call_id)
         wanted |= {(top, c) for c, p in truth.items() if p == top}
-    say("one by one, sure links", list(sure), truth, len(wanted))
-    say("one by one, with doubtful", list(told), truth, len(wanted))
+    say("one by one, sure links", sure, wanted)
+    say("one by one, with doubtful", told, wanted)
     times.sort()
-    print(
-        f"  legs of one call: median {1000 * statistics.median(times):.0f} ms, p95 {1000 * times[int(len(times) * 0.95)]:.0f} ms"
-    )
+    middle, late = statistics.median(times), times[int(len(times) * 0.95)]
+    print(f"  legs of one call: median {1000 * middle:.0f} ms, p95 {1000 * late:.0f} ms")
     archive.close()
 
 
-def say(what: str, links: list[tuple[str, str]], truth: dict[str, str], wanted: int) -> None:
-    right = sum(truth.get(child) == parent for parent, child in links)
+def say(what: str, links: set[tuple[str, str]], wanted: set[tuple[str, str]]) -> None:
+    right = len(links & wanted)
     precision = right / len(links) if links else 1.0
-    print(f"  {what}: precision {precision:.2%}, recall {right / wanted:.2%} ({len(links):,} links)")
+    print(f"  {what}: precision {precision:.2%}, recall {right / len(wanted):.2%} ({len(links):,} links)")
 
 
 if __name__ == "__main__":

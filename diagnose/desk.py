@@ -10,8 +10,10 @@ from __future__ import annotations
 from typing import Protocol
 
 from diagnose.finding import Finding
+from index.legs import CallLegs
 from index.summary import CallPage, CallSummary, Stats
 from index.trace import CallTrace
+from index.traces import merged
 
 
 class Desk(Protocol):
@@ -33,8 +35,13 @@ class Desk(Protocol):
         """What is wrong with it, headline first."""
         ...
 
-    def pcap(self, call_id: str) -> bytes:
-        """Its original frames as a capture file (pcap with nanoseconds; pcapng when link types differ)."""
+    def legs(self, call_id: str) -> CallLegs:
+        """The other Call-IDs of the same call, through switches that give each leg one of its own, and why."""
+        ...
+
+    def pcap(self, call_id: str, legs: bool = False) -> bytes:
+        """Its original frames as a capture file (pcap with nanoseconds; pcapng when link types differ); with `legs`
+        those of all legs that are its own beyond doubt."""
         ...
 
     def stats(self) -> Stats:
@@ -48,3 +55,10 @@ class Desk(Protocol):
     def close(self) -> None:
         """Free what it holds."""
         ...
+
+
+def trace_of(desk: Desk, call_id: str, legs: bool = False) -> CallTrace:
+    """A call's messages; with `legs` those of all legs that are its own beyond doubt, as one trace."""
+    if not legs:
+        return desk.trace(call_id)
+    return merged([desk.trace(one) for one in desk.legs(call_id).sure])

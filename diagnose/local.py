@@ -20,6 +20,9 @@ from index.archive import Archive, QueryTooLong
 from index.filter import Filter, parse_filter
 from index.importing import ImportResult, import_file
 from index.lake import Lake
+from index.leg import LegRules
+from index.leg_search import legs_of_call
+from index.legs import CallLegs
 from index.pcapfile import write_capture
 from index.summary import CallPage, CallSummary, Stats, rfc3339, tls_record
 from index.trace import CallTrace
@@ -45,8 +48,10 @@ class LocalDesk:
         counters: Callable[[], dict[str, int]] = dict,
         rules: tuple[Rule, ...] | None = None,
         tls: Callable[[], tuple[TlsPeer, ...]] = tuple,
+        leg_rules: LegRules | None = None,
     ) -> None:
         self.archive = archive
+        self.leg_rules = leg_rules or LegRules()
         self.tls = tls
         self.counters = counters
         self.rules = load_rules() if rules is None else rules
@@ -160,9 +165,15 @@ class LocalDesk:
     def findings(self, call_id: str) -> tuple[Finding, ...]:
         return diagnose(self.archive.trace(call_id), self.rules)
 
-    def pcap(self, call_id: str) -> bytes:
+    def legs(self, call_id: str) -> CallLegs:
+        family = legs_of_call(self.archive, call_id, self.leg_rules)
+        names = [leg.call_id for leg in family.legs] or [call_id]
+        calls = self.with_findings(self.archive.calls_of(names, 0))
+        return CallLegs(call_id, tuple(sorted(calls, key=lambda c: (c.start, c.call_id))), family.links, family.capped)
+
+    def pcap(self, call_id: str, legs: bool = False) -> bytes:
         self.archive.call(call_id)
-        frames = self.archive.frames([call_id])
+        frames = self.archive.frames(self.legs(call_id).sure if legs else [call_id])
         agents = sorted({f.interface for f in frames if f.interface.startswith("hep:")})
         comment = f"Not captured, but rebuilt from what {', '.join(agents)} sent in HEP" if agents else ""
         return write_capture(frames, comment)
@@ -233,6 +244,7 @@ class FileDesk(LocalDesk):
         ws_ports: frozenset[int] = DEFAULT_WS_PORTS,
         rules: tuple[Rule, ...] | None = None,
         keylog: str | None = None,
+        leg_rules: LegRules | None = None,
     ) -> None:
         self._last = 0
         archive = Archive(None, lambda: self._last, memory="2GB")
@@ -242,6 +254,7 @@ class FileDesk(LocalDesk):
             lambda: flat(self.result.counters) if self.result else {},
             rules,
             lambda: self.result.tls if self.result else (),
+            leg_rules,
         )
         self._stop = False
         self._ready, self._over = threading.Event(), threading.Event()
@@ -300,6 +313,6 @@ class FileDesk(LocalDesk):
         super().close()
 
 
-def open_store(lake: Lake, rules: tuple[Rule, ...] | None = None) -> LocalDesk:
+def open_store(lake: Lake, rules: tuple[Rule, ...] | None = None, leg_rules: LegRules | None = None) -> LocalDesk:
     """A desk on a store that no service has open."""
-    return LocalDesk(Archive(lake, time.time_ns), lake.counts, rules)
+    return LocalDesk(Archive(lake, time.time_ns), lake.counts, rules, leg_rules=leg_rules)

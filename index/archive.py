@@ -276,7 +276,7 @@ class Archive:
             names = [d[0] for d in rows.description]
             row = rows.fetchone()
         if row is None:
-            raise _unknown(call_id)
+            raise unknown(call_id)
         return summary_of(dict(zip(names, row, strict=True)))
 
     def calls_of(self, call_ids: Sequence[str], since: int) -> list[CallSummary]:
@@ -288,18 +288,21 @@ class Archive:
             recent = f"SELECT s.* FROM ({self._source('calls')}) s JOIN wanted USING (call_id) WHERE last_ts >= {since}"
             return self._run(cur, recent, "true", [], len(call_ids), self.now())
 
-    def call_ids(self, sql: str, parameters: dict[str, Any]) -> list[str]:
-        """The Call-IDs that a question over partial call rows gives; `{source}` in it stands for those rows."""
+    def ask(self, sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+        """What a question over partial call rows gives; `{source}` in it stands for those rows."""
         with self._reader() as cur:
-            return [row[0] for row in cur.execute(sql.format(source=self._source("calls")), parameters).fetchall()]
+            return cur.execute(sql.format(source=self._source("calls")), parameters).fetchall()
 
-    def traces(self, call_ids: Sequence[str]) -> dict[str, CallTrace]:
-        """The messages of several calls, parsed; calls that are not there are left out."""
+    def traces(self, call_ids: Sequence[str], alone: bool = False) -> dict[str, CallTrace]:
+        """The messages of several calls, parsed; calls that are not there are left out. `alone`: without what the tap
+        heard and lost around them, which takes most of the time."""
         with self._look() as look:
             cur = look.cur
             messages, frames = self._fetch(look, call_ids)
             if not messages:
                 return {}
+            if alone:
+                return {c: build_trace(c, rows, frames.get(c, []), 0, 0) for c, rows in messages.items()}
             out = {}
             low = min(rows[0]["ts"] for rows in messages.values())
             high = max(rows[-1]["ts"] for rows in messages.values())
@@ -319,7 +322,7 @@ class Archive:
         """One call's messages; NotFound when there is none."""
         found = self.traces([call_id])
         if call_id not in found:
-            raise _unknown(call_id)
+            raise unknown(call_id)
         return found[call_id]
 
     def frames(self, call_ids: Sequence[str]) -> list[Frame]:
@@ -383,7 +386,8 @@ def _rolled_up(hot: Sequence[_Hot]) -> pa.Table:
     return partials(pa.Table.from_batches([h.rows.messages for h in hot], MESSAGES))
 
 
-def _unknown(call_id: str) -> NotFound:
+def unknown(call_id: str) -> NotFound:
+    """The error that says so."""
     return NotFound(f"no call with Call-ID {call_id!r} is recorded here; `siptrail calls` lists what is")
 
 

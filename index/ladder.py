@@ -55,6 +55,8 @@ class Row:
     """What explains the message: Reason or Warning header, or what the stream carries."""
     media: str
     """Codecs, address and direction of its SDP; '' without one."""
+    leg: int = 0
+    """0-based place of its Call-ID in `Ladder.legs`."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -69,6 +71,20 @@ class Ladder:
     call_id: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
+    legs: tuple[str, ...] = ()
+    """The Call-IDs where there are several: A, B, … in the labels of the rows."""
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """'Call-ID …', one for each leg."""
+        if not self.legs:
+            return (f"Call-ID {self.call_id}",)
+        return tuple(f"Call-ID {leg_name(n)}  {call_id}" for n, call_id in enumerate(self.legs))
+
+
+def leg_name(number: int) -> str:
+    """A, B, …, Z, then 27, 28, …"""
+    return chr(65 + number) if number < 26 else str(number + 1)
 
 
 def layout(trace: CallTrace, aliases: Mapping[str, str] | None = None) -> Ladder:
@@ -87,6 +103,7 @@ def layout(trace: CallTrace, aliases: Mapping[str, str] | None = None) -> Ladder
         ip = address.rpartition(":")[0].strip("[]") if not merged else address
         return printable(names.get(address) or names.get(ip) or address)
 
+    legs = {c: n for n, c in enumerate(dict.fromkeys(m.sip.call_id for m in trace.messages))}
     rows = []
     first = trace.messages[0].ts if trace.messages else 0
     before = first
@@ -100,17 +117,20 @@ def layout(trace: CallTrace, aliases: Mapping[str, str] | None = None) -> Ladder
                 _seconds(m.ts - first),
                 columns[m.src.ip if merged else str(m.src)],
                 columns[m.dst.ip if merged else str(m.dst)],
-                label(m),
+                f"{leg_name(legs[m.sip.call_id])} {label(m)}" if len(legs) > 1 else label(m),
                 kind(m.sip),
                 m.transport,
                 m.retransmission,
                 m.seen,
                 note(m),
                 media(m),
+                legs[m.sip.call_id],
             )
         )
         before = m.ts
-    return Ladder(printable(trace.call_id), tuple(Column(name(a), printable(a)) for a in columns), tuple(rows))
+    named = tuple(printable(c) for c in legs) if len(legs) > 1 else ()
+    parties = tuple(Column(name(a), printable(a)) for a in columns)
+    return Ladder(printable(trace.call_id), parties, tuple(rows), named)
 
 
 def clock(ns: int) -> str:

@@ -12,7 +12,7 @@ def _safe(text: str) -> str:
 
 def render_mermaid(ladder: Ladder) -> str:
     """`sequenceDiagram` text."""
-    out = ["sequenceDiagram", f"  %% Call-ID {_safe(ladder.call_id)}", "  autonumber"]
+    out = ["sequenceDiagram", *(f"  %% {_safe(title)}" for title in ladder.titles), "  autonumber"]
     out += [f"  participant p{i} as {_safe(c.label)}" for i, c in enumerate(ladder.columns)]
     for r in ladder.rows:
         arrow = "-->>" if r.kind != "request" or r.retransmission else "->>"

@@ -18,20 +18,23 @@ LEFT, GAP, TOP, STEP, NOTE = 210, 250, 84, 42, 15
 LETTER = 0.62
 """Width of a letter of a monospaced font, in its size."""
 FOOT = "dashed: sent again · times UTC"
-MANY_LETTERS = {"call-id": 120, "column": 34, "label": 44, "note": 90}
+MANY_LETTERS = {"call-id": 128, "column": 34, "label": 44, "note": 90}
 
 
 def render_svg(ladder: Ladder) -> str:
     """The diagram on a light background, 250 units between parties."""
     at = [LEFT + 60 + i * GAP for i in range(max(1, len(ladder.columns)))]
     notes = sum(len(r.notes) for r in ladder.rows)
-    height = TOP + len(ladder.rows) * STEP + notes * NOTE + 70
+    top = TOP + STEP // 2 * (len(ladder.titles) - 1)
+    height = top + len(ladder.rows) * STEP + notes * NOTE + 70
     out = [_marker(kind, colour) for kind, colour in COLOURS.items()]
-    out += ["</defs>", _text(14, 24, f"Call-ID {_cut(ladder.call_id, 'call-id')}", bold=True)]
+    out.append("</defs>")
+    for n, title in enumerate(ladder.titles):
+        out.append(_text(14, 24 + STEP // 2 * n, _cut(title, "call-id"), bold=True))
     for x, column in zip(at, ladder.columns, strict=False):
-        out.append(_text(x, TOP - 26, _cut(column.label, "column"), middle=True, bold=True))
-        out.append(f'<line x1="{x}" y1="{TOP - 16}" x2="{x}" y2="{height - 44}" stroke="#8c959f"/>')
-    y = TOP
+        out.append(_text(x, top - 26, _cut(column.label, "column"), middle=True, bold=True))
+        out.append(f'<line x1="{x}" y1="{top - 16}" x2="{x}" y2="{height - 44}" stroke="#8c959f"/>')
+    y = top
     for r in ladder.rows:
         y += STEP - 14
         out += _message(r, at[r.source], at[r.target], y)
@@ -56,7 +59,7 @@ def _frame(width: int, height: int) -> list[str]:
 def _width(ladder: Ladder, at: list[int]) -> int:
     """Room for the longest text; what stands outside of the picture is not drawn."""
     legend = 34 + sum(40 + 9 * len(kind) for kind in COLOURS) + len(FOOT) * 12 * LETTER
-    needs = [at[-1] + 190.0, legend, 30 + (8 + min(len(ladder.call_id), MANY_LETTERS["call-id"])) * 13 * LETTER]
+    needs = [at[-1] + 190.0, legend, *(30 + len(_cut(title, "call-id")) * 13 * LETTER for title in ladder.titles)]
     for r in ladder.rows:
         x = min(at[r.source], at[r.target])
         needs += [x + 24 + len(_cut(note, "note")) * 11 * LETTER for note in r.notes]

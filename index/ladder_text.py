@@ -34,7 +34,7 @@ def render_text(ladder: Ladder, width: int | None = None, color: bool = False) -
         return f"{ladder.call_id}\n(no messages)\n"
     grid = _grid(ladder, width)
     # A Call-ID is there to be copied, so it is never cut.
-    out = [f"Call-ID {ladder.call_id}", "", _heads(ladder, grid), "".join(_lifelines(grid))]
+    out = [*ladder.titles, "", _heads(ladder, grid), "".join(_lifelines(grid))]
     for r in ladder.rows:
         cells = _arrow(r, grid)
         left, right = "".join(cells[: grid.left]), "".join(cells[grid.left :]).rstrip()

@@ -31,7 +31,7 @@ COMMON = {"mark": 16, "origin": 4, "media": 4}
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class LegEvidence:
     """One reason; negative points speak against."""
 
     points: int
@@ -65,7 +65,7 @@ class Commons:
         return cls(machine, marks, origins, media)
 
 
-def weigh(a: Leg, b: Leg, commons: Commons, rules: LegRules) -> tuple[Evidence, ...]:
+def weigh(a: Leg, b: Leg, commons: Commons, rules: LegRules) -> tuple[LegEvidence, ...]:
     """What speaks for `b` having been made on behalf of `a`, which began before it; () where nothing names the call."""
     certain, path = _marks(a, b, commons), _path(a, b, commons)
     if path is None and not certain:
@@ -77,13 +77,14 @@ def weigh(a: Leg, b: Leg, commons: Commons, rules: LegRules) -> tuple[Evidence, 
     return tuple(sorted(found, key=lambda e: -abs(e.points)))
 
 
-def _marks(a: Leg, b: Leg, commons: Commons) -> list[Evidence]:
+def _marks(a: Leg, b: Leg, commons: Commons) -> list[LegEvidence]:
     if a.call_id in b.named or b.call_id in a.named:
-        return [Evidence(CERTAIN, "one names the Call-ID of the other")]
+        header = next((h for h, v in (*a.marks, *b.marks) if v in (a.call_id, b.call_id)), "Replaces or Target-Dialog")
+        return [LegEvidence(CERTAIN, f"the {header} of one names the Call-ID of the other")]
     if _derived(a.call_id, b.call_id) or _derived(b.call_id, a.call_id):
-        return [Evidence(CERTAIN, "the Call-ID of one is made from the other's")]
+        return [LegEvidence(CERTAIN, "the Call-ID of one is made from the other's")]
     shared = [m for m in a.marks & b.marks if commons.marks[m] <= COMMON["mark"]]
-    return [Evidence(CERTAIN, f"equal {name} {value}") for name, value in sorted(shared)[:1]]
+    return [LegEvidence(CERTAIN, f"equal {name} {value}") for name, value in sorted(shared)[:1]]
 
 
 def _derived(one: str, other: str) -> bool:
@@ -96,12 +97,12 @@ def _derived(one: str, other: str) -> bool:
     return not any(c.isalnum() for c in around)
 
 
-def _numbers(a: Leg, b: Leg, rules: LegRules) -> list[Evidence]:
+def _numbers(a: Leg, b: Leg, rules: LegRules) -> list[LegEvidence]:
     out = []
     for who, these, those, most in (("called", a.callees, b.callees, 25), ("calling", a.callers, b.callers, 20)):
         points, text = max((_same(x, y, rules.digits, most) for x in these for y in those), default=(0, ""))
         if points:
-            out.append(Evidence(points, f"{who} number {text}"))
+            out.append(LegEvidence(points, f"{who} number {text}"))
     return out
 
 
@@ -114,25 +115,27 @@ def _same(x: str, y: str, digits: int, most: int) -> tuple[int, str]:
     return 0, ""
 
 
-def _session(a: Leg, b: Leg, commons: Commons) -> list[Evidence]:
+def _session(a: Leg, b: Leg, commons: Commons) -> list[LegEvidence]:
     media = [m for m in sorted(a.media & b.media) if commons.media[m] <= COMMON["media"]]
     if media:
-        return [Evidence(55, f"both offer media at {media[0]}")]
+        return [LegEvidence(55, f"both offer media at {media[0]}")]
     if a.origin and a.origin == b.origin and commons.origins[a.origin] <= COMMON["origin"]:
-        return [Evidence(45, f"equal SDP origin {a.origin}")]
+        return [LegEvidence(45, f"equal SDP origin {a.origin}")]
     return []
 
 
-def _path(a: Leg, b: Leg, commons: Commons) -> Evidence | None:
+def _path(a: Leg, b: Leg, commons: Commons) -> LegEvidence | None:
     """Whether the machine that got `a` made `b`; None where it cannot be: the same caller called again, or somebody
     else called the same machine."""
     machine = commons.machine
     to, out = machine[a.dst.ip], machine[b.src.ip]
     if to == out:
-        return Evidence(15, f"{a.dst.ip} got the first and {_sent(a, b)} the second")
+        return LegEvidence(15, f"{a.dst.ip} got the first and {_sent(a, b)} the second")
     if out == machine[a.src.ip] or to == machine[b.dst.ip]:
         return None
-    return Evidence(-15, f"{b.src.ip} sent the second, not {a.dst.ip}")
+    # Where the second leg comes back to who sent the first, it is far more often just another caller.
+    points = -30 if machine[b.dst.ip] == machine[a.src.ip] else -15
+    return LegEvidence(points, f"{b.src.ip} sent the second, not {a.dst.ip}")
 
 
 def _sent(a: Leg, b: Leg) -> str:
@@ -143,54 +146,54 @@ def _closeness(apart: int, scale: tuple[tuple[int, int], ...], beyond: int) -> i
     return next((points for limit, points in scale if abs(apart) <= limit), beyond)
 
 
-def _start(a: Leg, b: Leg) -> list[Evidence]:
+def _start(a: Leg, b: Leg) -> list[LegEvidence]:
     apart = b.start - a.start
     settled = a.settled
     if settled is not None and b.start > settled + SLACK:
         if a.answered is None or (a.over is not None and b.start > a.over):
-            return [Evidence(-60, "the first was over before the second began")]
-        return [Evidence(-15, "the second began when the first was already answered")]
-    return [Evidence(_closeness(apart, BEGAN, -5), f"began {_ms(apart)} later")]
+            return [LegEvidence(-60, "the first was over before the second began")]
+        return [LegEvidence(-15, "the second began when the first was already answered")]
+    return [LegEvidence(_closeness(apart, BEGAN, -5), f"began {_ms(apart)} later")]
 
 
-def _ringing(a: Leg, b: Leg) -> list[Evidence]:
+def _ringing(a: Leg, b: Leg) -> list[LegEvidence]:
     if a.rang is None or b.rang is None or not -SLACK <= a.rang - b.rang <= SECOND:
         return []  # a switch may ring by itself, so that another time says nothing
     apart = a.rang - b.rang
-    return [Evidence(_closeness(apart, PASSED_ON, 0) // 2, f"rang within {_ms(abs(apart))}")]
+    return [LegEvidence(_closeness(apart, PASSED_ON, 0) // 2, f"rang within {_ms(abs(apart))}")]
 
 
-def _outcome(a: Leg, b: Leg) -> list[Evidence]:
+def _outcome(a: Leg, b: Leg) -> list[LegEvidence]:
     """An answer, a refusal and a hang-up travel from one leg to the other."""
     if b.answered is not None:
         if a.answered is None:
             if a.failed is not None and a.ended is None:
-                return [Evidence(-50, f"the second was answered, the first failed with {a.code}")]
+                return [LegEvidence(-50, f"the second was answered, the first failed with {a.code}")]
             return []  # cancelled while the answer was on its way, or not over yet
         return [*_answers(a.answered - b.answered, a.answered < b.start), *_ends(a, b)]
     if b.failed is None or a.failed is None:
         return []
     apart = a.failed - b.failed
     if apart < -SECOND:
-        return [Evidence(-20, "the first failed before the second did")]
+        return [LegEvidence(-20, "the first failed before the second did")]
     text = f"both ended with {a.code}" if a.code == b.code else f"{b.code} became {a.code}"
     points = _closeness(apart, PASSED_ON, 0)
-    return [Evidence(points if a.code == b.code else points // 2, f"{text} within {_ms(abs(apart))}")]
+    return [LegEvidence(points if a.code == b.code else points // 2, f"{text} within {_ms(abs(apart))}")]
 
 
-def _answers(apart: int, before: bool) -> list[Evidence]:
+def _answers(apart: int, before: bool) -> list[LegEvidence]:
     if before:
         return []  # a voice menu answers first and connects later
     if apart < -SLACK:
-        return [Evidence(-35, "the first was answered before the second")]
-    return [Evidence(_closeness(apart, PASSED_ON, -40), f"answered within {_ms(abs(apart))}")]
+        return [LegEvidence(-35, "the first was answered before the second")]
+    return [LegEvidence(_closeness(apart, PASSED_ON, -40), f"answered within {_ms(abs(apart))}")]
 
 
-def _ends(a: Leg, b: Leg) -> list[Evidence]:
+def _ends(a: Leg, b: Leg) -> list[LegEvidence]:
     if a.ended is None or b.ended is None:
         return []
     apart = abs(a.ended - b.ended)
-    return [Evidence(_closeness(apart, PASSED_ON, -40), f"hung up within {_ms(apart)}")]
+    return [LegEvidence(_closeness(apart, PASSED_ON, -40), f"hung up within {_ms(apart)}")]
 
 
 def _ms(ns: int) -> str:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from index.leg import Leg, LegRules
-from index.leg_evidence import CERTAIN, SECOND, SLACK, STEM, Commons, Evidence, weigh
+from index.leg_evidence import CERTAIN, SECOND, SLACK, STEM, Commons, LegEvidence, weigh
+from index.summary import CallSummary
 
 SURE, LIKELY = 60, 45
 """Points from which on a link holds, and from which on it is shown as doubtful."""
@@ -37,7 +39,7 @@ class Link:
     child: str
     points: int
     doubtful: bool
-    evidence: tuple[Evidence, ...]
+    evidence: tuple[LegEvidence, ...]
     """The strongest first."""
 
     @property
@@ -48,12 +50,36 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class CallLegs:
-    """The legs of one call, in the order in which they began. A call that stands alone has one leg."""
+    """What a Call-ID was asked for: the legs of its call, in the order in which they began."""
 
-    legs: tuple[Leg, ...]
+    call_id: str
+    calls: tuple[CallSummary, ...]
+    """One a leg, this one included; also those that are linked with doubt."""
     links: tuple[Link, ...]
     capped: bool = False
     """So many calls were like this one that not all were looked at."""
+
+    @property
+    def sure(self) -> tuple[str, ...]:
+        """Call-IDs of the legs that belong to the call beyond doubt: what is drawn together and handed out."""
+        known = {self.call_id, *reached(self.call_id, self.links)}
+        return tuple(c.call_id for c in self.calls if c.call_id in known) or (self.call_id,)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object of the public contract."""
+        calls = [c.to_json() | {"sure": c.call_id in self.sure} for c in self.calls]
+        links = [asdict(x) | {"evidence": [asdict(e) for e in x.evidence]} for x in self.links]
+        return {"call_id": self.call_id, "calls": calls, "links": links, "capped": self.capped}
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> CallLegs:
+        """The reverse of `to_json`."""
+        links = (
+            Link(**{**x, "evidence": tuple(LegEvidence(e["points"], e["text"]) for e in x["evidence"])})
+            for x in record["links"]
+        )
+        calls = tuple(CallSummary.from_json(c) for c in record["calls"])
+        return cls(record["call_id"], calls, tuple(links), record["capped"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +88,7 @@ class _Option:
 
     points: int
     parent: Leg
-    evidence: tuple[Evidence, ...]
+    evidence: tuple[LegEvidence, ...]
 
 
 def link(legs: Iterable[Leg], rules: LegRules | None = None) -> list[Link]:
@@ -178,23 +204,27 @@ def keys_of(leg: Leg, rules: LegRules) -> set[tuple[str, object]]:
     keys |= {("call-id", leg.call_id), *(("call-id", n) for n in leg.named)}
     stem = leg.call_id.partition("@")[0]
     if len(stem) >= STEM:
-        keys.add(("stem", stem[:STEM]))
+        keys |= {("stem", stem[:STEM]), ("stem", stem[-STEM:])}
     return keys | ({("origin", leg.origin)} if leg.origin else set())
 
 
-def family(call_id: str, links: Iterable[Link]) -> list[Link]:
-    """The links that lead to a leg, over any number of steps."""
-    around: dict[str, list[Link]] = defaultdict(list)
-    for found in links:
-        around[found.parent].append(found)
-        around[found.child].append(found)
+def reached(call_id: str, links: Iterable[Link]) -> set[str]:
+    """The Call-IDs that sure links lead to, over any number of steps."""
+    around: dict[str, list[str]] = defaultdict(list)
+    for x in links:
+        if not x.doubtful:
+            around[x.parent].append(x.child)
+            around[x.child].append(x.parent)
     known, todo = {call_id}, [call_id]
-    out: dict[tuple[str, str], Link] = {}
     while todo:
-        for found in around[todo.pop()]:
-            out[found.parent, found.child] = found
-            for other in (found.parent, found.child):
-                if other not in known:
-                    known.add(other)
-                    todo.append(other)
-    return list(out.values())
+        for other in around[todo.pop()]:
+            if other not in known:
+                known.add(other)
+                todo.append(other)
+    return known - {call_id}
+
+
+def family(call_id: str, links: Sequence[Link]) -> list[Link]:
+    """The links of a call's legs; what is linked to them with doubt stands there, too, but leads no further."""
+    known = {call_id, *reached(call_id, links)}
+    return [x for x in links if x.parent in known or x.child in known]

@@ -17,13 +17,13 @@ from typing import Annotated, Any
 
 import typer
 
-from diagnose.desk import Desk
+from diagnose.desk import Desk, trace_of
 from sip.errors import SiptrailError, Unreachable
 from sip.text import printable
 from siptrail import __version__
 from siptrail.appliance import doctor, run
 from siptrail.config import DEFAULT_LISTEN, default_store, load
-from siptrail.options import AsJson, Keylog, Pcap, Store, Token, Url
+from siptrail.options import AsJson, Keylog, Legs, Pcap, Store, Token, Url
 from siptrail.store_commands import retention, store_app
 
 app = typer.Typer(
@@ -60,7 +60,7 @@ def find_desk(
         keys = str(keylog) if keylog is not None else None
         if keys is not None and sys.stderr.isatty():
             print(f"siptrail: decrypting {printable(pcap)} …", file=sys.stderr)
-        file = FileDesk(pcap, settings.node, ports, wait, ws_ports, rules, keys)
+        file = FileDesk(pcap, settings.node, ports, wait, ws_ports, rules, keys, settings.legs.rules())
         if wait and file.loading_error:
             print(f"siptrail: warning: {printable(pcap)}: {printable(file.loading_error)}", file=sys.stderr)
         return file
@@ -86,7 +86,8 @@ def _store_desk(folder: Path) -> Desk:
 
     if not (folder / "catalogue.duckdb").exists():
         raise Unreachable(f"there is no store at {folder}; check --store, or import a capture first")
-    return open_store(Lake(folder, say=_tell), load_rules(load(None).rules))
+    settings = load(None)
+    return open_store(Lake(folder, say=_tell), load_rules(settings.rules), settings.legs.rules())
 
 
 def _tell(text: str) -> None:
@@ -211,6 +212,7 @@ def show(
 def ladder(
     call_id: Annotated[str, typer.Argument(metavar="CALL-ID")],
     format: Annotated[str, typer.Option("--format", "-f", help="text, svg, mermaid or json.")] = "text",
+    legs: Legs = False,
     url: Url = None,
     token: Token = None,
     store: Store = None,
@@ -221,7 +223,7 @@ def ladder(
     from siptrail.output import draw
 
     desk = find_desk(url, token, store, pcap, keylog=keylog)
-    print(draw(desk.trace(call_id), format))
+    print(draw(trace_of(desk, call_id, legs), format))
     desk.close()
 
 
@@ -229,6 +231,7 @@ def ladder(
 def pcap_(
     call_id: Annotated[str, typer.Argument(metavar="CALL-ID")],
     output: Annotated[str, typer.Option("-o", "--output", help="File to write; '-' is standard output.")],
+    legs: Legs = False,
     url: Url = None,
     token: Token = None,
     store: Store = None,
@@ -237,7 +240,7 @@ def pcap_(
 ) -> None:
     """Write the call's original packets to a capture file."""
     desk = find_desk(url, token, store, pcap, keylog=keylog)
-    data = desk.pcap(call_id)
+    data = desk.pcap(call_id, legs)
     if output == "-":
         sys.stdout.buffer.write(data)
     else:
@@ -245,6 +248,24 @@ def pcap_(
             Path(output).write_bytes(data)
         except OSError as error:
             raise Unreachable(f"cannot write {output}: {(error.strerror or str(error)).lower()}") from error
+    desk.close()
+
+
+@app.command("legs")
+def legs_(
+    call_id: Annotated[str, typer.Argument(metavar="CALL-ID")],
+    as_json: AsJson = False,
+    url: Url = None,
+    token: Token = None,
+    store: Store = None,
+    pcap: Pcap = None,
+    keylog: Keylog = None,
+) -> None:
+    """The same call beyond a switch that gives each leg a Call-ID of its own, and what each link rests on."""
+    from siptrail.output import legs_text
+
+    desk = find_desk(url, token, store, pcap, keylog=keylog)
+    print(legs_text(desk.legs(call_id), as_json))
     desk.close()
 
 

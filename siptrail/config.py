@@ -9,10 +9,11 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from capture.ports import DEFAULT_SIP_PORTS, DEFAULT_WS_PORTS
+from index.leg import LegRules
 from sip.errors import SiptrailError
 
 DEFAULT_LISTEN = "127.0.0.1:8060"
@@ -67,6 +68,36 @@ def _only_log() -> dict[str, dict[str, Any]]:
     return {"log": {}}
 
 
+class LegSettings(BaseModel):
+    """How the legs of a call through a switch are recognised."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    headers: list[str] = Field(default_factory=list)
+    """Headers of the user's own whose value names the call, beside the usual ones."""
+    digits: int = Field(default=7, ge=4, le=15)
+    """Numbers that end in so many equal digits are one number with different prefixes."""
+    strip: list[str] = Field(default_factory=list)
+    """Regular expressions for what stands before a number and is no part of it, for example 1234#."""
+    hosts: list[list[str]] = Field(default_factory=list)
+    """Groups of addresses that are one switch."""
+
+    @field_validator("strip")
+    @classmethod
+    def _are_patterns(cls, value: list[str]) -> list[str]:
+        for one in value:
+            try:
+                re.compile(one)
+            except re.error as error:
+                raise ValueError(f"{one!r} is no regular expression: {error}") from error
+        return value
+
+    def rules(self) -> LegRules:
+        """The same as linking wants it."""
+        hosts = tuple(frozenset(group) for group in self.hosts)
+        return LegRules(tuple(self.headers), self.digits, tuple(self.strip), hosts)
+
+
 class Settings(BaseSettings):
     """Everything `siptrail run` can be told."""
 
@@ -119,6 +150,8 @@ class Settings(BaseSettings):
     """How others reach this service; used for links in alerts."""
     rules: Path | None = None
     """Folder with the user's own diagnosis rules."""
+    legs: LegSettings = Field(default_factory=LegSettings)
+    """How the legs of a call are recognised."""
     sinks: dict[str, dict[str, Any]] = Field(default_factory=_only_log)
     """Alert sinks by name with their settings, for example {"webhook": {"url": "https://…"}}."""
     alert_clear: str = "5m"

@@ -17,5 +17,6 @@ Keylog = Annotated[
     Path | None,
     typer.Option("--keylog", help="TLS secrets (SSLKEYLOGFILE) that open the capture file; needs tshark."),
 ]
+Legs = Annotated[bool, typer.Option("--legs", help="Together with the legs that are the same call beyond a switch.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
 Config = Annotated[Path | None, typer.Option("--config", help="A TOML file with settings.")]

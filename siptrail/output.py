@@ -13,11 +13,12 @@ from diagnose.compare import compare
 from diagnose.compare_text import render as render_comparison
 from diagnose.desk import Desk
 from diagnose.finding import Finding
-from index.ladder import Ladder, layout
+from index.ladder import Ladder, layout, leg_name
 from index.ladder_json import render_json
 from index.ladder_mermaid import render_mermaid
 from index.ladder_svg import render_svg
 from index.ladder_text import render_text
+from index.legs import CallLegs, Link
 from index.summary import CallSummary, Stats, rfc3339
 from index.trace import CallTrace
 from sip.errors import SiptrailError
@@ -120,6 +121,7 @@ def show_call(desk: Desk, call_id: str, messages: bool, as_json: bool, media: bo
                 }
                 for n, m in enumerate(trace.messages, 1)
             ]
+        record["legs"] = [c.call_id for c in desk.legs(call_id).calls if c.call_id != call_id]
         if media:
             record["media"] = [t.to_json() for t in tables(trace)]
         return json.dumps(record, ensure_ascii=True)
@@ -142,6 +144,7 @@ def show_call(desk: Desk, call_id: str, messages: bool, as_json: bool, media: bo
         out.append("Facts    " + "; ".join(facts))
     if call.flags:
         out.append("Capture  " + ", ".join(flag_names(call.flags)))
+    out += [f"Leg      {line}" for line in _other_legs(desk.legs(call_id))]
     out += ["", *(finding_text(f) for f in findings)]
     if messages:
         for n, m in enumerate(trace.messages, 1):
@@ -159,6 +162,40 @@ def show_call(desk: Desk, call_id: str, messages: bool, as_json: bool, media: bo
     if not messages and not media:
         out += ["", draw(trace, "text")]
     return "\n".join(out).rstrip()
+
+
+def legs_text(legs: CallLegs, as_json: bool) -> str:
+    """The legs of a call as a list, each with what its link rests on."""
+    if as_json:
+        return json.dumps(legs.to_json(), ensure_ascii=True)
+    if len(legs.calls) == 1:
+        return "this call has no other leg here" + (f"\n{_CAPPED}" if legs.capped else "")
+    names = {call.call_id: leg_name(n) for n, call in enumerate(legs.calls)}
+    out = [f"   {header_line()}"]
+    for call in legs.calls:
+        line, _, call_id = call_line(call).partition("\n")
+        out += [f"{names[call.call_id]}  {line}", f"   {call_id}"]
+        out += [f"     {_made_for(x, names)}" for x in legs.links if x.child == call.call_id]
+    if len(legs.sure) < len(legs.calls):
+        out.append("Doubtful legs are neither drawn nor exported with --legs; look at each on its own.")
+    return "\n".join([*out, *([_CAPPED] if legs.capped else [])])
+
+
+def _other_legs(legs: CallLegs) -> list[str]:
+    return [
+        f"{'' if call.call_id in legs.sure else 'perhaps '}{printable(call.call_id)}  "
+        f"({call.src} to {call.dst}, {call.state}{f' {call.final_code}' if call.final_code else ''})"
+        for call in legs.calls
+        if call.call_id != legs.call_id
+    ]
+
+
+_CAPPED = "So many calls were alike at that time that not all were looked at: a leg may be missing."
+
+
+def _made_for(x: Link, names: dict[str, str]) -> str:
+    doubt = "perhaps " if x.doubtful else ""
+    return f"{doubt}made for {names[x.parent]}: {printable(x.why)}"
 
 
 def finding_text(f: Finding) -> str:

@@ -103,7 +103,9 @@ class Service:
             self.archive = Archive(lake, time.time_ns)
             self.archive.spool = Spool(s.store / "spool")
             self.archive.losses = self.ledger.between
-            self.desk = LocalDesk(self.archive, self.ledger.totals, load_rules(s.rules), self.ledger.tls)
+            self.desk = LocalDesk(
+                self.archive, self.ledger.totals, load_rules(s.rules), self.ledger.tls, s.legs.rules()
+            )
             self.keeper = Keeper(lake, s, flush=self._flush)
             recover(self.archive, s.node, self.say, self._sip_ports, self._ws_ports)
             base = s.base_url or f"http://{s.listen}"

@@ -9,7 +9,7 @@
     │──────────────────────────────────────────────────────────────────────────────│
     │ INVITE sip:bob@example.org SIP/2.0          (on a wide screen: at the right) │
     │ Via: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK1                              │
-    │ ⏎ Raw  d Findings  t Preview  c Colours  F2 Save  F1 Help  Esc Back          │
+    │ ⏎ Raw  d Findings  t Preview  x Legs  c Colours  F2 Save  F1 Help  Esc Back          │
     └──────────────────────────────────────────────────────────────────────────────┘
 
 Owns which message is at the cursor. The rows come from index.ladder; it must not order or join messages.
@@ -28,6 +28,7 @@ from textual.widgets import Footer, Static
 
 from diagnose.desk import Desk
 from diagnose.finding import Finding
+from index.legs import CallLegs
 from index.trace import CallTrace
 from sip.text import printable
 from tui.asking import AskingScreen
@@ -65,6 +66,7 @@ class CallFlowScreen(AskingScreen):
         Binding("f2,s", "save", "Save", key_display="F2"),
         Binding("f1,h,question_mark", "app.help", "Help", key_display="F1"),
         Binding("escape,q", "back", "Back", key_display="Esc"),
+        Binding("x,f4", "legs", "Legs", key_display="x"),
         Binding("w", "side", show=False),
         Binding("f5,ctrl+l", "reload", show=False),
     ]
@@ -72,7 +74,8 @@ class CallFlowScreen(AskingScreen):
 
     def __init__(self, desk: Desk, call_ids: tuple[str, ...]) -> None:
         super().__init__(desk)
-        self.call_ids = call_ids
+        self.call_ids = self.asked = call_ids
+        """The calls that are drawn, and those that the user chose."""
         self.trace: CallTrace | None = None
         self.beside: bool | None = None
         """Where the user put the preview; None: as the width has it."""
@@ -91,13 +94,13 @@ class CallFlowScreen(AskingScreen):
     def on_mount(self) -> None:
         self.ladder = self.query_one(LadderLines)
         self.ladder.focus()
-        title = Text.assemble((" Call flow ", "bold reverse"), no_wrap=True, overflow="ellipsis")
-        self.query_one("#title", Static).update(title.append(" " + printable("  +  ".join(self.call_ids))))
         self.action_reload()
 
     def action_reload(self) -> None:
         """Ask again: a live call has more messages by now."""
         self.error = ""
+        title = Text.assemble((" Call flow ", "bold reverse"), no_wrap=True, overflow="ellipsis")
+        self.query_one("#title", Static).update(title.append(" " + printable("  +  ".join(self.call_ids))))
         desk, call_ids = self.desk, self.call_ids
         self.ask("messages", lambda: traces_of(desk, call_ids), self.take)
         self.ask("findings", lambda: findings_of(desk, call_ids), self.take_findings)
@@ -162,6 +165,27 @@ class CallFlowScreen(AskingScreen):
         number = self.ladder.number()
         here = self.trace.messages[number - 1].sip.call_id if self.trace is not None and number is not None else ""
         self.app.open_findings(here if here in self.call_ids else self.call_ids[0])
+
+    def action_legs(self) -> None:
+        """Draw the other legs of the call with it, or the chosen ones alone again."""
+        if self.call_ids != self.asked:
+            self.call_ids = self.asked
+            self.action_reload()
+            return
+        desk, call_id = self.desk, self.asked[0]
+        self.ask("legs", lambda: desk.legs(call_id), self.take_legs)
+
+    def take_legs(self, legs: CallLegs) -> None:
+        others = tuple(c for c in legs.sure if c not in self.asked)
+        doubtful = len(legs.calls) - len(legs.sure)
+        if others:
+            self.call_ids = tuple(c.call_id for c in legs.calls if c.call_id in {*self.asked, *legs.sure})
+            self.action_reload()
+        text = "" if others else "No other leg of this call was found. "
+        if doubtful:
+            text += f"{doubtful} more may be one, but that is not sure: siptrail legs CALL-ID tells which and why."
+        if text:
+            self.app.notify(text, timeout=6, markup=False)
 
     def action_preview(self) -> None:
         self.toggle_class("bare")

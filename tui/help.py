@@ -39,6 +39,7 @@ KEYS = (
     ("F5 Ctrl-L", "refresh (nothing is cleared: calls are in the store)"),
     ("Call flow", ""),
     ("Enter r F6", "the whole message"),
+    ("x F4", "draw the other legs of the call with it (beyond a switch), or not"),
     ("t", "show or hide the message preview"),
     ("w", "preview beside or below the ladder"),
     ("d", "findings"),

@@ -11,6 +11,8 @@ from api.serve import ApiServer
 from api.server import create_app
 from capture.tlspeers import TlsAlert, TlsPeer
 from diagnose.finding import Evidence, Finding
+from index.leg_evidence import LegEvidence
+from index.legs import CallLegs, Link
 from index.summary import CallPage, CallSummary, Stats, tls_record
 from index.trace import CallTrace, Endpoint, Loss, TraceMessage
 from sip.errors import NotFound, SiptrailError
@@ -185,8 +187,17 @@ class SipDesk:
         self._known(call_id)
         return (FINDING,)
 
-    def pcap(self, call_id: str) -> bytes:
-        return b"\x4d\x3c\xb2\xa1" + bytes_of(self._known(call_id))
+    def legs(self, call_id: str) -> CallLegs:
+        """Each call has the next one as its second leg."""
+        first = self.call(call_id)
+        ids = sorted(self.call_ids)
+        second = self.call(ids[(ids.index(call_id) + 1) % len(ids)])
+        evidence = (LegEvidence(60, "began 7 ms later"), LegEvidence(-5, "not the same host"))
+        return CallLegs(call_id, (first, second), (Link(call_id, second.call_id, 55, False, evidence),))
+
+    def pcap(self, call_id: str, legs: bool = False) -> bytes:
+        frames = self.legs(call_id).sure if legs else (call_id,)
+        return b"\x4d\x3c\xb2\xa1" + b"".join(bytes_of(self._known(one)) for one in frames)
 
     def stats(self) -> Stats:
         return STATS

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from diagnose.finding import Evidence, Finding
 from index.filter import FilterError
+from index.legs import CallLegs, Link
 from index.summary import CallPage, CallSummary, Stats
 from index.trace import CallTrace, Endpoint, TraceMessage
 from sip.errors import NotFound, SiptrailError
@@ -158,7 +160,14 @@ class MemoryDesk:
     def findings(self, call_id: str) -> tuple[Finding, ...]:
         return (NO_CODEC, PRIVATE) if self.call(call_id).state == "failed" else ()
 
-    def pcap(self, call_id: str) -> bytes:
+    def legs(self, call_id: str) -> CallLegs:
+        """The two that were answered are one call."""
+        asked = self.call(call_id)
+        both = [row for row in self.rows if row.state != "failed"][:2] if asked.state != "failed" else [asked]
+        links = [Link(a.call_id, b.call_id, 90, False, ()) for a, b in pairwise(both)]
+        return CallLegs(call_id, tuple(both), tuple(links))
+
+    def pcap(self, call_id: str, legs: bool = False) -> bytes:
         if self.error is not None:
             raise self.error
         return b"frames of " + call_id.encode()
