@@ -62,11 +62,11 @@ class CallFlowScreen(AskingScreen):
         Binding("enter,r,f6", "raw", "Raw", key_display="⏎"),
         Binding("d", "findings", "Findings"),
         Binding("t", "preview", "Preview"),
+        Binding("x,f4", "legs", "Legs", key_display="x"),
         Binding("c", "app.colours", "Colours"),
         Binding("f2,s", "save", "Save", key_display="F2"),
         Binding("f1,h,question_mark", "app.help", "Help", key_display="F1"),
         Binding("escape,q", "back", "Back", key_display="Esc"),
-        Binding("x,f4", "legs", "Legs", key_display="x"),
         Binding("w", "side", show=False),
         Binding("f5,ctrl+l", "reload", show=False),
     ]

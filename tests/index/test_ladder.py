@@ -116,6 +116,7 @@ def test_json_of_a_small_call() -> None:
         "seen": 1,
         "note": 'Q.850;cause=34; 399 h "no"',
         "media": "",
+        "leg": 0,
     }
     assert [(r["label"], r["kind"], r["retransmission"], r["seen"]) for r in told["rows"][:3]] == [
         ("INVITE (SDP)", "request", False, 1),
