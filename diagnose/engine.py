@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import logging
@@ -59,6 +60,15 @@ def load_rules(extra: Path | None = None) -> tuple[Rule, ...]:
         severity, reference = (str(getattr(module, said, "")) for said in ("SEVERITY", "REFERENCE"))
         found[name] = Rule(name, (module.__doc__ or "").strip(), check, severity=severity, reference=reference)
     return tuple(found[name] for name in sorted(found))
+
+
+def fingerprint(extra: Path | None = None) -> str:
+    """A short text that changes with what rules say: with the code of diagnosis, and with the user's own rules."""
+    said = hashlib.sha256()
+    own = sorted(extra.glob("*.py")) if extra else []
+    for path in (*sorted(Path(__file__).parent.rglob("*.py")), *own):
+        said.update(path.name.encode() + b"\0" + path.read_bytes())
+    return said.hexdigest()[:16]
 
 
 def _shipped() -> Iterator[tuple[str, Callable[[], ModuleType]]]:

@@ -5,11 +5,12 @@ It owns the cache of findings. It opens no socket.
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from capture.pipeline import Counters
 from capture.ports import DEFAULT_WS_PORTS
@@ -18,6 +19,7 @@ from diagnose.engine import Rule, diagnose, diagnose_all, load_rules
 from diagnose.finding import SEVERITIES, Finding
 from index.archive import Archive, QueryTooLong
 from index.filter import Filter, parse_filter
+from index.findings import Verdict
 from index.importing import ImportResult, import_file
 from index.lake import Lake
 from index.leg import LegRules
@@ -39,6 +41,23 @@ TOGETHER = 100
 """Calls that are fetched at once: looking a call up costs more than diagnosing it."""
 
 
+UNSETTLED = ("calling", "ringing", "pending", "challenged", "in-call")
+"""States of calls that wait for something."""
+SILENCE_NS = 33_000_000_000
+"""64*T1 and a second: nothing that is missing by then still comes."""
+AGAIN_NS, SOON_NS = 10_000_000_000, 1_000_000_000
+"""For so long a verdict holds that silence may still change: of a call that is settled, and of one that is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What was said of a call, when, and how many messages it had then."""
+
+    messages: int
+    at: int
+    findings: tuple[Finding, ...]
+
+
 class LocalDesk:
     """Answers `diagnose.desk.Desk` from an archive."""
 
@@ -49,13 +68,16 @@ class LocalDesk:
         rules: tuple[Rule, ...] | None = None,
         tls: Callable[[], tuple[TlsPeer, ...]] = tuple,
         leg_rules: LegRules | None = None,
+        rules_are: str = "",
     ) -> None:
         self.archive = archive
+        self._rules_are = rules_are
+        """Fingerprint of the rules: what others said is not taken over."""
         self.leg_rules = leg_rules or LegRules()
         self.tls = tls
         self.counters = counters
         self.rules = load_rules() if rules is None else rules
-        self._cache: OrderedDict[str, tuple[int, tuple[Finding, ...]]] = OrderedDict()
+        self._cache: OrderedDict[str, _Told] = OrderedDict()
         self._lock = threading.Lock()
         self._progress: float | None = None
         self.loading_error: str | None = None
@@ -80,7 +102,7 @@ class LocalDesk:
         until, at = time.monotonic() + FINDING_BUDGET, cursor
         while True:
             some = self.archive.calls(where.possible, PAGE, at)
-            fresh = [c for c in some if self._cached(c) is None]
+            fresh = self._unknown(some)
             for first in range(0, len(fresh), TOGETHER):
                 if time.monotonic() > until:
                     raise QueryTooLong(
@@ -97,7 +119,7 @@ class LocalDesk:
     def with_findings(self, calls: list[CallSummary], budget: float = LIST_BUDGET) -> list[CallSummary]:
         """The same calls with their findings filled in, as far as the time budget allows."""
         until = time.monotonic() + budget
-        missing = [c for c in calls if self._cached(c) is None]
+        missing = self._unknown(calls)
         for at in range(0, len(missing), TOGETHER):
             if time.monotonic() > until:
                 break
@@ -109,42 +131,59 @@ class LocalDesk:
         if calls:
             self._diagnose_all(calls)
         with self._lock:
-            return {c.call_id: self._cache[c.call_id][1] for c in calls if c.call_id in self._cache}
+            return {c.call_id: self._cache[c.call_id].findings for c in calls if c.call_id in self._cache}
 
     def _diagnose_all(self, calls: list[CallSummary]) -> None:
         traces = self.archive.traces([c.call_id for c in calls])
-        names = {}
         known = [(c, traces[c.call_id]) for c in calls if c.call_id in traces]
         told = diagnose_all([trace for _, trace in known], self.rules)
+        now, verdicts = self.archive.now(), []
         for (c, _), findings in zip(known, told, strict=True):
-            self._store(c.call_id, c.messages, findings)
-            names[c.call_id] = tuple(f.name for f in findings)
-        self.archive.remember_findings(names)
+            self._store(c.call_id, _Told(c.messages, now, findings))
+            said = tuple((f.name, f.severity, json.dumps(f.to_json(), ensure_ascii=False)) for f in findings)
+            verdicts.append(Verdict(c.call_id, c.start, c.messages, now, self._rules_are, said))
+        self.archive.verdicts.remember(verdicts)
 
-    def _store(self, call_id: str, messages: int, findings: tuple[Finding, ...]) -> None:
+    def _recall(self, calls: list[CallSummary]) -> None:
+        """Take over what was said of these calls before by the same rules."""
+        if self.archive.lake is None:
+            return  # all there is was said by this desk
+        have = {c.call_id: c.messages for c in calls}
+        for v in self.archive.known_verdicts(calls):
+            if v.rules == self._rules_are and v.messages == have[v.call_id]:
+                findings = tuple(Finding.from_json(json.loads(record)) for _, _, record in v.findings)
+                self._store(v.call_id, _Told(v.messages, v.at, findings))
+
+    def _unknown(self, calls: list[CallSummary]) -> list[CallSummary]:
+        """Those that nobody has judged as they are now."""
+        missing = [c for c in calls if self._cached(c) is None]
+        self._recall(missing)
+        return [c for c in missing if self._cached(c) is None]
+
+    def _store(self, call_id: str, told: _Told) -> None:
         with self._lock:
-            self._cache[call_id] = (messages, findings)
+            self._cache[call_id] = told
             self._cache.move_to_end(call_id)
             while len(self._cache) > CACHE:
                 self._cache.popitem(last=False)
 
-    def _cached(self, call: CallSummary) -> tuple[int, tuple[Finding, ...]] | None:
+    def _cached(self, call: CallSummary) -> _Told | None:
         with self._lock:
             hit = self._cache.get(call.call_id)
-        # A call that waits for something may earn a finding by silence alone, so it is looked at again.
-        settled = call.state not in ("calling", "ringing", "pending", "challenged", "in-call")
-        return (
-            hit
-            if hit and hit[0] == call.messages and (settled or self.archive.now() - call.end < 1_000_000_000)
-            else None
-        )
+        if hit is None or hit.messages != call.messages:
+            return None
+        # Silence, too, earns findings: as long as something may be missing, what was said before holds for a moment.
+        settled = call.state not in UNSETTLED
+        if settled and hit.at - call.end > SILENCE_NS:
+            return hit
+        return hit if self.archive.now() - hit.at < (AGAIN_NS if settled else SOON_NS) else None
 
     def _filled(self, call: CallSummary) -> CallSummary:
         with self._lock:
             hit = self._cache.get(call.call_id)
         if hit is None:
             return call
-        findings = hit[1]
+        findings = hit.findings
         worst = min((SEVERITIES.index(f.severity) for f in findings), default=None)
         telling = [f for f in findings if f.severity != "info"] or list(findings)
         return replace(
@@ -313,6 +352,8 @@ class FileDesk(LocalDesk):
         super().close()
 
 
-def open_store(lake: Lake, rules: tuple[Rule, ...] | None = None, leg_rules: LegRules | None = None) -> LocalDesk:
+def open_store(
+    lake: Lake, rules: tuple[Rule, ...] | None = None, leg_rules: LegRules | None = None, rules_are: str = ""
+) -> LocalDesk:
     """A desk on a store that no service has open."""
-    return LocalDesk(Archive(lake, time.time_ns), lake.counts, rules, leg_rules=leg_rules)
+    return LocalDesk(Archive(lake, time.time_ns), lake.counts, rules, leg_rules=leg_rules, rules_are=rules_are)

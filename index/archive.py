@@ -6,10 +6,12 @@ wire format, no rules and no HTTP. Readers may come from any thread.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
@@ -20,8 +22,9 @@ import pyarrow.compute as pc
 from capture.frames import Frame
 from capture.pipeline import MessageBlock
 from index.batches import sorted_batch
-from index.columns import FRAMES, HOUR_NS, MESSAGES, Rows
+from index.columns import DAY_NS, FRAMES, HOUR_NS, MESSAGES, Rows
 from index.filter import Filter
+from index.findings import Verdict, Verdicts
 from index.lake import Lake
 from index.partials import partials
 from index.rollup import CALL_COLUMNS, CALLS
@@ -33,6 +36,7 @@ from index.trace import CallTrace, Loss
 from index.traces import build_trace
 from sip.errors import NotFound, SiptrailError, Unreachable
 
+log = logging.getLogger(__name__)
 DEADLINE = 30.0
 """Seconds a query may take."""
 WINDOWS = (HOUR_NS, 6 * HOUR_NS, 48 * HOUR_NS)
@@ -40,7 +44,6 @@ WINDOWS = (HOUR_NS, 6 * HOUR_NS, 48 * HOUR_NS)
 NEARBY_NS = 2_000_000_000
 """Losses so close to a call may have hit it."""
 MOST_GROUPS = 8
-_EMPTY_FINDINGS = pa.table({"call_id": pa.array([], pa.string()), "name": pa.array([], pa.string())})
 
 
 class QueryTooLong(SiptrailError):
@@ -81,7 +84,7 @@ class Archive:
         self._rolled: list[tuple[frozenset[_Hot], pa.Table]] = []
         """Partial call rows of hot batches, worked out together."""
         self._rolling = threading.Lock()
-        self._findings = _EMPTY_FINDINGS
+        self.verdicts = Verdicts(lake)
         self.changed = 0
         """Counts up whenever rows were added."""
 
@@ -130,20 +133,16 @@ class Archive:
                 self.lake.forget_spooled(spooled)
             return int(batch.messages.num_rows)
 
-    def remember_findings(self, found: dict[str, tuple[str, ...]]) -> None:
-        """Names of findings by Call-ID, for `finding:` in filters."""
-        pairs = [(call_id, name) for call_id, names in found.items() for name in names]
-        new = pa.table(
-            {
-                "call_id": pa.array([p[0] for p in pairs], pa.string()),
-                "name": pa.array([p[1] for p in pairs], pa.string()),
-            }
-        )
-        with self._lock:
-            # What was said of these calls before, when they had fewer messages, holds no more.
-            again = pc.is_in(self._findings["call_id"], pa.array(list(found), pa.string()))
-            kept = self._findings.filter(pc.invert(again))
-            self._findings = pa.concat_tables([kept, new]).slice(max(0, kept.num_rows + len(pairs) - 1_000_000))
+    def known_verdicts(self, calls: Sequence[CallSummary]) -> list[Verdict]:
+        """What was said of these calls before, the latest of each."""
+        if not calls:
+            return []
+        cur = self._con.cursor()
+        try:
+            starts = [c.start for c in calls]
+            return self.verdicts.of(cur, [c.call_id for c in calls], min(starts), max(starts))
+        finally:
+            cur.close()
 
     # ---------------------------------------------------------------- reading
 
@@ -162,7 +161,6 @@ class Archive:
                 cur.execute("BEGIN")
                 cur.execute("SELECT name FROM lake.about LIMIT 1").fetchall()
             hot = tuple(self._hot)
-            findings = self._findings
         timer = threading.Timer(deadline, cur.interrupt)
         timer.daemon = True
         timer.start()
@@ -174,7 +172,6 @@ class Archive:
             narrow = frames.drop_columns(["frame"]).append_column("place", places)
             cur.register("hot_messages", messages)
             cur.register("hot_frames", narrow)
-            cur.register("findings", findings)
             cur.register("hot_calls_arrow", self._hot_calls(hot))
             # In a join with the lake, DuckDB would hand Arrow a Bloom filter, which Arrow does not know.
             kind = "TEMP TABLE" if self.lake else "TEMP VIEW"
@@ -233,6 +230,8 @@ class Archive:
             parameters = [*parameters, before[0], before[0], before[1]]
         now = self.now() if now is None else now
         with self._reader() as cur:
+            if where and where.possible is not None:
+                self.verdicts.show(cur)
             source = self._source("calls")
             if self.lake is None:
                 return self._run(cur, source, condition, parameters, limit, now)
@@ -243,7 +242,7 @@ class Archive:
                 if newest is None:
                     return []
                 edge = (newest - window) // HOUR_NS * HOUR_NS
-                day, hour = f"make_date({_days(edge)})", edge % (24 * HOUR_NS) // HOUR_NS
+                day, hour = f"DATE '{datetime.fromtimestamp(edge // 10**9, UTC).date()}'", edge % DAY_NS // HOUR_NS
                 inside = f"(day > {day} OR (day = {day} AND hour >= {hour}))"
                 # A call without its first request in the window began before it: fetch the older part of exactly these.
                 part = (
@@ -376,10 +375,14 @@ class Archive:
         """Close the store; hot rows that were not flushed are gone."""
         if self.spool is not None:
             self.spool.close()
-        if self.lake:
-            self.lake.close()
-        else:
+        if self.lake is None:
             self._con.close()
+            return
+        try:
+            self.verdicts.keep()
+        except (SiptrailError, OSError, duckdb.Error) as error:
+            log.warning("findings are not kept: %s", " ".join(str(error).split())[:200])
+        self.lake.close()
 
 
 def _rolled_up(hot: Sequence[_Hot]) -> pa.Table:
@@ -389,11 +392,3 @@ def _rolled_up(hot: Sequence[_Hot]) -> pa.Table:
 def unknown(call_id: str) -> NotFound:
     """The error that says so."""
     return NotFound(f"no call with Call-ID {call_id!r} is recorded here; `siptrail calls` lists what is")
-
-
-def _days(ns: int) -> str:
-    """make_date() arguments (year, month, day) of a time."""
-    from datetime import UTC, datetime
-
-    day = datetime.fromtimestamp(ns // 1_000_000_000, UTC)
-    return f"{day.year}, {day.month}, {day.day}"

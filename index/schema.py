@@ -17,7 +17,7 @@ from index.changes import Change
 from index.rollup import CALL_COLUMNS
 from sip.errors import Unreachable
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _MESSAGE_COLUMNS = (
     "day DATE, hour TINYINT, call_id VARCHAR, ts BIGINT, seq BIGINT, method VARCHAR, code SMALLINT, reason VARCHAR, "
     "cseq BIGINT, in_dialog BOOLEAN, from_user VARCHAR, to_user VARCHAR, ruri_user VARCHAR, user_agent VARCHAR, "
@@ -29,10 +29,15 @@ _FRAME_COLUMNS = (
     "link INTEGER, frame_ts BIGINT, original INTEGER, frame BLOB, payload_at INTEGER, payload_size INTEGER, "
     "payload BLOB"
 )
+_FINDING_COLUMNS = (
+    "day DATE, hour TINYINT, call_id VARCHAR, start BIGINT, messages BIGINT, stamp BIGINT, rules VARCHAR, "
+    "place SMALLINT, name VARCHAR, severity VARCHAR, record VARCHAR"
+)
 TABLES = {
     "messages": _MESSAGE_COLUMNS,
     "frames": _FRAME_COLUMNS,
     "calls": ", ".join(f'"{name}" {kind}' for name, kind in CALL_COLUMNS.items()),
+    "findings": _FINDING_COLUMNS,
     "spooled": "segment VARCHAR, stamp BIGINT",
     "imported": "day DATE, hour TINYINT, stamp BIGINT",
     "captures": "content VARCHAR, name VARCHAR, stamp BIGINT, messages BIGINT, first BIGINT, last BIGINT",
@@ -40,7 +45,7 @@ TABLES = {
     "losses": "start BIGINT, stop BIGINT, node VARCHAR, interface VARCHAR, kind VARCHAR, lost BIGINT",
     "about": "name VARCHAR, value VARCHAR",
 }
-PARTITIONED = ("messages", "frames", "calls")
+PARTITIONED = ("messages", "frames", "calls", "findings")
 """Tables with one folder an hour; the others are small."""
 SMALL = tuple(name for name in TABLES if name not in PARTITIONED)
 _ARROW = {
@@ -130,7 +135,12 @@ def _with_captures_and_retransmissions(change: Change) -> None:
     change.cur.execute("ALTER TABLE lake.calls ADD COLUMN retransmissions BIGINT")
 
 
+def _with_findings(change: Change) -> None:
+    create_table(change.cur, "findings")
+
+
 STEPS: dict[int, tuple[str, Callable[[Change], None]]] = {
     1: ("a list of imported captures, and retransmissions of calls", _with_captures_and_retransmissions),
+    2: ("a table of findings", _with_findings),
 }
 """What makes the next version of this one."""

@@ -31,7 +31,12 @@ GROUP_BYTES = 32 << 20
 """A row group is closed at this size, however few rows it has: what one call costs to read, and what writing takes."""
 FILE_BYTES = 256 << 20
 NICE = 10
-KEY = {"messages": ("call_id", "ts", "seq"), "frames": ("call_id", "ts", "seq", "part"), "calls": ("call_id",)}
+KEY = {
+    "messages": ("call_id", "ts", "seq"),
+    "frames": ("call_id", "ts", "seq", "part"),
+    "calls": ("call_id",),
+    "findings": ("call_id", "stamp", "place"),
+}
 
 
 @dataclass(frozen=True, slots=True)

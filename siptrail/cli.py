@@ -80,14 +80,16 @@ def find_desk(
 
 
 def _store_desk(folder: Path) -> Desk:
-    from diagnose.engine import load_rules
+    from diagnose.engine import fingerprint, load_rules
     from diagnose.local import open_store
     from index.lake import Lake
 
     if not (folder / "catalogue.duckdb").exists():
         raise Unreachable(f"there is no store at {folder}; check --store, or import a capture first")
     settings = load(None)
-    return open_store(Lake(folder, say=_tell), load_rules(settings.rules), settings.legs.rules())
+    return open_store(
+        Lake(folder, say=_tell), load_rules(settings.rules), settings.legs.rules(), fingerprint(settings.rules)
+    )
 
 
 def _tell(text: str) -> None:

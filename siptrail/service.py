@@ -27,7 +27,7 @@ from api.server import create_app
 from capture.packetsockets import PacketSockets
 from capture.pipeline import MessageBlock
 from capture.sources.scapy import Sniffer
-from diagnose.engine import load_rules
+from diagnose.engine import fingerprint, load_rules
 from diagnose.finding import Finding
 from diagnose.local import LocalDesk, flat
 from index.archive import Archive
@@ -39,6 +39,7 @@ from index.lake import Lake
 from index.recovery import recover
 from index.spool import Spool
 from siptrail import __version__
+from siptrail.analyst import Analyst
 from siptrail.config import Settings, address, duration_ns
 from siptrail.ledger import Ledger
 from siptrail.recording import Recorder
@@ -104,8 +105,14 @@ class Service:
             self.archive.spool = Spool(s.store / "spool")
             self.archive.losses = self.ledger.between
             self.desk = LocalDesk(
-                self.archive, self.ledger.totals, load_rules(s.rules), self.ledger.tls, s.legs.rules()
+                self.archive,
+                self.ledger.totals,
+                load_rules(s.rules),
+                self.ledger.tls,
+                s.legs.rules(),
+                fingerprint(s.rules),
             )
+            self.analyst = Analyst(self.archive.calls_of, self.desk.diagnosed)
             self.keeper = Keeper(lake, s, flush=self._flush)
             recover(self.archive, s.node, self.say, self._sip_ports, self._ws_ports)
             base = s.base_url or f"http://{s.listen}"
@@ -118,6 +125,7 @@ class Service:
                 interfaces=self.interfaces,
                 importer=self.import_path,
                 keeper=self.keeper,
+                registry=self.analyst.metrics(),
                 rules=self.desk.rules,
                 version=__version__,
             )
@@ -134,6 +142,7 @@ class Service:
         self._spawn("keeper", self._keep)
         self._spawn("upkeep", self._keep_up)
         self._spawn("alerts", self._alert)
+        self._spawn("analyst", self._analyse)
 
     def wait(self) -> None:
         """Until somebody calls `stop`."""
@@ -171,6 +180,7 @@ class Service:
         rows = to_rows(messages, self.settings.node)
         self.archive.add(rows, messages)
         self.watch.observe(rows)
+        self.analyst.observe(rows)
         return True
 
     def _keep(self) -> None:
@@ -185,6 +195,7 @@ class Service:
                     time.monotonic() - last_flush > FLUSH_SECONDS or messages > FLUSH_MESSAGES or size > FLUSH_BYTES
                 ):
                     self._flush()
+                    self.archive.verdicts.keep()
                     self.ledger.store()
                     last_flush = time.monotonic()
             except Exception as error:
@@ -231,6 +242,14 @@ class Service:
             keylog=str(keylog) if keylog is not None else None,
         )
 
+    def _analyse(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.analyst.work(self._stop)
+            except Exception as error:
+                log.error("calls could not be diagnosed (%s); going on", " ".join(str(error).split())[:200])
+                self._stop.wait(2.0)
+
     # ---------------------------------------------------------------- alerts
 
     def _alert(self) -> None:
@@ -261,6 +280,7 @@ class Service:
             if event is None:
                 continue
             self.watch.done(call.call_id)
+            self.analyst.expect(call.call_id, now)
             for notice in self.book.feed(event, now):
                 self.dispatcher.send(notice)
         while len(self._causes) > 1000:

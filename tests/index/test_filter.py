@@ -16,6 +16,7 @@ from capture.frames import Frame
 from diagnose.local import FileDesk
 from index.archive import Archive
 from index.filter import KEYS, FilterError, parse_filter
+from index.findings import Verdict
 from index.importing import import_file
 from index.lake import Lake
 from index.pcapfile import write_capture
@@ -109,7 +110,10 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FileDesk]:
     path = tmp_path_factory.mktemp("filter") / "calls.pcap"
     path.write_bytes(write_capture(sorted(made.frames, key=lambda f: f.ts)))
     found = FileDesk(str(path), "node1", frozenset({5060, 5061, 5070, 5080}), wait=True, rules=())
-    found.archive.remember_findings({"full@six": ("capacity-rejection",), "silent": ("invite-unanswered", "odd_name")})
+    names = {"full@six": ("capacity-rejection",), "silent": ("invite-unanswered", "odd_name")}
+    found.archive.verdicts.remember(
+        Verdict(c, START, 1, START, "", tuple((n, "error", "{}") for n in some)) for c, some in names.items()
+    )
     yield found
     found.close()
 

@@ -27,13 +27,14 @@ def test_an_older_store_is_read_and_goes_on(packed: Path, tmp_path: Path) -> Non
         tar.extractall(tmp_path, filter="data")
     archive = Archive(Lake(tmp_path), lambda: NOW)
     (call,) = archive.calls(None, 10)
-    assert (call.messages, call.retransmissions, call.state) == (12, 0, "completed")
+    counted = 0 if packed.name == "schema-1.tar.gz" else 5  # version 1 did not count retransmissions
+    assert (call.messages, call.retransmissions, call.state) == (12, counted, "completed")
     assert len(archive.trace(call.call_id).messages) == 12
     import_file(archive, str(FIXTURES / "pcaps" / "retransmissions.pcap"), "again")
     (call,) = archive.calls(None, 10)
-    assert (call.messages, call.retransmissions) == (24, 5)
+    assert (call.messages, call.retransmissions) == (24, counted + 5)
     archive.close()
     again = Archive(Lake(tmp_path), lambda: NOW)
     (same,) = again.calls(None, 10)
-    assert (same.messages, same.retransmissions) == (24, 5)
+    assert (same.messages, same.retransmissions) == (24, counted + 5)
     again.close()

@@ -1,0 +1,136 @@
+"""Diagnoses calls in the background: those that failed, and those where something odd was on the wire.
+
+It owns which calls it looks at and how much of the machine it may take. What it finds out goes to the store through the
+desk; all other calls are diagnosed when somebody asks.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pyarrow as pa
+from prometheus_client import CollectorRegistry, Gauge
+
+from capture.flags import RESENT, TRUNCATED
+from index.columns import Rows
+from index.summary import CallSummary
+
+SETTLE_NS = 2_000_000_000
+"""After what made a call interesting, time for the ACK and for another branch."""
+SILENCE_NS = 34_000_000_000
+"""After this nothing that is missing still comes (64*T1): the last look."""
+TOGETHER = 100
+"""Calls that are diagnosed at a time."""
+MOST = 50_000
+"""Calls that wait; more are left to whoever asks for them."""
+LOOK_BACK_NS = 600_000_000_000
+SHARE, BUSY_SHARE, BUSY = 0.25, 0.05, 20_000
+"""Share of the time that it works; and when more messages a second than this come in: capture goes first."""
+USUAL = (401, 407, 487)
+"""Failures that most calls get over: challenges, and what follows a CANCEL."""
+ODD = RESENT | TRUNCATED
+"""Flags of a message that make its call worth a look."""
+
+
+class Analyst:
+    """Collects candidates from capture threads; `work` takes those whose time has come."""
+
+    def __init__(
+        self,
+        calls_of: Callable[[Sequence[str], int], list[CallSummary]],
+        diagnose: Callable[[list[CallSummary]], object],
+    ) -> None:
+        self._calls_of, self._diagnose = calls_of, diagnose
+        self._due: dict[str, tuple[int, bool]] = {}
+        """By Call-ID: when to look, and whether that is the last look; in the order of entry."""
+        self._lock = threading.Lock()
+        self._messages = 0
+        self.left = 0
+        """Calls that were not looked at, because too many waited."""
+        self.done = 0
+        """Calls that were diagnosed."""
+
+    def observe(self, rows: Rows) -> None:
+        """Note the calls of final failures and of odd messages."""
+        m = rows.messages
+        code, flags = m["code"].to_numpy(), m["flags"].to_numpy()
+        telling = np.flatnonzero(((code >= 400) & ~np.isin(code, USUAL)) | ((flags & ODD) != 0))
+        with self._lock:
+            self._messages += len(code)
+            if not len(telling):
+                return
+            ids = m["call_id"].take(pa.array(telling))
+            last = m["ts"].take(pa.array(telling))
+            for call_id, at in zip(ids.to_pylist(), last.to_pylist(), strict=True):
+                self._enter(call_id, at + SETTLE_NS, False)
+
+    def expect(self, call_id: str, at: int) -> None:
+        """Look at this call, too: nobody answered it."""
+        with self._lock:
+            self._enter(call_id, at, True)
+
+    def _enter(self, call_id: str, when: int, last: bool) -> None:
+        if call_id in self._due:
+            return
+        if len(self._due) >= MOST:
+            self.left += 1
+            return
+        self._due[call_id] = when, last
+
+    def waiting(self) -> int:
+        """Calls that wait for a look."""
+        with self._lock:
+            return len(self._due)
+
+    def metrics(self) -> CollectorRegistry:
+        """The same for Prometheus."""
+        registry = CollectorRegistry()
+        what = "Calls diagnosed in the background", "Calls left undiagnosed because too many waited", "Calls that wait"
+        Gauge("siptrail_diagnosis_done", what[0], registry=registry).set_function(lambda: self.done)
+        Gauge("siptrail_diagnosis_left", what[1], registry=registry).set_function(lambda: self.left)
+        Gauge("siptrail_diagnosis_waiting", what[2], registry=registry).set_function(self.waiting)
+        return registry
+
+    def look(self, now: int) -> int:
+        """Diagnose some of the calls that are due; returns how many."""
+        with self._lock:
+            ready: dict[str, bool] = {}
+            for call_id, (when, last) in self._due.items():
+                if when <= now:
+                    ready[call_id] = last
+                    if len(ready) == TOGETHER:
+                        break
+            for call_id in ready:
+                del self._due[call_id]
+        calls = self._calls_of(list(ready), now - LOOK_BACK_NS) if ready else []
+        if calls:
+            self._diagnose(calls)
+        with self._lock:
+            self.done += len(calls)
+            for call in calls:
+                if not ready[call.call_id]:
+                    # What is still missing then will not come any more.
+                    self._enter(call.call_id, call.end + SILENCE_NS, True)
+        return len(calls)
+
+    def work(self, stop: threading.Event) -> None:
+        """Look at what is due until `stop`, for a share of the time."""
+        before = time.monotonic()
+        while not stop.wait(0.5):
+            with self._lock:
+                rate = self._messages / max(time.monotonic() - before, 0.1)
+                self._messages = 0
+            before = time.monotonic()
+            share = BUSY_SHARE if rate > BUSY else SHARE
+            while not stop.is_set() and self._turn(share, stop):
+                pass
+
+    def _turn(self, share: float, stop: threading.Event) -> bool:
+        began = time.monotonic()
+        some = self.look(time.time_ns())
+        if some:
+            stop.wait((time.monotonic() - began) * (1 / share - 1))
+        return some == TOGETHER
