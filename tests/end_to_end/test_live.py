@@ -152,6 +152,14 @@ def test_metrics_count_what_went_by(evening: Evening) -> None:
         assert value(f"siptrail_{name}_total") == 0
 
 
+def test_failed_calls_are_diagnosed_before_anybody_asks(evening: Evening) -> None:
+    def done() -> float:
+        text = evening.recorder.get("/metrics").text
+        return float(re.search(r"^siptrail_diagnosis_done (\S+)", text, re.MULTILINE)[1])  # type: ignore[index]
+
+    until(lambda: done() >= FULL, "failed calls are not diagnosed")
+
+
 def test_a_message_can_be_found_right_after_it_was_on_the_wire(live: Live) -> None:
     def send(number: int) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
