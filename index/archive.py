@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
@@ -22,10 +21,11 @@ import pyarrow.compute as pc
 from capture.frames import Frame
 from capture.pipeline import MessageBlock
 from index.batches import sorted_batch
-from index.columns import DAY_NS, FRAMES, HOUR_NS, MESSAGES, Rows
+from index.columns import FRAMES, MESSAGES, Rows
 from index.filter import Filter
 from index.findings import Verdict, Verdicts
 from index.lake import Lake
+from index.listing import FEW, SOME, places
 from index.partials import partials
 from index.rollup import CALL_COLUMNS, CALLS
 from index.spool import Spool
@@ -39,8 +39,6 @@ from sip.errors import NotFound, SiptrailError, Unreachable
 log = logging.getLogger(__name__)
 DEADLINE = 30.0
 """Seconds a query may take."""
-WINDOWS = (HOUR_NS, 6 * HOUR_NS, 48 * HOUR_NS)
-"""Newest calls are looked for in the last hour first, then further back."""
 NEARBY_NS = 2_000_000_000
 """Losses so close to a call may have hit it."""
 MOST_GROUPS = 8
@@ -232,29 +230,14 @@ class Archive:
         with self._reader() as cur:
             if where and where.possible is not None:
                 self.verdicts.show(cur)
-            source = self._source("calls")
-            if self.lake is None:
-                return self._run(cur, source, condition, parameters, limit, now)
-            newest = (
-                before[0] if before else (cur.execute(f"SELECT max(last_ts) FROM ({source})").fetchone() or (None,))[0]
-            )
-            for window in WINDOWS:
-                if newest is None:
-                    return []
-                edge = (newest - window) // HOUR_NS * HOUR_NS
-                day, hour = f"DATE '{datetime.fromtimestamp(edge // 10**9, UTC).date()}'", edge % DAY_NS // HOUR_NS
-                inside = f"(day > {day} OR (day = {day} AND hour >= {hour}))"
-                # A call without its first request in the window began before it: fetch the older part of exactly these.
-                part = (
-                    f"WITH part AS (SELECT * FROM ({source}) WHERE {inside}), "
-                    "late AS (SELECT call_id FROM part GROUP BY call_id HAVING NOT bool_or(initial)) "
-                    "SELECT * FROM part UNION ALL "
-                    f"SELECT older.* FROM ({source}) older JOIN late USING (call_id) WHERE NOT {inside}"
-                )
-                found = self._run(cur, part, f"({condition}) AND start >= {edge}", parameters, limit, now)
-                if len(found) >= limit:
+            few = limit * (SOME if where else FEW)
+            top, rough = before[0] if before else None, where.rough if where else None
+            for rows, floor in places(cur, self._source("calls"), self.lake is not None, top, few, rough):
+                all_there = "" if floor is None else f" AND start >= {floor}"
+                found = self._run(cur, rows, f"({condition}){all_there}", parameters, limit, now)
+                if floor is None or len(found) >= limit:
                     return found
-            return self._run(cur, source, condition, parameters, limit, now)
+        return []
 
     def _run(
         self, cur: duckdb.DuckDBPyConnection, source: str, condition: str, parameters: list[Any], limit: int, now: int

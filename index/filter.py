@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, ip_network
 
 from index.summary import from_rfc3339
@@ -36,6 +36,9 @@ class Filter:
     parameters: tuple[object, ...]
     possible: Filter | None = None
     """Where findings are asked for: the calls that may match once they are diagnosed, whatever is known of them now."""
+    rough: Sql | None = None
+    """What a call's first partial row tells already, over the columns of `index.rollup.CALL_COLUMNS`: no call matches
+    whose first row does not. None where that leaves all calls."""
 
     def to_sql(self) -> Sql:
         """A WHERE expression with `?` for each parameter."""
@@ -64,6 +67,8 @@ _NUMBERS = {
     "retransmissions": "retransmissions",
 }
 KEYS = tuple(sorted([*_TEXT, *_PLACES, *_NUMBERS, "code", "since", "until", "finding"]))
+FIRST_KEYS = frozenset({"from", "to", "number", "ua", "node", "method", "transport", "call-id", *_PLACES})
+"""What a call has from its first message on."""
 _QUOTED = r'"((?:[^"\\]|\\.)*)"'
 _TOKEN = re.compile(rf'\s*(?:(?P<paren>[()])|(?P<word>(?:[^\s()"]|{_QUOTED})+))', re.DOTALL)
 _SCALE = {"ms": 1.0, "s": 1e3, "m": 6e4, "min": 6e4, "h": 3.6e6, "d": 8.64e7}
@@ -95,17 +100,26 @@ def parse_filter(text: str, now_ns: int) -> Filter:
         raise FilterError("a bracket closes that none opened", text, tokens[parser.at][1])
     possible = None
     if parser.asks:
-        loose, some = _Parser(text, tokens, now_ns, open=True).either()
+        loose, some = _Parser(text, tokens, now_ns, unknown=frozenset({"finding"})).either()
         possible = Filter(f"coalesce({loose}, true)", tuple(some))
-    return Filter(sql, tuple(parameters), possible)
+    rough = _Parser(text, tokens, now_ns, unknown=frozenset(KEYS) - FIRST_KEYS)
+    loose, some = rough.either()
+    hint = (f"coalesce({loose}, true)", some) if rough.known else None
+    if possible is not None:
+        possible = replace(possible, rough=hint)
+    return Filter(sql, tuple(parameters), possible, hint)
 
 
 class _Parser:
-    def __init__(self, text: str, tokens: list[tuple[str, int]], now: int, open: bool = False) -> None:
+    def __init__(
+        self, text: str, tokens: list[tuple[str, int]], now: int, unknown: frozenset[str] = frozenset()
+    ) -> None:
         self.text, self.tokens, self.now, self.at = text, tokens, now, 0
         self.depth = 0
-        self.open = open
-        """Findings are taken for unknown."""
+        self.unknown = unknown
+        """Keys that nothing is known of yet."""
+        self.known = False
+        """Something else is asked for."""
         self.asks = False
         """Findings are asked for."""
 
@@ -144,12 +158,15 @@ class _Parser:
                 self.at += 1
                 return sql, parameters
             # Of findings that nobody has looked for, neither they nor their absence is known.
-            return f"NOT ({sql})" if self.open else f"NOT coalesce({sql}, false)", parameters
+            return f"NOT ({sql})" if self.unknown else f"NOT coalesce({sql}, false)", parameters
         if word == ")" or word.lower() in ("and", "or"):
             raise FilterError(f"{word!r} needs something before it", self.text, place)
         sql, parameters = self.leaf(word, place)
         # What a call does not have, such as a code, it does not match; only its findings are not known.
-        return f"coalesce({sql}, false)" if self.open and sql != _UNKNOWN else sql, parameters
+        if sql == _UNKNOWN:
+            return sql, parameters
+        self.known = True
+        return f"coalesce({sql}, false)" if self.unknown else sql, parameters
 
     def leaf(self, word: str, place: int) -> Sql:
         key, colon, value = word.partition(":")
@@ -171,6 +188,8 @@ class _Parser:
     def term(self, key: str, value: str, place: int) -> Sql:
         if value == "~":
             raise FilterError(f"{key}:~ needs a value", self.text, place + 1)
+        if key in self.unknown:
+            return _UNKNOWN, []
         if key in _TEXT:
             return _any(_TEXT[key], lambda column: _text(column, value, key))
         if key in _PLACES:
@@ -185,8 +204,6 @@ class _Parser:
             return self.amount("final_code", value, place)
         if key == "finding":
             self.asks = True
-            if self.open:
-                return _UNKNOWN, []
             condition, parameters = _text("name", value, key)
             return f"call_id IN (SELECT call_id FROM findings WHERE {condition})", parameters
         moment = self.moment(_unquoted(value), place)

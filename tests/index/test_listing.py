@@ -1,0 +1,95 @@
+"""Lists look at few calls first, and give what looking at all of them gives."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from index import archive as archive_module
+from index import listing
+from index.archive import Archive
+from index.columns import HOUR_NS
+from index.filter import parse_filter
+from index.importing import import_file
+from index.lake import Lake
+from index.summary import CallSummary
+from tests.index.stored import START, capture, frame, message
+
+NOW = START + 100 * HOUR_NS
+FILTERS = [
+    "",
+    "from:1001",
+    "src:203.0.113.5",
+    "not src:203.0.113.5",
+    "src:203.0.113.5 state:completed",
+    "src:203.0.113.6 or code:200",
+    "not (src:203.0.113.6 state:in-call)",
+    "call-id:~7",
+    "method:BYE",
+    "state:in-call",
+    "code:200 not method:INVITE",
+    "talk:>1h",
+    "number:~zzz",
+    "since:2026-01-05T12:00:00Z",
+    "finding:missing-ack or src:203.0.113.6",
+]
+
+
+def traffic(seed: int) -> list[list[tuple[int, bytes]]]:
+    """Calls of all lengths, some of them begun before the capture; in no order."""
+    rand = random.Random(seed)
+    out = []
+    for n in range(60):
+        at, length = START + rand.randrange(5 * HOUR_NS), rand.choice((10**6, 10**9, HOUR_NS // 3, 2 * HOUR_NS))
+        src, name = rand.choice((5, 6)), f"call-{n}"
+        steps = [
+            (at, frame(message("INVITE sip:2002@b.example SIP/2.0", name, "1 INVITE").replace(b";tag=2", b""), src)),
+            (at + 10**6, frame(message("SIP/2.0 200 OK", name, "1 INVITE"), 10, src)),
+            (at + length, frame(message("BYE sip:2002@b.example SIP/2.0", name, "2 BYE"), src)),
+        ]
+        out.append(steps[rand.choice((0, 0, 0, 1, 2)) : rand.choice((1, 2, 3, 3, 3))] or steps[2:])
+    rand.shuffle(out)
+    return out
+
+
+@pytest.fixture(params=["store", "half in memory", "memory"])
+def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Archive]:
+    lake = None if request.param == "memory" else Lake(tmp_path / "store")
+    found = Archive(lake, lambda: NOW)
+    calls = traffic(3)
+    for n in range(0, len(calls), 20):
+        import_file(found, str(capture(tmp_path / f"{n}.pcap", *calls[n : n + 20])), "n")
+        if request.param == "store" or n == 0:
+            found.flush()
+    yield found
+    found.close()
+
+
+def paged(archive: Archive, text: str, page: int) -> list[CallSummary]:
+    out: list[CallSummary] = []
+    where = parse_filter(text, NOW) if text else None
+    while True:
+        last = (out[-1].start, out[-1].call_id) if out else None
+        some = archive.calls(where, page, last)
+        out += some
+        if len(some) < page:
+            return out
+
+
+@pytest.mark.parametrize("text", FILTERS)
+def test_a_list_is_the_same_however_few_are_looked_at(
+    archive: Archive, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive_module, "FEW", 1000)
+    monkeypatch.setattr(archive_module, "SOME", 1000)
+    monkeypatch.setattr(listing, "MANY", -1)
+    all_of_them = archive.calls(parse_filter(text, NOW) if text else None, 1000)
+    assert text in ("number:~zzz",) or 0 < len(all_of_them) <= 60
+    for few, many in ((1, -1), (2, 20_000)):
+        monkeypatch.setattr(archive_module, "FEW", few)
+        monkeypatch.setattr(archive_module, "SOME", few)
+        monkeypatch.setattr(listing, "MANY", many)
+        assert paged(archive, text, 11) == all_of_them, (few, many)
