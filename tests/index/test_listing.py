@@ -93,3 +93,23 @@ def test_a_list_is_the_same_however_few_are_looked_at(
         monkeypatch.setattr(archive_module, "SOME", few)
         monkeypatch.setattr(listing, "MANY", many)
         assert paged(archive, text, 11) == all_of_them, (few, many)
+
+
+def test_a_long_call_that_has_just_ended_does_not_hide_a_younger_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lasting(name: str, since: int, hours: float) -> list[tuple[int, bytes]]:
+        at = START + since * HOUR_NS
+        return [
+            (at, frame(message("INVITE sip:2002@b.example SIP/2.0", name, "1 INVITE").replace(b";tag=2", b""))),
+            (at + 10**6, frame(message("SIP/2.0 200 OK", name, "1 INVITE"), 10, 5)),
+            (at + int(hours * HOUR_NS), frame(message("BYE sip:2002@b.example SIP/2.0", name, "2 BYE"))),
+        ]
+
+    monkeypatch.setattr(archive_module, "SOME", 1)
+    found = Archive(Lake(tmp_path / "store"), lambda: NOW)
+    some = lasting("older", 0, 9.9), lasting("younger", 1, 2), lasting("new", 9, 0.1), lasting("newest", 9, 0.2)
+    import_file(found, str(capture(tmp_path / "a.pcap", *some)), "n")
+    found.flush()
+    assert [c.call_id for c in found.calls(parse_filter("talk:>1h", NOW), 1)] == ["younger"]
+    found.close()
