@@ -9,6 +9,7 @@ from diagnose.dialog_routes import misrouted
 from diagnose.dialogs import tags
 from diagnose.finding import Evidence, Finding, public_name
 from diagnose.report import fact, listed, seconds
+from diagnose.rules import answer_crossed_cancel
 
 NAME = public_name(__name__)
 SEVERITY, PRECEDENCE, REFERENCE = "warning", 70, "RFC 3261 sections 12.2.1.2 and 12.2.2"
@@ -27,6 +28,8 @@ def check(call: Call) -> Iterator[Finding]:
         told.add(refused)
         if any(m.request.key == s.key for m in misrouted(call)):
             continue  # It was sent to the wrong place (route-set-ignored).
+        if method == "BYE" and answer_crossed_cancel.unheeded(call):
+            continue  # The caller had given up and never knew of an answer: told there.
         evidence = [fact(s, f"{s.m.src.ip} answered {s.m.sip.code} {s.m.sip.reason} to {method}", s.m.sip.start_line)]
         severity, why = SEVERITY, "it restarted, hung up earlier, or somebody changed the tags"
         over, foreign = _over(call, s), _foreign(call, s)

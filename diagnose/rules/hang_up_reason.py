@@ -8,7 +8,7 @@ from diagnose.call import SECOND, Call, Step
 from diagnose.causes import Cause, causes
 from diagnose.finding import Finding, public_name
 from diagnose.report import fact, seconds
-from diagnose.rules import missing_ack
+from diagnose.rules import ack_ignored, answer_crossed_cancel, missing_ack
 
 NAME = public_name(__name__)
 SEVERITY, PRECEDENCE, REFERENCE = "info", 90, "RFC 3326 section 2, RFC 3261 sections 15 and 9"
@@ -27,8 +27,8 @@ def check(call: Call) -> Iterator[Finding]:
     middle = _from_the_middle(call, ends)
     if end is None and middle is None:
         return
-    if any(True for _ in missing_ack.check(call)):
-        return  # It tells the hang-up along with its cause.
+    if any(f for rule in (missing_ack, ack_ignored, answer_crossed_cancel) for f in rule.check(call)):
+        return  # These tell the hang-up along with its cause.
     yield _finding(call, ends, end, middle)
 
 

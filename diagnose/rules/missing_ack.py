@@ -11,6 +11,7 @@ from diagnose.guards import crosses, silence
 from diagnose.replies import misdirected
 from diagnose.report import fact, seconds
 from diagnose.resends import next_due
+from diagnose.rules import answer_crossed_cancel
 
 NAME = public_name(__name__)
 SEVERITY, PRECEDENCE, REFERENCE = "critical", 70, "RFC 3261 sections 13.3.1.4, 13.2.2.4 and 12.1.1"
@@ -29,6 +30,8 @@ def check(call: Call) -> Iterator[Finding]:
             continue  # One that came and is not accepted is another matter (ack-ignored).
         if misdirected(call, s) is not None:
             continue  # A reply that went astray is told as that: its ACK is missing in consequence.
+        if answer_crossed_cancel.race(call, s):
+            continue  # Told as that: the caller had given up.
         sends, bye = call.copies(s), _bye(call, s)
         gave_up = bye if bye and bye.m.src.ip == s.m.src.ip and _at_timeout(bye.m.ts - s.m.ts) else None
         if not _still_waiting(call, s, sends, bye, gave_up):

@@ -57,6 +57,8 @@ def check(call: Call) -> Iterator[Finding]:
         # Plain against secure RTP, and IPv4 against IPv6, are said by rules of their own, whatever the codecs.
         if who in told or clash(call, s, final) is not None or refused_family(final):
             continue
+        if _agreed_before(call, s):
+            continue  # A change of the running call was refused, and not for its codecs (session-change-refused).
         told.add(who)
         refused = final.m.sip.code in REFUSALS
         offered = names(s.m.sip.sdp)
@@ -89,3 +91,13 @@ def check(call: Call) -> Iterator[Finding]:
             REFERENCE,
             PRECEDENCE,
         )
+
+
+def _agreed_before(call: Call, offer: Step) -> bool:
+    """Inside a call that already agreed on one of the offered codecs."""
+    to = offer.m.sip.to
+    if not (to and to.tag):
+        return False
+    answers = [x.answered for x in call.agreements if x.answer is not None and x.answer.number < offer.number]
+    agreed = {n.upper() for sdp in answers for n in names(sdp)}
+    return any(n.upper() in agreed for n in names(offer.m.sip.sdp))
