@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from diagnose.call import Call, Step
+from diagnose.call import SECOND, Call, Step
 
 
 def tags(step: Step) -> tuple[str, str]:
@@ -73,3 +73,14 @@ def stray_acks(call: Call, final: Step) -> list[Step]:
         and a.m.dst.ip == final.m.src.ip
         and (a.m.sip.cseq not in numbers or tags(a)[1] not in known)
     ]
+
+
+def from_the_middle(ends: list[Step]) -> Step | None:
+    """A host that says BYE in both directions, in the name of either side, and was told so by nobody."""
+    for a in ends:
+        for b in ends:
+            together = a.number < b.number and b.m.ts - a.m.ts < SECOND and a.m.src.ip == b.m.src.ip
+            both = a.m.sip.method == b.m.sip.method == "BYE" and a.side != b.side and a.m.dst.ip != b.m.dst.ip
+            if together and both and not any(e.m.dst.ip == a.m.src.ip and e.number < b.number for e in ends):
+                return a
+    return None
