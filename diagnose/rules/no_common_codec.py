@@ -8,6 +8,7 @@ from diagnose.call import Call, Step
 from diagnose.finding import Finding, public_name
 from diagnose.profiles import clash
 from diagnose.report import fact, listed
+from diagnose.rules import sdp_malformed
 from diagnose.rules.address_family_mismatch import refused_family
 from sip.sdp import SessionDescription
 
@@ -71,6 +72,8 @@ def check(call: Call) -> Iterator[Finding]:
             )
         )
         able = names(final.m.sip.sdp) if refused else []
+        if refused and not able and any(sdp_malformed.defects(s)):
+            continue  # It could not be read at all.
         if able:
             evidence.append(fact(final, f"the refusal says it could take {listed(able)}"))
         evidence += [fact(final, "Warning header", f"Warning: {w}") for w in final.m.sip.all("Warning")]

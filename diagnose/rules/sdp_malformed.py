@@ -24,12 +24,12 @@ _LONGEST = 200
 
 
 def check(call: Call) -> Iterator[Finding]:
-    """One finding for each host that writes such a description; an error where it was refused."""
+    """One finding for each host that writes such a description; critical where it was refused."""
     told: set[str] = set()
     for s in call.steps:
         if s.m.retransmission or not s.m.sip.body or s.m.src.ip in told or not whole(s):
             continue
-        wrong = list(_wrong(s))
+        wrong = list(defects(s))
         if not wrong:
             continue
         told.add(s.m.src.ip)
@@ -40,7 +40,7 @@ def check(call: Call) -> Iterator[Finding]:
             evidence.append(fact(final, f"{final.m.src.ip} answered {said(final.m.sip)}"))
         yield Finding(
             NAME,
-            "error" if refused else SEVERITY,
+            "critical" if refused else SEVERITY,
             "likely" if refused else "certain",
             f"{s.m.src.ip} writes a session description that strict devices refuse: {wrong[0][0]}"
             + (f", and {len(wrong) - 1} more." if len(wrong) > 1 else "."),
@@ -52,7 +52,7 @@ def check(call: Call) -> Iterator[Finding]:
         )
 
 
-def _wrong(s: Step) -> Iterator[tuple[str, str]]:
+def defects(s: Step) -> Iterator[tuple[str, str]]:
     """What is wrong, with the line."""
     sip, kind = s.m.sip, s.m.sip.first("Content-Type").lower()
     begins = sip.body.lstrip().startswith(b"v=0")

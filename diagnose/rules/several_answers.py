@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from diagnose.call import TIMEOUT, Call, Step
+from diagnose.call import SECOND, TIMEOUT, Call, Step
 from diagnose.dialogs import tags
 from diagnose.finding import Finding, public_name
 from diagnose.guards import silence
@@ -12,6 +12,9 @@ from diagnose.report import fact, listed
 
 NAME = public_name(__name__)
 SEVERITY, PRECEDENCE, REFERENCE = "info", 70, "RFC 3261 sections 13.2.2.4 and 16.7, RFC 6228"
+
+_AT_ONCE = 10 * SECOND
+_FEW = 50
 
 
 def check(call: Call) -> Iterator[Finding]:
@@ -23,21 +26,21 @@ def check(call: Call) -> Iterator[Finding]:
                 answers.setdefault(a.side, a)
         if len(answers) < 2:
             continue
-        ended = {t for b in call.requests if b.m.sip.method == "BYE" for t in tags(b)}
-        left = [a for tag, a in answers.items() if tag not in ended]
+        byes = [b for b in call.requests if b.m.sip.method == "BYE"][:_FEW]
+        left = [a for tag, a in answers.items() if not any(tag in tags(b) and b.m.ts - a.m.ts < _AT_ONCE for b in byes)]
         last = max(answers.values(), key=lambda a: a.number)
         judged = silence(call, last, last.m.ts + TIMEOUT)
-        # One of them is the call itself, which may go on for long.
+        # One of them is the call itself, which goes on.
         open_ones = len(left) > 1 and judged.believable
         evidence = [fact(a, f"the answer with the tag {tag}", a.header_line("To")) for tag, a in answers.items()][:5]
         if open_ones:
-            evidence.append(fact(None, judged.why or f"no BYE ended {listed([a.side for a in left][:5])}"))
+            evidence.append(fact(None, judged.why or f"no BYE ended {listed([a.side for a in left][:5])} at once"))
         yield Finding(
             NAME,
             "warning" if open_ones else SEVERITY,
             judged.confidence if open_ones else "certain",
             f"{len(answers)} parties answered the INVITE of {i.m.src.ip}"
-            + (f", and {len(left)} of those calls were left open." if open_ones else "; all but one were ended again."),
+            + (f", and {len(left)} of those calls were left up." if open_ones else "; all but one were ended again."),
             tuple(evidence),
             "Whoever called must acknowledge each answer and hang up those that it does not want; a telephone that was "
             "left so hears silence and may be billed."

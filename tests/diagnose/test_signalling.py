@@ -95,6 +95,8 @@ def test_answers_that_are_ended_again_are_context() -> None:
     found = one("several-answers", *forked(True), **BOTH)
     assert (found.severity, "ended again" in found.headline) == ("info", True)
     assert one("several-answers", *forked(False), until=9, **BOTH).severity == "info"
+    late_end = forked(True)[:-2] + tuple(replace(p, at=p.at + 30) for p in forked(True)[-2:])
+    assert one("several-answers", *late_end, **BOTH).severity == "warning"
 
 
 @pytest.mark.parametrize(("second", "severity"), [(3, "error"), (5, "error"), (6, None)])
@@ -157,9 +159,11 @@ def test_a_body_of_another_name() -> None:
     assert "Content-Type is text/plain" in one(SDP, other, *call[1:]).headline
 
 
-def test_a_malformed_description_that_is_refused_is_an_error() -> None:
+def test_a_malformed_description_that_is_refused_is_critical() -> None:
     bad = BODY.replace("t=0 0\r\n", "")
-    assert one(SDP, *answered(bad, "", 488, "Not Acceptable Here")).severity == "error"
+    assert one(SDP, *answered(bad, "", 488, "Not Acceptable Here")).severity == "critical"
+    assert only("no-common-codec", *answered(bad, "", 488, "Not Acceptable Here")) == []
+    assert only("no-common-codec", *answered(BODY, "", 488, "Not Acceptable Here"))
     assert one(SDP, *answered(bad, "", 404, "Not Found")).severity == "warning"
 
 
