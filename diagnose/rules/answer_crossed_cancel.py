@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from diagnose.call import SECOND, TIMEOUT, Call
+from diagnose.call import SECOND, TIMEOUT, Call, Step
 from diagnose.finding import Finding, public_name
 from diagnose.guards import silence
 from diagnose.report import fact, seconds
@@ -16,13 +16,7 @@ NEAR = SECOND
 
 def check(call: Call) -> Iterator[Finding]:
     """One finding a call. Where ACK and BYE follow it only tells why there are both; without them it is an error."""
-    for c in call.requests:
-        if c.m.sip.method != "CANCEL":
-            continue
-        asked = next((s for s in call.requests if s.m.sip.method == "INVITE" and s.key[2] == c.key[2]), None)
-        answer = asked and next((a for a in call.answers_to(asked) if 200 <= a.m.sip.code < 300), None)
-        if answer is None or answer.m.ts < c.m.ts - NEAR:
-            continue
+    for c, answer in _races(call):
         acked = bool(call.acks(answer))
         ended = next((b for b in call.requests if b.m.sip.method == "BYE" and b.number > answer.number), None)
         severity, confidence, rest = SEVERITY, "certain", "and was then ended in order"
@@ -52,3 +46,24 @@ def check(call: Call) -> Iterator[Finding]:
             PRECEDENCE,
         )
         return
+
+
+def race(call: Call, answer: Step) -> bool:
+    """The answer came together with the caller's CANCEL: whatever is missing after it is told by this rule."""
+    return any(a.key == answer.key for _, a in _races(call))
+
+
+def unheeded(call: Call) -> bool:
+    """The caller did not take an answer that came together with its CANCEL."""
+    return any(not call.acks(a) for _, a in _races(call))
+
+
+def _races(call: Call) -> Iterator[tuple[Step, Step]]:
+    """Each CANCEL whose INVITE was answered at the same time or later, with that answer."""
+    for c in call.requests:
+        if c.m.sip.method != "CANCEL":
+            continue
+        asked = next((s for s in call.requests if s.m.sip.method == "INVITE" and s.key[2] == c.key[2]), None)
+        answer = asked and next((a for a in call.answers_to(asked) if 200 <= a.m.sip.code < 300), None)
+        if answer is not None and answer.m.ts >= c.m.ts - NEAR:
+            yield c, answer

@@ -1,72 +1,84 @@
-"""A request inside a call was refused with 481: the other side does not know this call (any more)."""
+"""481: the other side does not know the call (or subscription) that a request belongs to."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from diagnose.call import Call, Step
+from diagnose.call import SECOND, Call, Step
+from diagnose.dialog_routes import misrouted
+from diagnose.dialogs import tags
 from diagnose.finding import Evidence, Finding, public_name
-from diagnose.report import fact, seconds
+from diagnose.report import fact, listed, seconds
+from diagnose.rules import answer_crossed_cancel
 
 NAME = public_name(__name__)
-SEVERITY, PRECEDENCE, REFERENCE = "warning", 70, "RFC 3261 sections 12.2.2 and 12.2.1.2"
-SUBSCRIPTIONS = ("SUBSCRIBE", "NOTIFY")
+SEVERITY, PRECEDENCE, REFERENCE = "warning", 70, "RFC 3261 sections 12.2.1.2 and 12.2.2"
+_ELSEWHERE = ("CANCEL", "PRACK")
+"""Their 481 speaks of a transaction, not of the dialog."""
+_SUBSCRIPTION = ("NOTIFY", "SUBSCRIBE")
 
 
 def check(call: Call) -> Iterator[Finding]:
-    """One finding for each request, at the hop next to the side that refused it; CANCEL has a rule of its own."""
-    told: set[tuple[str, int | None, str]] = set()
-    for r in call.responses:
-        sip = r.m.sip
-        key = (sip.method, sip.cseq, r.side_of_request)
-        if sip.code != 481 or sip.method == "CANCEL" or key in told:
+    """One finding for each method and side that is refused so, however often."""
+    told: set[tuple[str, str]] = set()
+    for s in call.responses:
+        method, refused = s.m.sip.method, (s.m.sip.method, tags(s)[0])
+        if s.m.sip.code != 481 or method in _ELSEWHERE or refused in told:
             continue
-        told.add(key)
-        asked = next((s for s in call.requests if s.key == r.key and s.number < r.number), None)
-        crossed = _hung_up_before(call, r)
-        evidence = [fact(asked, f"{sip.method} from {asked.m.src.ip}", asked.m.sip.start_line)] if asked else []
-        evidence.append(fact(r, f"{r.m.src.ip} answered {sip.code} {sip.reason}"))
-        evidence += _tags(call, asked)
-        if crossed is not None:
-            evidence.append(fact(crossed, f"{r.m.src.ip} had hung up itself {seconds(r.m.ts - crossed.m.ts)} before"))
-        subscription = sip.method in SUBSCRIPTIONS
-        what = "subscription" if subscription else "call"
-        why = ", as it had just hung up itself" if crossed is not None else ""
+        told.add(refused)
+        if any(m.request.key == s.key for m in misrouted(call)):
+            continue  # It was sent to the wrong place (route-set-ignored).
+        if method == "BYE" and answer_crossed_cancel.unheeded(call):
+            continue  # The caller had given up and never knew of an answer: told there.
+        evidence = [fact(s, f"{s.m.src.ip} answered {s.m.sip.code} {s.m.sip.reason} to {method}", s.m.sip.start_line)]
+        severity, why = SEVERITY, "it restarted, hung up earlier, or somebody changed the tags"
+        over, foreign = _over(call, s), _foreign(call, s)
+        if over is not None:
+            severity, why = "info", "harmless, since the call was being hung up"
+            evidence.append(over)
+        elif method in _SUBSCRIPTION:
+            severity, why = "info", "the subscription is gone on that side"
+        elif foreign is not None:
+            why = "the request's tags are not those of the call"
+            evidence.append(foreign)
         yield Finding(
             NAME,
-            "info" if crossed is not None or subscription else SEVERITY,
+            severity,
             "certain",
-            f"{r.m.src.ip} refused the {sip.method} with 481: it has no such {what}{why}.",
+            f"{s.m.src.ip} answered the {method} of {s.m.dst.ip} with 481, it knows no such call: {why}.",
             tuple(evidence),
-            "Nothing to do."
-            if crossed is not None
-            else f"The other side restarted, ended the {what} before, or somebody between the two altered tags or "
-            "Call-ID; look for its own BYE or an error on its side just before.",
+            "Nothing to do: the call is over on both sides."
+            if over is not None
+            else "Compare Call-ID and both tags with those of the answered INVITE; see whether that side restarted or "
+            "hung up before, and whether a load balancer sent the request to another node of it.",
             REFERENCE,
-            90 if crossed is not None or subscription else PRECEDENCE,
+            90 if severity == "info" else PRECEDENCE,
         )
 
 
-def _hung_up_before(call: Call, refusal: Step) -> Step | None:
-    return next(
-        (
-            b
-            for b in call.requests
-            if b.m.sip.method == "BYE"
-            and b.side != refusal.side_of_request
-            and b.m.src.ip == refusal.m.src.ip
-            and b.number < refusal.number
-        ),
-        None,
+def _over(call: Call, s: Step) -> Evidence | None:
+    """A BYE that crossed the request, or went before it."""
+    asking, asked = tags(s)
+    request = next((r for r in call.requests if r.key == s.key), None)
+    for b in call.requests:
+        if b.m.sip.method != "BYE" or b.key == s.key or b.m.ts > s.m.ts + SECOND:
+            continue
+        if tags(b) == (asked, asking):
+            return fact(b, f"{b.m.src.ip} itself hung up, {seconds(abs(s.m.ts - b.m.ts))} apart from that")
+        if request is not None and b.side == asking and b.number < request.number and b.m.sip.cseq != s.m.sip.cseq:
+            return fact(b, f"the asking side, {b.m.src.ip}, had hung up before")
+    return None
+
+
+def _foreign(call: Call, s: Step) -> Evidence | None:
+    """The tags are not those of any answered or ringing INVITE of this Call-ID, all of which were seen."""
+    if not call.seen_from_start:
+        return None
+    known = {frozenset(tags(r)): r for r in call.responses if r.m.sip.method == "INVITE" and 100 < r.m.sip.code < 300}
+    if not known or frozenset(tags(s)) in known:
+        return None
+    met = next(iter(known.values()))
+    pairs = listed([" and ".join(sorted(tag or "none" for tag in pair)) for pair in known][:3])
+    return fact(
+        met, f"the tags of this call are {pairs}; this request has {' and '.join(tags(s))}", met.header_line("To")
     )
-
-
-def _tags(call: Call, asked: Step | None) -> list[Evidence]:
-    """The tag that the request names, where the other side never gave it."""
-    if asked is None or not asked.m.sip.to or not asked.m.sip.to.tag:
-        return []
-    tag = asked.m.sip.to.tag
-    given = {s.side for s in call.steps if s.number < asked.number}
-    if tag in given or not call.seen_from_start:
-        return []
-    return [fact(asked, f"it names the tag {tag}, which nobody gave in this call", asked.header_line("To"))]

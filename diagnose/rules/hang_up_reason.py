@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from diagnose.call import SECOND, Call, Step
+from diagnose.call import Call, Step
 from diagnose.causes import Cause, causes
+from diagnose.dialogs import from_the_middle
 from diagnose.finding import Finding, public_name
 from diagnose.report import fact, seconds
-from diagnose.rules import missing_ack
+from diagnose.rules import ack_ignored, answer_crossed_cancel, cut_by_timer, missing_ack, ping_in_call_unanswered
 
 NAME = public_name(__name__)
 SEVERITY, PRECEDENCE, REFERENCE = "info", 90, "RFC 3326 section 2, RFC 3261 sections 15 and 9"
 _USUAL = {"Q.850": (16, 31), "Q850": (16, 31), "SIP": (487, 486)}
 """Normal clearing, and what a CANCEL or BYE without any trouble says."""
+_TELL_IT = (missing_ack, ack_ignored, answer_crossed_cancel, ping_in_call_unanswered, cut_by_timer)
 _ENDS = 50
 """A call has few ends; whoever floods one with BYEs is not looked at any further."""
 _ELSEWHERE = 200
@@ -24,11 +26,11 @@ def check(call: Call) -> Iterator[Finding]:
     """One finding for the first CANCEL or BYE that says something."""
     ends = [s for s in call.requests if s.m.sip.method in ("CANCEL", "BYE")][:_ENDS]
     end = next(((s, c) for s in ends for c in causes(s) if c.number not in _USUAL.get(c.protocol, ())), None)
-    middle = _from_the_middle(call, ends)
+    middle = from_the_middle(ends)
     if end is None and middle is None:
         return
-    if any(True for _ in missing_ack.check(call)):
-        return  # It tells the hang-up along with its cause.
+    if any(f for rule in _TELL_IT for f in rule.check(call)):
+        return  # These tell the hang-up along with its cause.
     yield _finding(call, ends, end, middle)
 
 
@@ -81,17 +83,6 @@ def _start(call: Call, s: Step) -> Step | None:
         (r for r in call.responses if r.number < s.number and r.m.sip.method == "INVITE" and 200 <= r.m.sip.code < 300),
         None,
     )
-
-
-def _from_the_middle(call: Call, ends: list[Step]) -> Step | None:
-    """A host that says BYE in both directions, in the name of either side, and was told so by nobody."""
-    for a in ends:
-        for b in ends:
-            together = a.number < b.number and b.m.ts - a.m.ts < SECOND and a.m.src.ip == b.m.src.ip
-            both = a.m.sip.method == b.m.sip.method == "BYE" and a.side != b.side and a.m.dst.ip != b.m.dst.ip
-            if together and both and not any(e.m.dst.ip == a.m.src.ip and e.number < b.number for e in ends):
-                return a
-    return None
 
 
 def _silent_ping(call: Call, s: Step) -> Step | None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from diagnose.call import SECOND, T1, T2, TIMEOUT, Call, Step
+from diagnose.call import SECOND, TIMEOUT, Call, Step
+from diagnose.dialogs import stray_acks
 from diagnose.finding import Finding, public_name
 from diagnose.guards import crosses, silence
 from diagnose.replies import misdirected
 from diagnose.report import fact, seconds
+from diagnose.resends import next_due
+from diagnose.rules import answer_crossed_cancel
 
 NAME = public_name(__name__)
 SEVERITY, PRECEDENCE, REFERENCE = "critical", 70, "RFC 3261 sections 13.3.1.4, 13.2.2.4 and 12.1.1"
@@ -23,9 +26,12 @@ def check(call: Call) -> Iterator[Finding]:
             continue
         told.add((sip.cseq, s.side))
         acks = call.acks(s)
-        # A reply that went astray is told as that: its ACK is missing in consequence.
-        if any(a.m.dst.ip == s.m.src.ip for a in acks) or misdirected(call, s) is not None:
-            continue
+        if any(a.m.dst.ip == s.m.src.ip for a in acks) or stray_acks(call, s):
+            continue  # One that came and is not accepted is another matter (ack-ignored).
+        if misdirected(call, s) is not None:
+            continue  # A reply that went astray is told as that: its ACK is missing in consequence.
+        if answer_crossed_cancel.race(call, s):
+            continue  # Told as that: the caller had given up.
         sends, bye = call.copies(s), _bye(call, s)
         gave_up = bye if bye and bye.m.src.ip == s.m.src.ip and _at_timeout(bye.m.ts - s.m.ts) else None
         if not _still_waiting(call, s, sends, bye, gave_up):
@@ -56,10 +62,8 @@ def _still_waiting(call: Call, s: Step, sends: tuple[Step, ...], bye: Step | Non
     """The answering side itself shows that it has no ACK: it repeats its answer to the end, or hangs up at 64*T1."""
     if len(sends) < 2:
         return gave_up is not None and s.m.transport != "udp"
-    # The pause doubles from T1 to T2 (RFC 3261 section 13.3.1.4); after a longer one it had its ACK on a path unseen.
-    pause = min(max(T1, 2 * (sends[-1].m.ts - sends[-2].m.ts)), T2) + SECOND
-    end = min(bye.m.ts if bye else call.trace.capture_end, s.m.ts + TIMEOUT)
-    return end - sends[-1].m.ts < pause
+    # RFC 3261 section 13.3.1.4; after a longer pause it had its ACK on a path unseen.
+    return min(bye.m.ts if bye else call.trace.capture_end, s.m.ts + TIMEOUT) < next_due(sends)
 
 
 def _finding(

@@ -8,6 +8,7 @@ from itertools import pairwise
 from diagnose.call import SECOND, Call, Step
 from diagnose.finding import Finding, public_name
 from diagnose.report import fact, seconds
+from index.trace import Endpoint
 from sip.ip import is_public, literal
 
 NAME = public_name(__name__)
@@ -28,6 +29,12 @@ def check(call: Call) -> Iterator[Finding]:
         found = _judge(call, spoken)
         if found is not None:
             yield found
+
+
+def closed_ports(call: Call) -> frozenset[Endpoint]:
+    """Ports that this rule tells to be closed: that something sent there is lost needs no finding of its own."""
+    first = (f.evidence[0].message for f in check(call))
+    return frozenset(call.steps[n - 1].m.src for n in first if n is not None)
 
 
 def _devices(call: Call) -> dict[tuple[str, object, int], list[Step]]:

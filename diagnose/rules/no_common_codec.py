@@ -8,6 +8,7 @@ from diagnose.call import Call, Step
 from diagnose.finding import Finding, public_name
 from diagnose.profiles import clash
 from diagnose.report import fact, listed
+from diagnose.rules import sdp_malformed
 from diagnose.rules.address_family_mismatch import refused_family
 from sip.sdp import SessionDescription
 
@@ -57,6 +58,8 @@ def check(call: Call) -> Iterator[Finding]:
         # Plain against secure RTP, and IPv4 against IPv6, are said by rules of their own, whatever the codecs.
         if who in told or clash(call, s, final) is not None or refused_family(final):
             continue
+        if _agreed_before(call, s):
+            continue  # A change of the running call was refused, and not for its codecs (session-change-refused).
         told.add(who)
         refused = final.m.sip.code in REFUSALS
         offered = names(s.m.sip.sdp)
@@ -69,6 +72,8 @@ def check(call: Call) -> Iterator[Finding]:
             )
         )
         able = names(final.m.sip.sdp) if refused else []
+        if refused and not able and any(sdp_malformed.defects(s)):
+            continue  # It could not be read at all.
         if able:
             evidence.append(fact(final, f"the refusal says it could take {listed(able)}"))
         evidence += [fact(final, "Warning header", f"Warning: {w}") for w in final.m.sip.all("Warning")]
@@ -89,3 +94,13 @@ def check(call: Call) -> Iterator[Finding]:
             REFERENCE,
             PRECEDENCE,
         )
+
+
+def _agreed_before(call: Call, offer: Step) -> bool:
+    """Inside a call that already agreed on one of the offered codecs."""
+    to = offer.m.sip.to
+    if not (to and to.tag):
+        return False
+    answers = [x.answered for x in call.agreements if x.answer is not None and x.answer.number < offer.number]
+    agreed = {n.upper() for sdp in answers for n in names(sdp)}
+    return any(n.upper() in agreed for n in names(offer.m.sip.sdp))

@@ -8,6 +8,8 @@ from diagnose.call import TIMEOUT, Call, Step
 from diagnose.finding import Finding, public_name
 from diagnose.guards import silence
 from diagnose.report import fact, seconds
+from diagnose.rules.nat_binding_expired import closed_ports
+from diagnose.rules.ping_in_call_unanswered import hang_ups, unanswered
 
 NAME = public_name(__name__)
 SEVERITY, PRECEDENCE, REFERENCE = "warning", 10, "RFC 3261 sections 17.1.2.2 and 8.1.3.1"
@@ -19,9 +21,11 @@ def check(call: Call) -> Iterator[Finding]:
     """One finding for each method and silent target; three in a row say that it is gone."""
     silent: dict[tuple[str, str], list[Step]] = {}
     judgements = {}
+    closed = closed_ports(call)
+    pings = {s.number for b in hang_ups(call) for s in unanswered(call, b)}
     for s in call.requests:
         method = s.m.sip.method
-        if method in NOT_HERE or call.onward(s):
+        if method in NOT_HERE or call.onward(s) or s.m.dst in closed or s.number in pings:
             continue
         key = (method, str(s.m.dst))
         if any(r.m.sip.code >= 200 for r in call.answers_to(s)):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from diagnose.call import SECOND, Call
 from diagnose.finding import Finding, public_name
 from diagnose.report import fact, seconds
+from diagnose.rules.changes_collided import collisions
 
 NAME = public_name(__name__)
 SEVERITY, PRECEDENCE, REFERENCE = "warning", 70, "RFC 3261 sections 14.1 and 12.2.1.2, RFC 3311 section 5.2"
@@ -26,13 +27,20 @@ MEANING = {
 def check(call: Call) -> Iterator[Finding]:
     """One finding for each refused change; an error where the call ends right after it."""
     told: set[tuple[str, int | None, str]] = set()
+    collided = {c.refusal.key for c in collisions(call)}
     for s in call.requests:
         sip = s.m.sip
         if sip.method not in ("INVITE", "UPDATE") or not (sip.to and sip.to.tag):
             continue
         final = call.final_of(s)
         key = (sip.method, sip.cseq, s.side)
-        if final is None or final.m.sip.code < 300 or final.m.sip.code in HARMLESS or key in told:
+        if (
+            final is None
+            or final.m.sip.code < 300
+            or final.m.sip.code in HARMLESS
+            or key in told
+            or final.key in collided
+        ):
             continue
         told.add(key)
         if sip.sdp is not None and any(m.kind == "image" for m in sip.sdp.media):

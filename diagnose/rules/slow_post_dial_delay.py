@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from diagnose.call import SECOND, Call, Step
 from diagnose.finding import Evidence, Finding, public_name
+from diagnose.guards import JUMP
 from diagnose.report import fact, seconds
 
 NAME = public_name(__name__)
@@ -22,17 +23,20 @@ def check(call: Call) -> Iterator[Finding]:
         if sign is None:
             continue
         delay = sign.m.ts - s.m.ts
-        if delay > LIMIT:
-            behind, evidence = _share(call, s, delay)
+        if LIMIT < delay < JUMP:
+            behind, evidence = _share(call, s)
+            lossy = bool(call.trace.losses)
+            doubt = [fact(None, "packets were lost by the capture: an earlier ringing may be among them")] * lossy
             yield Finding(
                 NAME,
                 SEVERITY,
-                "certain",
+                "possible" if lossy else "certain",
                 f"It took {seconds(delay)} from the INVITE until {s.m.src.ip} heard of ringing or an answer{behind}.",
                 (
                     fact(s, f"INVITE from {s.m.src} to {s.m.dst}"),
                     *evidence,
                     fact(sign, f"the first sign, {sign.m.sip.code} {sign.m.sip.reason}, after {seconds(delay)}"),
+                    *doubt,
                 ),
                 "Look at the hop that took the time: several carriers tried in turn, slow number look-up or DNS, or a "
                 "mobile that has to be found.",
@@ -54,10 +58,15 @@ def _sign(call: Call, invite: Step) -> Step | None:
     )
 
 
-def _share(call: Call, first: Step, delay: int) -> tuple[str, list[Evidence]]:
+def _share(call: Call, first: Step) -> tuple[str, list[Evidence]]:
     """What of the delay was spent behind the next hop, and how long it kept the INVITE itself."""
     onward = [s for s in call.onward(first) if s.m.sip.method == "INVITE"]
     evidence = []
+    reply = call.answers_to(first)[0]
+    sends = [c for c in call.copies(first) if c.number < reply.number]
+    if len(sends) > 1:
+        waited = seconds(reply.m.ts - first.m.ts)
+        evidence.append(fact(reply, f"the first reply of any kind came after {waited} and {len(sends)} sends"))
     for s in onward:
         sign = _sign(call, s)
         if sign is not None:

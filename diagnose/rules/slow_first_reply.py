@@ -1,0 +1,50 @@
+"""The INVITE had to be sent again before the first reply came: packets are lost on the way, or the peer is busy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from diagnose.call import SECOND, Call
+from diagnose.finding import Finding, public_name
+from diagnose.replies import misdirected
+from diagnose.report import fact, seconds
+from diagnose.rules import missing_rport
+
+NAME = public_name(__name__)
+SEVERITY, PRECEDENCE, REFERENCE = "info", 90, "RFC 3261 sections 17.1.1.2 and 17.2.1"
+_SOON, _MANY = SECOND // 2, 3
+
+
+def check(call: Call) -> Iterator[Finding]:
+    """One finding for each silent target, the worst try of each; a warning from three sends on."""
+    told: set[str] = set()
+    for s in call.invites:
+        answers = call.answers_to(s)
+        if s.m.transport != "udp" or not answers or s.m.dst.ip in told:
+            continue
+        first = answers[0]
+        sends = [c for c in call.copies(s) if c.number < first.number]
+        # A hop further on that is slow is told there, and replies that go astray are told as that.
+        if len(sends) < 2 or first.m.ts - s.m.ts <= _SOON or any(o.number < first.number for o in call.onward(s)):
+            continue
+        if misdirected(call, first) is not None or any(f.severity == "error" for f in missing_rport.check(call)):
+            return
+        told.add(s.m.dst.ip)
+        waited = seconds(first.m.ts - s.m.ts)
+        evidence = [
+            fact(s, f"the INVITE to {s.m.dst} was sent {len(sends)} × before anything came back"),
+            fact(first, f"the first reply, {first.m.sip.code} {first.m.sip.reason}, after {waited}"),
+        ]
+        if call.trace.losses:
+            evidence.append(fact(None, "packets were lost by the capture: an earlier reply may be among them"))
+        yield Finding(
+            NAME,
+            "warning" if len(sends) >= _MANY and not call.trace.losses else SEVERITY,
+            "possible" if call.trace.losses else "certain",
+            f"{s.m.dst.ip} gave its first reply to the INVITE of {s.m.src.ip} after {waited} and {len(sends)} sends.",
+            tuple(evidence),
+            "100 Trying should come within 0.2 s. Look for loss on the path (compare both sides' captures), for a peer "
+            "that is overloaded or asks a slow database first, and for tries that a firewall drops.",
+            REFERENCE,
+            PRECEDENCE if len(sends) < _MANY else 70,
+        )
