@@ -59,7 +59,7 @@ class HttpDesk:
     def trace(self, call_id: str) -> CallTrace:
         return trace_from_json(self._json(self._call(call_id, "messages")))
 
-    def findings(self, call_id: str) -> tuple[Finding, ...]:
+    def findings(self, call_id: str, legs: bool = True) -> tuple[Finding, ...]:
         return tuple(Finding.from_json(f) for f in self._json(self._call(call_id, "findings"))["findings"])
 
     def legs(self, call_id: str) -> CallLegs:

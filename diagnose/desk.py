@@ -31,8 +31,8 @@ class Desk(Protocol):
         """All its messages, parsed."""
         ...
 
-    def findings(self, call_id: str) -> tuple[Finding, ...]:
-        """What is wrong with it, headline first."""
+    def findings(self, call_id: str, legs: bool = True) -> tuple[Finding, ...]:
+        """What is wrong with it, headline first; with `legs`, where it failed, also what its other legs tell."""
         ...
 
     def legs(self, call_id: str) -> CallLegs:

@@ -201,8 +201,22 @@ class LocalDesk:
     def trace(self, call_id: str) -> CallTrace:
         return self.archive.trace(call_id)
 
-    def findings(self, call_id: str) -> tuple[Finding, ...]:
-        return diagnose(self.archive.trace(call_id), self.rules)
+    def findings(self, call_id: str, legs: bool = True) -> tuple[Finding, ...]:
+        trace = self.archive.trace(call_id)
+        return diagnose(self._with_legs(trace) if legs else trace, self.rules)
+
+    def _with_legs(self, trace: CallTrace) -> CallTrace:
+        """The same with what lies beyond a switch, where the call failed: looking for it costs more than diagnosis."""
+        finals = [m.sip for m in trace.messages if m.sip.method == "INVITE" and m.sip.code >= 200]
+        if not finals or any(sip.code < 300 for sip in finals):
+            return trace
+        around = 600 * 10**9
+        makers = self.archive.ask(
+            "SELECT DISTINCT src_ip FROM ({source}) WHERE method = 'INVITE' AND call_id <> $call_id "
+            "AND first_ts BETWEEN $low AND $high",
+            {"call_id": trace.call_id, "low": trace.messages[0].ts - around, "high": trace.messages[-1].ts + around},
+        )
+        return replace(trace, legs=self.legs(trace.call_id), makers=frozenset(ip for (ip,) in makers))
 
     def legs(self, call_id: str) -> CallLegs:
         family = legs_of_call(self.archive, call_id, self.leg_rules)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from sip.message import SipMessage
+
+if TYPE_CHECKING:
+    from index.legs import CallLegs
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -68,3 +72,7 @@ class CallTrace:
     """IP addresses that at least one captured packet was sent to, within 10 minutes around the call."""
     losses: tuple[Loss, ...] = field(default=())
     """Losses while the call was alive (2 s either side)."""
+    legs: CallLegs | None = None
+    """Its other legs beyond a switch; None where nobody looked for them."""
+    makers: frozenset[str] = frozenset()
+    """Where legs were looked for: IP addresses that sent INVITEs of other calls within 10 minutes around the call."""

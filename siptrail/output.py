@@ -25,6 +25,8 @@ from sip.errors import SiptrailError
 from sip.text import printable
 from siptrail.tlstable import ADVICE, tls_lines
 
+MOST_LEGS = 500
+"""In captures with more calls, other legs are not looked for: that takes a few tenths of a second for each call."""
 _COLUMNS = (
     ("start", 21),
     ("method", 9),
@@ -213,7 +215,7 @@ def diagnosis(desk: Desk, call_id: str | None, as_json: bool) -> tuple[str, bool
     ids = [call_id] if call_id is not None else _all_ids(desk)
     out, bad, quiet = [], False, 0
     for one in ids:
-        findings = desk.findings(one)
+        findings = desk.findings(one, legs=len(ids) <= MOST_LEGS)
         bad = bad or any(f.severity in ("critical", "error") for f in findings)
         if as_json:
             out.append(json.dumps({"call_id": one, "findings": [f.to_json() for f in findings]}, ensure_ascii=True))

@@ -183,7 +183,7 @@ class SipDesk:
     def trace(self, call_id: str) -> CallTrace:
         return trace_of(self._known(call_id))
 
-    def findings(self, call_id: str) -> tuple[Finding, ...]:
+    def findings(self, call_id: str, legs: bool = True) -> tuple[Finding, ...]:
         self._known(call_id)
         return (FINDING,)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from diagnose.engine import Rule, diagnose, load_rules
 from diagnose.finding import Finding
+from index.legs import CallLegs
 from index.trace import CallTrace, Loss
 from index.traces import build_trace
 from sip.message import parse_message
@@ -150,6 +151,8 @@ def trace(
     heard: frozenset[str] | None = None,
     losses: tuple[Loss, ...] = (),
     copies: int = 1,
+    legs: CallLegs | None = None,
+    makers: frozenset[str] = frozenset(),
 ) -> CallTrace:
     """What the index hands to diagnosis. `until` is where the capture ends; `copies` of each packet are captured."""
     rows: list[dict[str, Any]] = []
@@ -174,7 +177,8 @@ def trace(
             )
     end = max(p.at for p in packets) + 40 if until is None else until
     made = build_trace(CALL_ID, rows, frames, START + round(since * SECOND), START + round(end * SECOND), losses)
-    return replace(made, heard=frozenset(m.dst.ip for m in made.messages) if heard is None else heard)
+    hosts = frozenset(m.dst.ip for m in made.messages) if heard is None else heard
+    return replace(made, heard=hosts, legs=legs, makers=makers)
 
 
 def _place(text: str) -> tuple[str, int]:

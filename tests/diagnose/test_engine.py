@@ -173,4 +173,5 @@ def test_shipped_rules_keep_that_order() -> None:
         "private-contact-to-public-peer",
         "private-sdp-to-public-peer",
         "nat-test-bits",
+        "received-missing",
     ]

@@ -157,7 +157,7 @@ class MemoryDesk:
         messages = rejected(call_id) if row.state == "failed" else answered(call_id)
         return CallTrace(call_id, messages, START, START + 70_000_000_000)
 
-    def findings(self, call_id: str) -> tuple[Finding, ...]:
+    def findings(self, call_id: str, legs: bool = True) -> tuple[Finding, ...]:
         return (NO_CODEC, PRIVATE) if self.call(call_id).state == "failed" else ()
 
     def legs(self, call_id: str) -> CallLegs:

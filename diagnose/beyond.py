@@ -1,0 +1,58 @@
+"""What lies beyond a switch, as far as the legs of the call were looked for: who made which leg, and how it ended.
+
+Rules that need it are silent where nobody looked (`CallTrace.legs` is None). Doubtful links are no ground for anything.
+"""
+
+from __future__ import annotations
+
+from diagnose.call import Call, Step
+from diagnose.refusals import refusals
+from index.summary import CallSummary
+
+_CALLERS_OWN = (401, 407, 486, 487, 600, 603)
+"""Challenges, and what parties decide: no failure of the way there."""
+
+
+def final_refusal(call: Call) -> Step | None:
+    """The refusal that ended the call, where it was never answered."""
+    last = next(reversed(list(refusals(call))), None)
+    if (
+        last is None
+        or last.m.sip.code < 400
+        or last.m.sip.code in _CALLERS_OWN
+        or call.answered_after(last) is not None
+    ):
+        return None
+    return last
+
+
+def refused_by_switch(call: Call) -> Step | None:
+    """The same, where whoever got the first INVITE said so itself."""
+    last = final_refusal(call)
+    first = call.invites[0] if call.invites else None
+    return last if last is not None and first is not None and last.m.src.ip == first.m.dst.ip else None
+
+
+def onward_hosts(call: Call) -> frozenset[str]:
+    """Hosts that made legs of other calls at that time, as far as this tap shows."""
+    return call.trace.makers
+
+
+def children(call: Call) -> tuple[CallSummary, ...]:
+    """Legs that were made for this one, beyond doubt."""
+    legs = call.trace.legs
+    if legs is None:
+        return ()
+    made = {x.child for x in legs.links if x.parent == call.trace.call_id and not x.doubtful}
+    return tuple(c for c in legs.calls if c.call_id in made)
+
+
+def siblings(call: Call) -> tuple[CallSummary, ...]:
+    """Other legs that were made for the same one, beyond doubt."""
+    legs = call.trace.legs
+    if legs is None:
+        return ()
+    sure = [x for x in legs.links if not x.doubtful]
+    parents = {x.parent for x in sure if x.child == call.trace.call_id}
+    made = {x.child for x in sure if x.parent in parents} - {call.trace.call_id}
+    return tuple(c for c in legs.calls if c.call_id in made)
