@@ -56,6 +56,24 @@ class TraceMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class IcmpError:
+    """A host on the way says that a message could not be delivered, and quotes it."""
+
+    ts: int
+    by: str
+    """Who says so."""
+    version: int
+    """4 or 6: types and codes differ."""
+    kind: int
+    code: int
+    src: Endpoint
+    """Of the message."""
+    dst: Endpoint
+    sip: SipMessage
+    """As far as it is quoted."""
+
+
+@dataclass(frozen=True, slots=True)
 class CallTrace:
     """All messages with one Call-ID, ordered by (ts, seq), and what a rule must know about the tap."""
 
@@ -68,3 +86,5 @@ class CallTrace:
     """IP addresses that at least one captured packet was sent to, within 10 minutes around the call."""
     losses: tuple[Loss, ...] = field(default=())
     """Losses while the call was alive (2 s either side)."""
+    icmp: tuple[IcmpError, ...] = field(default=())
+    """Errors about messages of this call, in order of time."""
