@@ -39,7 +39,9 @@ PROTOCOLS_ACCEPTED = (4, 41, 47, 137, 43, 44, 51, 60, 135)
 """IP in IP, GRE, MPLS in IP; then the IPv6 extension headers (44 is the fragment header, RFC 8200 section 4.5)."""
 TUNNEL_PORTS = (4789, 6081, 2152, 1701)
 """VXLAN, GENEVE, GTP-U, L2TP."""
-HOP_BY_HOP, TCP, UDP, ICMP6, SCTP = 0, 6, 17, 58, 132
+HOP_BY_HOP, ICMP, TCP, UDP, ICMP6, SCTP = 0, 1, 6, 17, 58, 132
+ICMP_ERRORS = {ICMP: (3,), ICMP6: (1, 2)}
+"""Destination unreachable, and in IPv6 packet too big: they quote the SIP that was not delivered."""
 
 
 class FilterSyntax(SiptrailError):
@@ -159,7 +161,14 @@ def default_program(
     asm.when_any((TCP, SCTP), "stream")
     asm.when_any(PROTOCOLS_ACCEPTED, "accept")
     asm.when(HOP_BY_HOP, "options")
+    for protocol in ICMP_ERRORS:
+        asm.when(protocol, f"icmp{protocol}")
     asm.go("reject")
+    for protocol, kinds in ICMP_ERRORS.items():
+        asm.label(f"icmp{protocol}")
+        asm.put(LD_B_X)
+        asm.when_any(kinds, "accept")
+        asm.go("reject")
     asm.label("options")  # its first byte names what follows; every multicast listener report (RFC 3810) has one
     asm.put(LD_B_X)
     asm.when(ICMP6, "reject")

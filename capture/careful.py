@@ -13,11 +13,11 @@ from typing import NamedTuple
 import dpkt
 
 from capture.decode import Decoded
-from capture.flags import FRAGMENT_LOST, FRAGMENTED, TRUNCATED, TUNNELLED
+from capture.flags import FRAGMENT_LOST, FRAGMENTED, QUOTED, TRUNCATED, TUNNELLED
 from capture.frames import Frame, FrameBlock, Payload
 from capture.ipfragments import Datagram, Fragments, Key
 from capture.limits import DEFAULT_LIMITS, Limits
-from capture.links import IPV4, IPV6, UnknownLinkType, Unreadable, mpls, network_layer
+from capture.links import IPV4, IPV6, UnknownLinkType, Unreadable, by_version, mpls, network_layer
 from capture.ports import DEFAULT_SIP_PORTS, DEFAULT_WS_PORTS
 from capture.sipstream import looks_like_sip
 from capture.tcpfast import I32, I64, ReadyStreams
@@ -39,6 +39,8 @@ COUNTERS = (
 )
 TCP, UDP, SCTP, GRE = 6, 17, 132, 47
 _IN_IP = {4: IPV4, 41: IPV6}
+_ICMP_ERRORS = {1: (3,), 58: (1, 2)}
+"""By protocol: types that say that a packet was not delivered (RFC 792; RFC 4443 sections 3.1 and 3.2)."""
 _EXTENSIONS = frozenset({0, 43, 44, 51, 60, 135, 139, 140})
 """IPv6 extension headers with a length (RFC 8200 section 4, RFC 7045)."""
 
@@ -147,7 +149,7 @@ class CarefulDecoder:
         if head < 20 or total < head or len(data) < head:
             raise Unreadable("bad IPv4 length")
         packet = _Packet(data[12:16], data[16:20], ident, frames, flags, depth, max(0, total - len(data)))
-        if offset & 0x3FFF:
+        if offset & 0x3FFF and not flags & QUOTED:
             key = Key(packet.src, packet.dst, ident, data[9])
             return self._fragment(key, packet, (offset & 0x1FFF) * 8, bool(offset & 0x2000), data[head:total], out)
         return self._transport(data[9], data[head:total], packet, out)
@@ -166,7 +168,7 @@ class CarefulDecoder:
             if proto == 44:
                 offset, ident = struct.unpack_from(">HI", data, at + 2)
                 # An "atomic" fragment (RFC 6946) is whole.
-                if offset & 0xFFF9:
+                if offset & 0xFFF9 and not packet.flags & QUOTED:
                     key = Key(packet.src, packet.dst, ident, data[at])
                     return self._fragment(key, packet, offset & 0xFFF8, bool(offset & 1), data[at + 8 : end], out)
                 proto, at = data[at], at + 8
@@ -182,6 +184,10 @@ class CarefulDecoder:
         return True
 
     def _transport(self, proto: int, body: bytes, packet: _Packet, out: list[Payload]) -> bool:
+        if packet.flags & QUOTED:  # a stream or a tunnel must not take what only stands in an error
+            return proto == UDP and self._udp(body, packet, out)
+        if proto in _ICMP_ERRORS:
+            return self._icmp_error(proto, body, packet, out)
         if proto == TCP:
             return self._tcp(body, packet, out)
         if proto == UDP:
@@ -202,6 +208,13 @@ class CarefulDecoder:
         flags = packet.flags | TUNNELLED
         return self._network(inner.kind, inner.data, packet.frames, flags, packet.depth + 1, out)
 
+    def _icmp_error(self, proto: int, body: bytes, packet: _Packet, out: list[Payload]) -> bool:
+        """The beginning of the packet that was not delivered stands behind eight bytes."""
+        if body[:1] not in [bytes([kind]) for kind in _ICMP_ERRORS[proto]]:
+            return False
+        kind = by_version(body, 8)
+        return bool(kind) and self._network(kind, body[8:], packet.frames, packet.flags | QUOTED, packet.depth + 1, out)
+
     def _udp(self, body: bytes, packet: _Packet, out: list[Payload]) -> bool:
         if len(body) < 8:
             raise Unreadable("short UDP header")
@@ -210,7 +223,8 @@ class CarefulDecoder:
         if size >= 8:
             promised = min(size, promised)
         data = body[8:promised]
-        if (inner := inside_udp(sport, dport, data)) is not None:
+        inner = None if packet.flags & QUOTED else inside_udp(sport, dport, data)
+        if inner is not None:
             return self._inside(inner, packet, out)
         message = data.lstrip(b"\r\n")
         if looks_like_sip(message):

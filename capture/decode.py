@@ -209,6 +209,9 @@ def decode_frames(
             src_hi[f], src_lo[f], dst_hi[f], dst_lo[f], ip_id[f] = sh, sl, dh, dl, ident
             continue
         if proto != 17:
+            # ICMP errors (destination unreachable, RFC 792 and RFC 4443 section 3.1; packet too big, section 3.2).
+            if (proto == 1 and at < end and data[at] == 3) or (proto == 58 and at < end and 1 <= data[at] <= 2):
+                kind[f] = CAREFUL
             # Cut TCP, tunnels (4, 41, 47, 115), IPv6 extension headers (0, 43, 44, 60, 51), SCTP: rare, so careful.
             if (
                 proto == 6

@@ -22,6 +22,8 @@ COPY = 512
 """The same packet was seen just before (a mirror port, another interface)."""
 RESENT = 1024
 """The same message was sent before: a retransmission."""
+QUOTED = 2048
+"""No message that arrived: an ICMP error quotes it, since its packet could not be delivered."""
 REPEATED = COPY | RESENT
 """What is said of a message beside others, not of its own bytes."""
 
@@ -37,6 +39,7 @@ NAMES = {
     HEADERS_CUT: "headers-cut",
     COPY: "seen-twice",
     RESENT: "resent",
+    QUOTED: "quoted",
 }
 
 

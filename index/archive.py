@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from capture.flags import QUOTED
 from capture.frames import Frame
 from capture.pipeline import MessageBlock
 from index.batches import sorted_batch
@@ -281,6 +282,8 @@ class Archive:
         with self._look() as look:
             cur = look.cur
             messages, frames = self._fetch(look, call_ids)
+            # Of some nothing was seen but the ICMP errors that quote them.
+            messages = {c: rows for c, rows in messages.items() if any(not r["flags"] & QUOTED for r in rows)}
             if not messages:
                 return {}
             if alone:

@@ -12,7 +12,7 @@ import threading
 import numpy as np
 from numpy.typing import NDArray
 
-from capture.flags import COPY, RESENT
+from capture.flags import COPY, QUOTED, RESENT
 from capture.jit import kernel
 from capture.pipeline import MessageBlock
 from capture.words import hash_of
@@ -49,6 +49,8 @@ def mark(
     is not one slice of one frame; path: a hash of where it went; known: the memory (hash, time, tap, number)."""
     mask = np.uint64(len(known) // 2 - 1)
     for i in range(len(start)):
+        if flags[i] & QUOTED:
+            continue
         at = np.uint64(start[i])
         place = hash_of(data, at, at + np.uint64(length[i])) ^ path[i]
         mixed = np.int64(place)

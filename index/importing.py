@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from capture.flags import QUOTED
 from capture.pipeline import Counters, Decoder, MessageBlock
 from capture.ports import DEFAULT_SIP_PORTS, DEFAULT_WS_PORTS
 from capture.sources.keylog import Decryption, keys_for
@@ -107,7 +108,7 @@ def _add(archive: Archive, blocks: list[MessageBlock], copies: Copies, node: str
     for block in blocks:
         copies.mark(block)
         archive.add(to_rows(block, node))
-        result.messages += len(block)
+        result.messages += int((block.flags & QUOTED == 0).sum())
         low, high = int(block.ts.min()), int(block.ts.max())
         result.first = low if result.first is None else min(result.first, low)
         result.last = high if result.last is None else max(result.last, high)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from capture.flags import COPY, REPEATED, RESENT
+from capture.flags import COPY, QUOTED, REPEATED, RESENT
 from capture.gather import number_pairs
 from capture.jit import kernel
 from index.rollup import CALL_COLUMNS, LATER
@@ -159,7 +159,7 @@ def roll(
 
 def partials(messages: pa.Table) -> pa.Table:
     """Partial rows (the columns of index.rollup.CALL_COLUMNS) of a table with the columns of index.columns.MESSAGES."""
-    messages = messages.unify_dictionaries()
+    messages = _arrived(messages).unify_dictionaries()
     n = messages.num_rows
     columns = {name: _one(messages[name]) for name in messages.column_names}
     ids = columns["call_id"].indices.to_numpy(zero_copy_only=False).astype(np.uint64)
@@ -189,6 +189,12 @@ def partials(messages: pa.Table) -> pa.Table:
             rows,
         )
     return _table(columns, out, rows)
+
+
+def _arrived(messages: pa.Table) -> pa.Table:
+    """Without what ICMP errors only quote."""
+    quoted = messages["flags"].to_numpy() & QUOTED != 0
+    return messages.filter(pa.array(~quoted)) if quoted.any() else messages
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:

@@ -8,12 +8,14 @@ from typing import Any
 import duckdb
 
 from capture.flags import NAMES as FLAG_NAMES
+from capture.flags import QUOTED
 
 
 def count_messages(cur: duckdb.DuckDBPyConnection, source: str) -> dict[str, Any]:
     """messages, call_ids, methods, finals, transports, flags, first, last (ns) of the rows that `source` selects."""
     total = cur.execute(
-        f"SELECT count(*), count(DISTINCT call_id) FILTER (call_id <> ''), min(ts), max(ts) FROM ({source})"
+        "SELECT count(*), count(DISTINCT call_id) FILTER (call_id <> ''), min(ts), max(ts) "
+        f"FROM ({source}) WHERE flags & {QUOTED} = 0"
     ).fetchone()
     groups = cur.execute(f"SELECT method, code, transport, flags, count(*) FROM ({source}) GROUP BY ALL").fetchall()
     methods: Counter[str] = Counter()
@@ -21,6 +23,9 @@ def count_messages(cur: duckdb.DuckDBPyConnection, source: str) -> dict[str, Any
     transports: Counter[str] = Counter()
     flags: Counter[str] = Counter()
     for method, code, transport, bits, n in groups:
+        if bits & QUOTED:  # no message that arrived
+            flags[FLAG_NAMES[QUOTED]] += n
+            continue
         transports[transport] += n
         if code == 0:
             methods[method] += n

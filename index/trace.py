@@ -60,6 +60,24 @@ class TraceMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class IcmpError:
+    """A host on the way says that a message could not be delivered, and quotes it."""
+
+    ts: int
+    by: str
+    """Who says so."""
+    version: int
+    """4 or 6: types and codes differ."""
+    kind: int
+    code: int
+    src: Endpoint
+    """Of the message."""
+    dst: Endpoint
+    sip: SipMessage
+    """As far as it is quoted."""
+
+
+@dataclass(frozen=True, slots=True)
 class CallTrace:
     """All messages with one Call-ID, ordered by (ts, seq), and what a rule must know about the tap."""
 
@@ -76,3 +94,5 @@ class CallTrace:
     """Its other legs beyond a switch; None where nobody looked for them."""
     makers: frozenset[str] = frozenset()
     """Where legs were looked for: IP addresses that sent INVITEs of other calls within 10 minutes around the call."""
+    icmp: tuple[IcmpError, ...] = field(default=())
+    """Errors about messages of this call, in order of time."""

@@ -5,12 +5,15 @@ It owns that distinction (a mirrored packet is one message "seen 2", a resend is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from typing import Any
 
-from capture.flags import REPEATED
-from index.trace import CallTrace, Endpoint, Loss, TraceMessage
+from capture.flags import QUOTED, REPEATED
+from capture.links import IPV4, IPV6, Unreadable, network_layer
+from index.trace import CallTrace, Endpoint, IcmpError, Loss, TraceMessage
+from sip.errors import Unreachable
 from sip.message import parse_message
 
 COPY_NS = 20_000_000
@@ -42,9 +45,13 @@ def build_trace(
     """`rows` of index.columns.MESSAGES and `frames` of FRAMES, both ordered by (ts, seq)."""
     firsts = {(f["node"], f["ts"], f["seq"]): f for f in frames if f["part"] == 0}
     out: list[TraceMessage] = []
+    icmp: list[IcmpError] = []
     last: dict[tuple[Any, ...], tuple[int, _Packet]] = {}
     for r in rows:
         frame = firsts.get((r["node"], r["ts"], r["seq"]))
+        if r["flags"] & QUOTED:
+            icmp += [e for e in _icmp(r, frame) if not any(_same(e, known) for known in icmp[-4:])]
+            continue
         raw = _payload(frame) if frame else b""
         packet = _Packet(r["ts"], r["ip_id"], _tap(frame) if frame and r["transport"] == "udp" else None)
         src, dst = Endpoint(r["src_ip"], r["src_port"]), Endpoint(r["dst_ip"], r["dst_port"])
@@ -70,7 +77,7 @@ def build_trace(
                 retransmission=known is not None and r["transport"] == "udp",
             )
         )
-    return CallTrace(call_id, tuple(out), capture_start, capture_end, losses=losses)
+    return CallTrace(call_id, tuple(out), capture_start, capture_end, losses=losses, icmp=tuple(icmp))
 
 
 def merged(traces: Sequence[CallTrace]) -> CallTrace:
@@ -85,6 +92,7 @@ def merged(traces: Sequence[CallTrace]) -> CallTrace:
         capture_end=max(trace.capture_end for trace in traces),
         heard=frozenset().union(*(trace.heard for trace in traces)),
         losses=tuple(dict.fromkeys(loss for trace in traces for loss in trace.losses)),
+        icmp=tuple(sorted((e for trace in traces for e in trace.icmp), key=lambda e: e.ts)),
     )
 
 
@@ -92,6 +100,44 @@ def _payload(frame: dict[str, Any]) -> bytes:
     if frame["payload"] is not None:
         return bytes(frame["payload"])
     return bytes(frame["frame"][frame["payload_at"] : frame["payload_at"] + frame["payload_size"]])
+
+
+def _icmp(row: dict[str, Any], frame: dict[str, Any] | None) -> Iterator[IcmpError]:
+    """The error that quotes this row, read from its frame; nothing where it came in a way that is not understood."""
+    if frame is None or frame["frame"] is None:
+        return
+    data = bytes(frame["frame"])
+    try:
+        kind, at = network_layer(frame["link"], data)
+    except (Unreachable, Unreadable, IndexError):
+        return
+    size = (data[at] & 15) * 4 if kind == IPV4 else 40
+    found = data[at + size : at + size + 2]
+    sender = data[at + 12 : at + 16] if kind == IPV4 else data[at + 8 : at + 24]
+    if kind not in (IPV4, IPV6) or len(found) < 2 or data[at + (9 if kind == IPV4 else 6)] not in (1, 58):
+        return
+    yield IcmpError(
+        row["ts"],
+        str(ip_address(sender)),
+        4 if kind == IPV4 else 6,
+        found[0],
+        found[1],
+        Endpoint(row["src_ip"], row["src_port"]),
+        Endpoint(row["dst_ip"], row["dst_port"]),
+        parse_message(_payload(frame)),
+    )
+
+
+def _same(a: IcmpError, b: IcmpError) -> bool:
+    """A mirror's copy."""
+    return abs(a.ts - b.ts) < COPY_NS and (a.by, a.kind, a.code, a.src, a.dst, a.sip.raw) == (
+        b.by,
+        b.kind,
+        b.code,
+        b.src,
+        b.dst,
+        b.sip.raw,
+    )
 
 
 def _tap(frame: dict[str, Any]) -> tuple[bytes, int] | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from capture.flags import QUOTED
 from capture.frames import FrameBlock
 from capture.packetsockets import PacketSockets
 from capture.pipeline import TRANSPORTS, Decoder, MessageBlock
@@ -88,10 +89,11 @@ def _look(block: FrameBlock, traffic: Traffic, decoder: Decoder) -> None:
 
 def _count(messages: MessageBlock, traffic: Traffic) -> None:
     n = len(messages)
-    traffic.messages += n
+    arrived = messages.flags & QUOTED == 0
+    traffic.messages += int(arrived.sum())
     traffic.tunnelled += int((messages.flags & 64 != 0).sum())
     for i in range(n):
-        if messages.code[i] == 0:
+        if messages.code[i] == 0 and arrived[i]:
             traffic.ports[TRANSPORTS[messages.transport[i]], int(messages.dport[i])] += 1
         traffic.sent[address_text(int(messages.src_hi[i]), int(messages.src_lo[i]))] += 1
         traffic.received[address_text(int(messages.dst_hi[i]), int(messages.dst_lo[i]))] += 1

@@ -13,6 +13,7 @@ from diagnose.report import fact, seconds
 from diagnose.resends import unanswered
 from diagnose.rules import missing_ack
 from diagnose.rules.nat_binding_expired import closed_ports
+from diagnose.undelivered import refused_hops
 from sip.address import parse_uri
 
 NAME = public_name(__name__)
@@ -27,7 +28,7 @@ def check(call: Call) -> Iterator[Finding]:
             hang_ups.setdefault((s.side, s.m.sip.cseq), []).append(s)
     for hops in hang_ups.values():
         silent = [s for s in hops if not _answered(call, s)]
-        if not silent or _hung_up_too(call, silent[-1]) or silent[-1].m.dst in closed_ports(call):
+        if not silent or _hung_up_too(call, silent[-1]) or _told(call, silent[-1]):
             continue
         s = silent[-1]
         sends = call.copies(s)
@@ -62,6 +63,11 @@ def check(call: Call) -> Iterator[Finding]:
             REFERENCE,
             90 if consequence else PRECEDENCE,
         )
+
+
+def _told(call: Call, bye: Step) -> bool:
+    """The port it went to is closed, or an ICMP error says why it did not arrive: rules of their own."""
+    return bye.m.dst in closed_ports(call) or (bye.m.src, bye.m.dst) in refused_hops(call)
 
 
 def _answered(call: Call, bye: Step) -> bool:

@@ -9,6 +9,7 @@ from diagnose.finding import Finding, public_name
 from diagnose.guards import silence
 from diagnose.report import fact, seconds
 from diagnose.rules.nat_binding_expired import closed_ports
+from diagnose.undelivered import refused_hops
 
 NAME = public_name(__name__)
 SEVERITY, PRECEDENCE, REFERENCE = "error", 70, "RFC 3261 sections 9.1 and 9.2"
@@ -30,7 +31,11 @@ def check(call: Call) -> Iterator[Finding]:
         if not answers or any(a.m.sip.code >= 200 for a in answers):
             continue
         taken = call.final_of(c)
-        if (taken is not None and taken.m.sip.code >= 300) or c.m.dst in closed:
+        if (
+            (taken is not None and taken.m.sip.code >= 300)
+            or c.m.dst in closed
+            or (c.m.src, c.m.dst) in refused_hops(call)
+        ):
             continue
         judged = silence(call, c, c.m.ts + TIMEOUT)
         if not judged.believable:

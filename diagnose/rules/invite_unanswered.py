@@ -8,6 +8,7 @@ from diagnose.call import TIMEOUT, Call, Step
 from diagnose.finding import Finding, public_name
 from diagnose.guards import silence
 from diagnose.report import fact, seconds
+from diagnose.undelivered import refused_hops
 
 NAME = public_name(__name__)
 SEVERITY, PRECEDENCE, REFERENCE = "critical", 10, "RFC 3261 sections 17.1.1.2 and 8.1.3.1"
@@ -15,8 +16,10 @@ SEVERITY, PRECEDENCE, REFERENCE = "critical", 10, "RFC 3261 sections 17.1.1.2 an
 
 def check(call: Call) -> Iterator[Finding]:
     """One finding for each silent target."""
+    refused = refused_hops(call)
     for s in call.invites:
-        if _anything_back(call, s):
+        # An ICMP error that tells why has a rule of its own.
+        if (s.m.src, s.m.dst) in refused or _anything_back(call, s):
             continue
         judged = silence(call, s, s.m.ts + TIMEOUT)
         if not judged.believable:

@@ -12,6 +12,7 @@ from diagnose.replies import misdirected
 from diagnose.report import fact, seconds
 from diagnose.resends import next_due
 from diagnose.rules import answer_crossed_cancel
+from diagnose.undelivered import refused_hops
 
 NAME = public_name(__name__)
 SEVERITY, PRECEDENCE, REFERENCE = "critical", 70, "RFC 3261 sections 13.3.1.4, 13.2.2.4 and 12.1.1"
@@ -28,7 +29,7 @@ def check(call: Call) -> Iterator[Finding]:
         acks = call.acks(s)
         if any(a.m.dst.ip == s.m.src.ip for a in acks) or stray_acks(call, s):
             continue  # One that came and is not accepted is another matter (ack-ignored).
-        if misdirected(call, s) is not None:
+        if misdirected(call, s) is not None or (s.m.src, s.m.dst) in refused_hops(call):
             continue  # A reply that went astray is told as that: its ACK is missing in consequence.
         if answer_crossed_cancel.race(call, s):
             continue  # Told as that: the caller had given up.

@@ -10,6 +10,7 @@ from diagnose.replies import misdirected
 from diagnose.report import fact, seconds
 from diagnose.resends import next_due, unanswered
 from diagnose.rules import missing_rport
+from diagnose.undelivered import refused_hops
 
 NAME = public_name(__name__)
 SEVERITY, PRECEDENCE, REFERENCE = "warning", 70, "RFC 3261 sections 17.1.1.3, 17.2.1 and 18.2.2"
@@ -58,7 +59,10 @@ def check(call: Call) -> Iterator[Finding]:
 
 def _astray(call: Call, s: Step) -> bool:
     """Another rule tells that replies do not go to where the INVITE came from: the missing ACK is the consequence."""
-    return misdirected(call, s) is not None or any(f.severity == "error" for f in missing_rport.check(call))
+    undelivered = (s.m.src, s.m.dst) in refused_hops(call)
+    return (
+        undelivered or misdirected(call, s) is not None or any(f.severity == "error" for f in missing_rport.check(call))
+    )
 
 
 def _acknowledges(a: Step, s: Step) -> bool:

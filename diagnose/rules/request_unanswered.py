@@ -10,6 +10,7 @@ from diagnose.guards import silence
 from diagnose.report import fact, seconds
 from diagnose.rules.nat_binding_expired import closed_ports
 from diagnose.rules.ping_in_call_unanswered import hang_ups, unanswered
+from diagnose.undelivered import refused_hops
 
 NAME = public_name(__name__)
 SEVERITY, PRECEDENCE, REFERENCE = "warning", 10, "RFC 3261 sections 17.1.2.2 and 8.1.3.1"
@@ -22,10 +23,17 @@ def check(call: Call) -> Iterator[Finding]:
     silent: dict[tuple[str, str], list[Step]] = {}
     judgements = {}
     closed = closed_ports(call)
+    refused = refused_hops(call)
     pings = {s.number for b in hang_ups(call) for s in unanswered(call, b)}
     for s in call.requests:
         method = s.m.sip.method
-        if method in NOT_HERE or call.onward(s) or s.m.dst in closed or s.number in pings:
+        if (
+            method in NOT_HERE
+            or call.onward(s)
+            or s.m.dst in closed
+            or s.number in pings
+            or (s.m.src, s.m.dst) in refused
+        ):
             continue
         key = (method, str(s.m.dst))
         if any(r.m.sip.code >= 200 for r in call.answers_to(s)):

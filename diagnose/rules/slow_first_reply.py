@@ -9,6 +9,7 @@ from diagnose.finding import Finding, public_name
 from diagnose.replies import misdirected
 from diagnose.report import fact, seconds
 from diagnose.rules import missing_rport
+from diagnose.undelivered import refused_hops
 
 NAME = public_name(__name__)
 SEVERITY, PRECEDENCE, REFERENCE = "info", 90, "RFC 3261 sections 17.1.1.2 and 17.2.1"
@@ -18,9 +19,10 @@ _SOON, _MANY = SECOND // 2, 3
 def check(call: Call) -> Iterator[Finding]:
     """One finding for each silent target, the worst try of each; a warning from three sends on."""
     told: set[str] = set()
+    refused = refused_hops(call)
     for s in call.invites:
         answers = call.answers_to(s)
-        if s.m.transport != "udp" or not answers or s.m.dst.ip in told:
+        if s.m.transport != "udp" or not answers or s.m.dst.ip in told or (s.m.src, s.m.dst) in refused:
             continue
         first = answers[0]
         sends = [c for c in call.copies(s) if c.number < first.number]

@@ -9,7 +9,7 @@ from typing import Any
 from diagnose.engine import Rule, diagnose, load_rules
 from diagnose.finding import Finding
 from index.legs import CallLegs
-from index.trace import CallTrace, Loss
+from index.trace import CallTrace, Endpoint, IcmpError, Loss
 from index.traces import build_trace
 from sip.message import parse_message
 
@@ -150,6 +150,7 @@ def trace(
     since: float = -60,
     heard: frozenset[str] | None = None,
     losses: tuple[Loss, ...] = (),
+    icmp: tuple[IcmpError, ...] = (),
     copies: int = 1,
     legs: CallLegs | None = None,
     makers: frozenset[str] = frozenset(),
@@ -178,7 +179,14 @@ def trace(
     end = max(p.at for p in packets) + 40 if until is None else until
     made = build_trace(CALL_ID, rows, frames, START + round(since * SECOND), START + round(end * SECOND), losses)
     hosts = frozenset(m.dst.ip for m in made.messages) if heard is None else heard
-    return replace(made, heard=hosts, legs=legs, makers=makers)
+    return replace(made, icmp=icmp, heard=hosts, legs=legs, makers=makers)
+
+
+def icmp(packet: Packet, by: str, kind: int = 3, code: int = 3, quoted: int = 520, version: int = 4) -> IcmpError:
+    """An ICMP error 20 ms after the packet that it quotes."""
+    src, dst = Endpoint(*_place(packet.src)), Endpoint(*_place(packet.dst))
+    at = START + round((packet.at + 0.02) * SECOND)
+    return IcmpError(at, by, version, kind, code, src, dst, parse_message(packet.raw[:quoted]))
 
 
 def _place(text: str) -> tuple[str, int]:
