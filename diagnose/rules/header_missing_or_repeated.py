@@ -27,11 +27,12 @@ def check(call: Call) -> Iterator[Finding]:
     for ip, found in wrong.items():
         minor = all(p in _MINOR for p in found)
         first = next(iter(found.values()))[0]
+        named = [*found] if len(found) < 5 else [*list(found)[:4], f"{len(found) - 4} more faults"]
         yield Finding(
             NAME,
             "info" if minor else SEVERITY,
             "certain",
-            f"{ip} sends messages with {listed(list(found)[:4])} (first in its {title(first)}).",
+            f"{ip} sends messages with {listed(named)} (first in its {title(first)}).",
             tuple(fact(s, f"the {title(s)} has {problem}", line) for problem, (s, line) in list(found.items())[:10]),
             "Strict devices refuse or ignore such messages: update or correct the sender, or whoever rewrites its "
             "headers on the way.",
