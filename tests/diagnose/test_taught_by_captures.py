@@ -149,3 +149,21 @@ def test_a_headline_that_names_four_faults_says_that_there_are_more() -> None:
     bare = Packet(0, CALLER, CALLED, b"REGISTER sip:example.org SIP/2.0\r\nExpires: 3600\r\n\r\n")
     headline = one("header-missing-or-repeated", bare).headline
     assert "no Via, no From, no To, no Call-ID and 2 more faults" in headline
+
+
+def test_a_200_to_an_invite_without_a_tag_begins_no_dialog() -> None:
+    invite = request()
+    answer = Packet(1, CALLED, CALLER, reply(invite, 200, contact="<sip:bob@x>", to_tag="").replace(b";tag=\r", b"\r"))
+    assert "no tag in its To (first in its 200 to INVITE)" in one("header-missing-or-repeated", answer).headline
+    options = request("OPTIONS")
+    bare = Packet(1, CALLED, CALLER, reply(options, 200, to_tag="").replace(b";tag=\r", b"\r"))
+    assert only("header-missing-or-repeated", bare) == []
+
+
+def test_a_quote_that_swallows_the_caller_is_told() -> None:
+    broken = request().replace(b"From: <", b'From: \\"Al\\" <')
+    found = one("header-missing-or-repeated", Packet(0, CALLER, CALLED, broken))
+    assert "no readable address in its From" in found.headline
+    assert found.evidence[0].line.startswith('From: \\"Al\\" <sip:')
+    named = request().replace(b"From: <", b'From: "Al" <')
+    assert only("header-missing-or-repeated", Packet(0, CALLER, CALLED, named)) == []
