@@ -44,6 +44,11 @@ class Rejection:
     proof: Digest
     offered: tuple[Digest, ...]
 
+    @property
+    def grown_old(self) -> bool:
+        """The server blames the nonce in words, though it does not say `stale=true` (RFC 7616 section 3.3)."""
+        return "nonce" in self.again.m.sip.reason.lower()
+
 
 def digests(step: Step, header: str) -> tuple[Digest, ...]:
     """All values of such a header field that speak of Digest."""

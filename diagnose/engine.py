@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import logging
 import pkgutil
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -36,29 +37,45 @@ class Rule:
     overruns: list[str] = field(default_factory=list, compare=False, repr=False)
     """Call-IDs for which it ran out of time."""
     failures: list[str] = field(default_factory=list, compare=False, repr=False)
-    """The first Call-ID for which it raised."""
+    """The first Call-ID for which it raised, and what."""
     severity: str = ""
     """What it usually says; '' where a user's own rule does not tell."""
     reference: str = ""
+    own: bool = False
+    """It is the user's."""
+
+    @property
+    def trouble(self) -> str:
+        """What went wrong with it since it was loaded; '' where nothing did."""
+        told = []
+        if self.overruns:
+            after = "left out until the next start" if len(self.overruns) >= STRIKES else "skipped there"
+            told.append(f"ran out of time {len(self.overruns)} ×, last on {self.overruns[-1]!r}; {after}")
+        if self.failures:
+            told.append(f"failed on {self.failures[0]}; skipped wherever it fails")
+        return "; ".join(told)
 
 
-def load_rules(extra: Path | None = None) -> tuple[Rule, ...]:
+def load_rules(extra: Path | None = None, broken: dict[str, str] | None = None) -> tuple[Rule, ...]:
     """The shipped rules and those of the user's own folder, where an equal name takes the shipped one's place.
 
-    A file that cannot be loaded is logged and left out."""
+    A file that cannot be loaded is logged and left out; `broken` receives its name and why."""
     found = {}
-    for name, load in (*_shipped(), *_own(extra)):
+    sources = [(False, x) for x in _shipped()] + [(True, x) for x in _own(extra)]
+    for own, (name, load) in sources:
         try:
             module = load()
             check = module.check
             if not callable(check):
                 raise TypeError("`check` is not a function")
-        except Exception:
+        except (Exception, SystemExit) as error:
             log.exception("the rule %s cannot be loaded; it is left out", name)
+            if broken is not None:
+                broken[name] = f"{type(error).__name__}: {error}"
             continue
         name = public_name(module.__name__)
         severity, reference = (str(getattr(module, said, "")) for said in ("SEVERITY", "REFERENCE"))
-        found[name] = Rule(name, (module.__doc__ or "").strip(), check, severity=severity, reference=reference)
+        found[name] = Rule(name, (module.__doc__ or "").strip(), check, severity=severity, reference=reference, own=own)
     return tuple(found[name] for name in sorted(found))
 
 
@@ -84,9 +101,11 @@ def _own(folder: Path | None) -> Iterator[tuple[str, Callable[[], ModuleType]]]:
 
 
 def _execute(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(f"own_rules.{path.stem}", path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
+    # Dataclasses look their own module up while it is being executed.
+    sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
 
@@ -136,7 +155,7 @@ def _report(rule: Rule, call_id: str, error: BaseException) -> None:
         after = "it is skipped for this call" if len(rule.overruns) < STRIKES else "it is left out from now on"
         log.error("the rule %s %s on %r; %s", rule.name, error, call_id, after)
     elif not rule.failures:
-        rule.failures.append(call_id)
+        rule.failures.append(f"{call_id!r}: {error!r}")
         log.error("the rule %s failed on %r; it is skipped for this call", rule.name, call_id, exc_info=error)
     else:
         log.debug("the rule %s failed on %r: %r", rule.name, call_id, error)

@@ -257,6 +257,7 @@ class LocalDesk:
             removed={
                 k.removeprefix("removed_").replace("_", " "): n for k, n in counted.items() if k.startswith("removed_")
             },
+            rules={r.name: r.trouble for r in self.rules if r.trouble},
             first=rfc3339(m["first"]) if m["first"] is not None else None,
             last=rfc3339(m["last"]) if m["last"] is not None else None,
         )

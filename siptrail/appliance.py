@@ -180,7 +180,8 @@ def doctor(
     if sockets.missing is None and not as_json:
         print(f"siptrail: listening for {seconds:.0f} s …", file=sys.stderr)
     problems = 0
-    for found in examine(Examination(settings, sockets, seconds, service)):
+    rules = (desk.stats().rules or {}) if service is not None else {}
+    for found in examine(Examination(settings, sockets, seconds, service, rules)):
         problems += found.status == "problem"
         if as_json:
             print(json.dumps(asdict(found)))

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from capture.netdevices import list_interfaces
 from capture.packetsockets import PacketSockets
+from diagnose.engine import load_rules
 from index.summary import tls_record
 from sip.errors import SiptrailError
 from siptrail.config import Settings
@@ -48,12 +49,14 @@ class Examination:
     seconds: float
     service: list[dict[str, Any]] | None
     """The interfaces of a running service; None where none answers."""
+    rules: dict[str, str] = field(default_factory=dict)
+    """Rules that the running service has trouble with, and what trouble."""
     traffic: list[Traffic] = field(default_factory=list)
 
 
 def examine(on: Examination) -> Iterator[Result]:
     """Every check in turn; those that listen take `seconds`."""
-    for check in (_rights, _service, _interfaces, _traffic, _clock, _store):
+    for check in (_rights, _service, _interfaces, _traffic, _clock, _store, _rules):
         yield from check(on)
 
 
@@ -204,3 +207,19 @@ def _store(on: Examination) -> Iterator[Result]:
             reason = (error.strerror or str(error)).lower()
             advice = "choose a folder that you may write with --store"
             yield Result("store", "problem", f"{folder} cannot be written: {reason}", advice)
+
+
+def _rules(on: Examination) -> Iterator[Result]:
+    for name, trouble in on.rules.items():
+        yield Result("rules", "problem", f"{name} {trouble}", "its log entry in the service's log has all detail")
+    if on.settings.rules is None:
+        return
+    broken: dict[str, str] = {}
+    rules = load_rules(on.settings.rules, broken)
+    for path, why in broken.items():
+        yield Result("rules", "problem", f"{path} cannot be loaded: {why}", "correct it; until then it is left out")
+    own = [r.name for r in rules if r.own]
+    if own:
+        yield Result("rules", "ok", f"{len(own)} of your own in {on.settings.rules}: {', '.join(own)}")
+    elif not broken:
+        yield Result("rules", "note", f"no rule of your own in {on.settings.rules}", "one file a rule: docs/rules.md")

@@ -264,7 +264,7 @@ def stats_text(stats: Stats, as_json: bool) -> str:
             out += [f"{key if n == 0 else '':18}{line}" for n, line in enumerate(lines)]
         elif isinstance(value, dict):
             text = ", ".join(
-                f"{printable(k)} {v}"
+                f"{printable(k)} {printable(str(v))}"
                 for k, v in sorted(value.items(), key=lambda kv: -kv[1] if isinstance(kv[1], int) else 0)
             )
             out.append(f"{key:18}{text or '-'}")

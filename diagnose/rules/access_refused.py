@@ -24,7 +24,7 @@ def check(call: Call) -> Iterator[Finding]:
     """One finding for each host that shuts the door."""
     told: set[tuple[str, str]] = set()
     shut = [s for s in _doors(call) if _means_it(s)]
-    if not shut or is_scan(call) or rejections(call):
+    if not shut or is_scan(call) or any(not r.grown_old for r in rejections(call)):
         return
     for s in shut:
         if (s.m.src.ip, s.m.sip.method) not in told:

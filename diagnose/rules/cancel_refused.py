@@ -33,11 +33,8 @@ def check(call: Call) -> Iterator[Finding]:
             ),
             None,
         )
-        over = invite and next(
-            (f for f in call.answers_to(invite) if f.m.sip.code >= 200 and f.number < cancel.number), None
-        )
-        if over:
-            continue  # it was over already: nothing was left to cancel
+        if invite and any(f.m.sip.code >= 200 and f.number < r.number for f in call.answers_to(invite)):
+            continue  # The INVITE was over before the refusal came: nothing was left to cancel.
         differing = _differences(invite, cancel) if invite else []
         why = f": its {differing[0][0]} is not that of the INVITE" if differing else ""
         evidence = [fact(cancel, f"CANCEL from {cancel.m.src.ip}", cancel.m.sip.start_line)]

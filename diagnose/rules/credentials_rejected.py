@@ -1,4 +1,4 @@
-"""Credentials were given for a fresh challenge and the server asked again: wrong password, user name or algorithm."""
+"""Credentials were given for a fresh challenge and the server asked again: wrong password, user, algorithm, or late."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from diagnose.call import Call
 from diagnose.credentials import Rejection, rejections, succeeded_after
 from diagnose.finding import Evidence, Finding, public_name
-from diagnose.report import fact, listed
+from diagnose.refusals import said
+from diagnose.report import fact, listed, seconds
 from diagnose.scanners import is_scan
 
 NAME = public_name(__name__)
@@ -15,13 +16,13 @@ SEVERITY, PRECEDENCE, REFERENCE = "error", 30, "RFC 3261 sections 22.1 and 22.2,
 
 
 def check(call: Call) -> Iterator[Finding]:
-    """One finding for each realm and method."""
-    groups: dict[tuple[str, str], list[Rejection]] = {}
+    """One finding for each realm, method and whether the nonce or the credentials were to blame."""
+    groups: dict[tuple[str, str, bool], list[Rejection]] = {}
     for r in rejections(call):
-        groups.setdefault((r.proof.get("realm"), r.request.m.sip.method), []).append(r)
+        groups.setdefault((r.proof.get("realm"), r.request.m.sip.method, r.grown_old), []).append(r)
     if not groups or is_scan(call):
         return
-    for (realm, method), group in groups.items():
+    for (realm, method, _), group in groups.items():
         last = group[-1]
         later = succeeded_after(call, last.again)
         if later is not None and len(group) == 1:
@@ -54,6 +55,14 @@ def _line(r: Rejection) -> str:
 
 def _cause(r: Rejection) -> tuple[str, list[Evidence], str]:
     """The likeliest cause, what shows it, and what to do; a digest cannot be tested without the password."""
+    if r.grown_old:
+        waited = seconds(r.request.m.ts - r.asked.m.ts)
+        return (
+            f"its nonce had changed when they came, {waited} after the challenge",
+            [fact(r.again, f"it blames the nonce: {said(r.again.m.sip)}", r.again.m.sip.start_line)],
+            "Look at what the device does between the challenge and its answer (DNS, a directory). The server should "
+            "say stale=true: then a device tries again by itself and nobody looks for a wrong password.",
+        )
     wanted = sorted({d.algorithm for d in r.offered if d.get("realm") == r.proof.get("realm")})
     if r.proof.algorithm not in wanted:
         text = f"the server wants {listed(wanted)}, the client used {r.proof.algorithm}"

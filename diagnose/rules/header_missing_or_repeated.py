@@ -27,11 +27,12 @@ def check(call: Call) -> Iterator[Finding]:
     for ip, found in wrong.items():
         minor = all(p in _MINOR for p in found)
         first = next(iter(found.values()))[0]
+        named = [*found] if len(found) < 5 else [*list(found)[:4], f"{len(found) - 4} more faults"]
         yield Finding(
             NAME,
             "info" if minor else SEVERITY,
             "certain",
-            f"{ip} sends messages with {listed(list(found)[:4])} (first in its {title(first)}).",
+            f"{ip} sends messages with {listed(named)} (first in its {title(first)}).",
             tuple(fact(s, f"the {title(s)} has {problem}", line) for problem, (s, line) in list(found.items())[:10]),
             "Strict devices refuse or ignore such messages: update or correct the sender, or whoever rewrites its "
             "headers on the way.",
@@ -48,9 +49,15 @@ def _problems(s: Step) -> Iterator[tuple[str, str]]:
     if not sip.is_request:
         for name in ("Content-Length", "Content-Type"):
             yield from _repeated(s, name)
+        if sip.method == "INVITE" and 200 <= sip.code < 300 and sip.to is not None and not sip.to.tag:
+            # Section 8.2.6.2: without it there is no dialog that ACK and BYE could belong to.
+            yield "no tag in its To", s.header_line("To")
         return
     for name in _ONCE:
         yield from _repeated(s, name)
+    for name, party in (("From", sip.from_), ("To", sip.to)):
+        if party is not None and sip.first(name) and not (party.uri.scheme or party.uri.host):
+            yield f"no readable address in its {name}", s.header_line(name)
     if not sip.fields("Max-Forwards"):
         yield "no Max-Forwards", ""
     if sip.first("CSeq") and sip.cseq is None:

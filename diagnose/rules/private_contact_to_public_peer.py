@@ -31,10 +31,18 @@ def check(call: Call) -> Iterator[Finding]:
         if not (forms_dialog or (sip.is_request and sip.method == "REGISTER")) or not sip.contacts:
             continue
         host = sip.contacts[0].uri.host
-        if (s.side, host) in told or not crosses(host, s):
+        # A phone may take a new From tag for each REGISTER; all that have one Call-ID are the same phone's.
+        side = "" if sip.method == "REGISTER" else s.side
+        if (side, host) in told or not crosses(host, s) or _takes_leave(s):
             continue
-        told.add((s.side, host))
+        told.add((side, host))
         yield _judge(call, s, host)
+
+
+def _takes_leave(s: Step) -> bool:
+    """A REGISTER that removes its Contact: nobody is to call it there any more (RFC 3261 section 10.2.2)."""
+    sip = s.m.sip
+    return sip.method == "REGISTER" and (sip.contacts[0].params.get("expires") or sip.first("Expires")) == "0"
 
 
 def _judge(call: Call, s: Step, host: str) -> Finding:
@@ -59,7 +67,7 @@ def _judge(call: Call, s: Step, host: str) -> Finding:
         severity, confidence, outcome = (
             "warning",
             "possible",
-            f"unless something rewrites it on the way, {lost} is lost",
+            f"{lost} will be lost unless something rewrites it on the way",
         )
         evidence.append(fact(s, f"the packet itself comes from {host}: this capture sits on that side of its NAT"))
     return Finding(
@@ -81,7 +89,8 @@ def _compensated(call: Call, s: Step, host: str) -> Evidence | None:
     if (mark := _mark(sip.contacts[0])) is not None:
         return fact(s, f"the Contact carries ;{mark}, so a proxy or the device already compensates")
     if sip.method == "REGISTER":
-        for r in call.answers_to(s):
+        # The first REGISTER is mostly challenged: what the registrar keeps is in its answer to a later one.
+        for r in (r for r in call.responses if r.m.sip.method == "REGISTER"):
             for contact in r.m.sip.contacts:
                 if contact.uri.host == host and (mark := _mark(contact)) is not None:
                     return fact(r, f"the registrar keeps the Contact with ;{mark}", r.header_line("Contact"))

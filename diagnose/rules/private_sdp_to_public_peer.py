@@ -52,6 +52,10 @@ def _judge(call: Call, s: Step, sdp: SessionDescription, bad: list[Media]) -> Fi
     if harmless is not None:
         severity, confidence, outcome = "info", "certain", "harmless here, since a relay or ICE takes care of it"
         evidence.append(harmless)
+    elif (known := _called_there(call, s, address)) is not None:
+        severity, confidence = "info", "likely"
+        outcome = f"harmless here, since {s.m.dst.ip} itself knows it by that address"
+        evidence.append(fact(known, f"{s.m.dst.ip} calls it there: the two share a network", known.header_line("To")))
     elif own(address, s):
         # Before the NAT every packet looks so; what the peer is told shows only behind it.
         severity, confidence = "warning", "possible"
@@ -83,3 +87,19 @@ def _harmless(call: Call, s: Step, sdp: SessionDescription, bad: list[Media]) ->
         if media and all(is_public(m.address) for m in media):
             return fact(o, f"{o.m.src.ip} passes the session on with a public address: a relay takes the media")
     return None
+
+
+def _called_there(call: Call, s: Step, address: str) -> Step | None:
+    """The INVITE by which the peer calls that very host: a NAT's public address would stand in its To.
+
+    The Request-URI proves nothing: a registrar sends to a phone's private Contact through its NAT."""
+    if not own(address, s):
+        return None
+    return next(
+        (
+            i
+            for i in call.invites
+            if (i.m.src.ip, i.m.dst.ip) == (s.m.dst.ip, s.m.src.ip) and i.m.sip.to and i.m.sip.to.uri.host == address
+        ),
+        None,
+    )

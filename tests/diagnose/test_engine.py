@@ -87,6 +87,9 @@ def test_many_calls_at_once_are_judged_like_one(caplog: pytest.LogCaptureFixture
     rules = (rule("stuck", spins), rule("broken", raises), rule("good", good))
     assert diagnose_all(traces, rules, limit=0.5) == [(GOOD,)] * len(traces)
     assert len(caplog.records) == STRIKES + 1, "a stuck rule is left out in the middle of a list too"
+    assert rules[0].trouble == "ran out of time 3 ×, last on 'call-1'; left out until the next start"
+    assert rules[1].trouble == "failed on 'call-1': ValueError('what a day'); skipped wherever it fails"
+    assert rules[2].trouble == ""
     assert diagnose_all([], RULES) == []
 
 
@@ -125,11 +128,27 @@ def test_the_users_own_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
     (tmp_path / "_helper.py").write_text("raise RuntimeError('not a rule')")
     (tmp_path / "broken.py").write_text("import nothing_of_the_kind")
     (tmp_path / "empty.py").write_text("")
+    (tmp_path / "leaves.py").write_text("raise SystemExit(3)")
     (tmp_path / "notes.txt").write_text("not Python")
-    rules = load_rules(tmp_path)
+    broken: dict[str, str] = {}
+    rules = load_rules(tmp_path, broken)
     assert {r.name for r in rules} == {r.name for r in RULES} | {"our-customer"}
     assert [f.name for f in findings(*SIMPLE, rules=rules)] == ["our-customer", "busy-or-declined"]
-    assert sorted(Path(r.getMessage().split()[2]).name for r in caplog.records) == ["broken.py", "empty.py"]
+    left_out = ["broken.py", "empty.py", "leaves.py"]
+    assert sorted(Path(r.getMessage().split()[2]).name for r in caplog.records) == left_out
+    assert {Path(name).name: why for name, why in broken.items()} == {
+        "broken.py": "ModuleNotFoundError: No module named 'nothing_of_the_kind'",
+        "empty.py": "AttributeError: module 'own_rules.empty' has no attribute 'check'",
+        "leaves.py": "SystemExit: 3",
+    }
+    assert [r.name for r in rules if r.own] == ["our-customer"]
+
+
+def test_an_own_rule_may_hold_dataclasses(tmp_path: Path) -> None:
+    """They look their module up by its name, which a file outside any package does not have by itself."""
+    head = "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+    (tmp_path / "ours.py").write_text(f"{head}@dataclass\nclass Line:\n    number: str\n{OWN}")
+    assert "ours" in {r.name for r in load_rules(tmp_path)}
 
 
 def test_an_own_rule_takes_the_place_of_a_shipped_one(tmp_path: Path) -> None:

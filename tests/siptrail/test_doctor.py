@@ -148,3 +148,27 @@ def test_an_interface_that_is_not_there_and_a_store_that_cannot_be_written(tmp_p
         ("interface", "there is no nope0"),
         ("store", f"{tmp_path} cannot be written: is a directory"),
     ]
+
+
+def test_a_rule_of_the_users_own_that_is_broken_or_fails_is_named(tmp_path: Path) -> None:
+    own = tmp_path / "rules"
+    own.mkdir()
+    (own / "fine.py").write_text("def check(call):\n    return []\n")
+    (own / "broken.py").write_text("import nothing_of_the_kind")
+    settings = Settings(store=tmp_path, interfaces=["nope0"], rules=own)
+    sockets = OpenSockets()
+    sockets.missing = "the right to open raw sockets is missing"
+    trouble = {"fine": "failed on 'call-1': ValueError('what a day'); skipped wherever it fails"}
+    found = [f for f in examine(Examination(settings, sockets, 0.1, None, trouble)) if f.name == "rules"]
+    assert [(f.status, f.text) for f in found] == [
+        ("problem", f"fine {trouble['fine']}"),
+        (
+            "problem",
+            f"{own / 'broken.py'} cannot be loaded: ModuleNotFoundError: No module named 'nothing_of_the_kind'",
+        ),
+        ("ok", f"1 of your own in {own}: fine"),
+    ]
+    (own / "fine.py").unlink()
+    (own / "broken.py").unlink()
+    found = [f for f in examine(Examination(settings, sockets, 0.1, None)) if f.name == "rules"]
+    assert [(f.status, f.text) for f in found] == [("note", f"no rule of your own in {own}")]
