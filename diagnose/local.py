@@ -45,6 +45,8 @@ UNSETTLED = ("calling", "ringing", "pending", "challenged", "in-call")
 """States of calls that wait for something."""
 SILENCE_NS = 33_000_000_000
 """64*T1 and a second: nothing that is missing by then still comes."""
+RECENT_NS = 900_000_000_000
+"""What was said since then is hardly ever out of the cache."""
 AGAIN_NS, SOON_NS = 10_000_000_000, 1_000_000_000
 """For so long a verdict holds that silence may still change: of a call that is settled, and of one that is not."""
 
@@ -71,6 +73,7 @@ class LocalDesk:
         rules_are: str = "",
     ) -> None:
         self.archive = archive
+        self._since = archive.now()
         self._rules_are = rules_are
         """Fingerprint of the rules: what others said is not taken over."""
         self.leg_rules = leg_rules or LegRules()
@@ -148,8 +151,10 @@ class LocalDesk:
         """Take over what was said of these calls before by the same rules."""
         if self.archive.lake is None:
             return  # all there is was said by this desk
-        have = {c.call_id: c.messages for c in calls}
-        for v in self.archive.known_verdicts(calls):
+        # What was said a moment ago was said by this desk, and stands in its cache.
+        asked = [c for c in calls if c.end < max(self._since, self.archive.now() - RECENT_NS)]
+        have = {c.call_id: c.messages for c in asked}
+        for v in self.archive.known_verdicts(asked):
             if v.rules == self._rules_are and v.messages == have[v.call_id]:
                 findings = tuple(Finding.from_json(json.loads(record)) for _, _, record in v.findings)
                 self._store(v.call_id, _Told(v.messages, v.at, findings))

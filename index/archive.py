@@ -138,8 +138,7 @@ class Archive:
             return []
         cur = self._con.cursor()
         try:
-            starts = [c.start for c in calls]
-            return self.verdicts.of(cur, [c.call_id for c in calls], min(starts), max(starts))
+            return self.verdicts.of(cur, {c.call_id: c.start for c in calls})
         finally:
             cur.close()
 

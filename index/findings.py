@@ -7,7 +7,7 @@ stands here as it was written (JSON). Nothing wrong is a verdict, too.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -84,19 +84,19 @@ class Verdicts:
             self._kept = moving
         return len(moving)
 
-    def of(self, cur: duckdb.DuckDBPyConnection, call_ids: Sequence[str], since: int, until: int) -> list[Verdict]:
-        """The latest verdict on each of these calls, which began between two times; no entry where there is none."""
+    def of(self, cur: duckdb.DuckDBPyConnection, starts: Mapping[str, int]) -> list[Verdict]:
+        """The latest verdict on each of these calls, given with their first times; no entry where there is none."""
         with self._lock:
-            found = {c: self._fresh[c] for c in call_ids if c in self._fresh}
-        missing = [c for c in call_ids if c not in found]
+            found = {c: self._fresh[c] for c in starts if c in self._fresh}
+        missing = [c for c in starts if c not in found]
         if self._lake is None or not missing:
             return list(found.values())
-        first, last = (datetime.fromtimestamp(_sane(t) // 1_000_000_000, UTC).date() for t in (since, until))
+        hours = sorted({_sane(starts[c]) // HOUR_NS for c in missing})
         cur.register("asked", pa.table({"call_id": pa.array(missing, pa.string())}))
         cur.execute("CREATE OR REPLACE TEMP TABLE wanted_findings AS SELECT call_id FROM asked")
         rows = cur.execute(
             "SELECT f.* EXCLUDE (day, hour) FROM lake.findings f JOIN wanted_findings USING (call_id) "
-            f"WHERE day BETWEEN DATE '{first}' AND DATE '{last}' ORDER BY call_id, stamp, place"
+            f"WHERE {' OR '.join(_hour(h) for h in hours)} ORDER BY call_id, stamp, place"
         ).fetchall()
         for call_id, start, messages, stamp, rules, place, name, severity, record in rows:
             before = found.get(call_id)
@@ -122,6 +122,11 @@ class Verdicts:
             "CREATE OR REPLACE TEMP VIEW findings AS SELECT call_id, name "
             f"FROM (SELECT call_id, name FROM fresh_findings{kept if self._lake else ''}) WHERE name <> ''"
         )
+
+
+def _hour(hour: int) -> str:
+    day = datetime.fromtimestamp(hour * 3600, UTC).date()
+    return f"(day = DATE '{day}' AND hour = {hour % 24})"
 
 
 def _sane(ns: int) -> int:
