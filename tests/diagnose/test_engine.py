@@ -192,5 +192,4 @@ def test_shipped_rules_keep_that_order() -> None:
         "private-contact-to-public-peer",
         "private-sdp-to-public-peer",
         "nat-test-bits",
-        "received-missing",
     ]
