@@ -44,7 +44,8 @@ def check(call: Call) -> Iterator[Finding]:
             NAME,
             SEVERITY,
             "possible" if call.trace.losses else "certain",
-            f"The {title(s)} of {s.m.src.ip} to {s.m.dst.ip} was sent {before} times in {waited} until it was answered.",
+            f"The {title(s)} of {s.m.src.ip} to {s.m.dst.ip} was sent {before} times in {waited} "
+            "until it was answered.",
             tuple(evidence),
             "Compare captures of both sides: is the message lost on the way there, or the answer on the way back? If "
             "neither, the peer is too slow; look at its load at this time.",
