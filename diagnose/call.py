@@ -5,13 +5,15 @@ Calls may be long (a phone registers under one Call-ID for months), so look-ups 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar, cast
 
 from index.trace import CallTrace, TraceMessage
 from sip.sdp import Media, SessionDescription
 
+T = TypeVar("T")
 SECOND = 1_000_000_000
 T1, T2 = SECOND // 2, 4 * SECOND
 TIMEOUT = 64 * T1
@@ -156,14 +158,15 @@ class Call:
 
     def onward(self, step: Step) -> tuple[Step, ...]:
         """The same request or response, sent on by the host that received it."""
-        sip = step.m.sip
-        return tuple(
-            s
-            for s in self.steps[step.number :]
-            if s.m.src.ip == step.m.dst.ip
-            and (s.m.sip.is_request, s.m.sip.method, s.m.sip.cseq, s.m.sip.code, s.side)
-            == (sip.is_request, sip.method, sip.cseq, sip.code, step.side)
-        )
+        same = self._by_words.get((step.m.dst.ip, *_words(step)), ())
+        return tuple(s for s in same if s.number > step.number)
+
+    @cached_property
+    def _by_words(self) -> dict[object, list[Step]]:
+        out: dict[object, list[Step]] = {}
+        for s in self.steps:
+            out.setdefault((s.m.src.ip, *_words(s)), []).append(s)
+        return out
 
     @cached_property
     def exchanges(self) -> tuple[Exchange, ...]:
@@ -242,6 +245,22 @@ class Call:
         for s in self.requests:
             out.setdefault(s.key, []).append(s)
         return out
+
+    def once(self, make: Callable[[Call], T]) -> T:
+        """What several rules ask about the same call is worked out once."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        return cast(T, self._made[make])
+
+    @cached_property
+    def _made(self) -> dict[object, object]:
+        return {}
+
+
+def _words(s: Step) -> tuple[object, ...]:
+    """What a message keeps on every hop."""
+    sip = s.m.sip
+    return sip.is_request, sip.method, sip.cseq, sip.code, s.side
 
 
 def digest(trace: CallTrace) -> Call:

@@ -5,6 +5,7 @@ Only senders that began or ended the dialog are judged: what a proxy makes of a 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -45,8 +46,16 @@ class Misrouted:
     final: Step | None
 
 
-def misrouted(call: Call) -> Iterator[Misrouted]:
+def misrouted(call: Call) -> tuple[Misrouted, ...]:
     """Requests that bypass the route set, and those that failed with another route or target than they should have."""
+    return call.once(_all_misrouted)
+
+
+def _all_misrouted(call: Call) -> tuple[Misrouted, ...]:
+    return tuple(_misrouted(call))
+
+
+def _misrouted(call: Call) -> Iterator[Misrouted]:
     for d in dialogs(call):
         for r in d.requests:
             told = _told(call, d, r)
@@ -103,12 +112,19 @@ def _target(call: Call, d: Dialog, r: Step, source: Step) -> SipUri | None:
     """The latest Contact that reached this host from the other side (RFC 3261 section 12.2)."""
     found = source.m.sip.contacts[0].uri if source.m.sip.contacts else None
     pair = frozenset((d.caller, d.called))
-    for s in call.steps[source.number : r.number - 1]:
+    told = call.once(_targets).get((pair, r.m.src.ip), [])
+    at = bisect_left(told, r.number, key=lambda t: t[0]) - 1
+    return told[at][1] if at >= 0 and told[at][0] > source.number else found
+
+
+def _targets(call: Call) -> dict[tuple[frozenset[str], str], list[tuple[int, SipUri]]]:
+    """Contacts that came to a host within a dialog, with the numbers of their messages."""
+    out: dict[tuple[frozenset[str], str], list[tuple[int, SipUri]]] = {}
+    for s in call.steps:
         sip = s.m.sip
-        refreshes = sip.method in ("INVITE", "UPDATE") and (sip.is_request or 200 <= sip.code < 300)
-        if refreshes and s.m.dst.ip == r.m.src.ip and frozenset(tags(s)) == pair and sip.contacts:
-            found = sip.contacts[0].uri
-    return found
+        if sip.method in ("INVITE", "UPDATE") and (sip.is_request or 200 <= sip.code < 300) and sip.contacts:
+            out.setdefault((frozenset(tags(s)), s.m.dst.ip), []).append((s.number, sip.contacts[0].uri))
+    return out
 
 
 def _bypass(r: Step, told: Told) -> tuple[str, str, str] | None:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from diagnose.call import SECOND, Call, Step
 
+_FEW = 200
+"""Of a flood only the first ones are looked at."""
+
 
 def tags(step: Step) -> tuple[str, str]:
     """From tag and To tag."""
@@ -43,6 +46,10 @@ class Dialog:
 
 def dialogs(call: Call) -> tuple[Dialog, ...]:
     """All answered dialogs, in the order of their answers; a 2xx to a re-INVITE makes none."""
+    return call.once(_dialogs)
+
+
+def _dialogs(call: Call) -> tuple[Dialog, ...]:
     made: dict[tuple[str, str], list[Step]] = {}
     for s in call.responses:
         if s.m.sip.method != "INVITE" or not 200 <= s.m.sip.code < 300:
@@ -63,16 +70,14 @@ def dialogs(call: Call) -> tuple[Dialog, ...]:
 
 def stray_acks(call: Call, final: Step) -> list[Step]:
     """ACKs to the answering host after its 2xx that fit no response at all, by their CSeq number or their To tag."""
+    return [a for a in call.once(_unfitting) if a.number > final.number and a.m.dst.ip == final.m.src.ip]
+
+
+def _unfitting(call: Call) -> tuple[Step, ...]:
     numbers = {s.m.sip.cseq for s in call.requests if s.m.sip.method == "INVITE"}
     known = {tags(s)[1] for s in call.responses if s.m.sip.method == "INVITE"}
-    return [
-        a
-        for a in call.requests
-        if a.m.sip.method == "ACK"
-        and a.number > final.number
-        and a.m.dst.ip == final.m.src.ip
-        and (a.m.sip.cseq not in numbers or tags(a)[1] not in known)
-    ]
+    acks = (a for a in call.requests if a.m.sip.method == "ACK")
+    return tuple(a for a in acks if a.m.sip.cseq not in numbers or tags(a)[1] not in known)[:_FEW]
 
 
 def from_the_middle(ends: list[Step]) -> Step | None:

@@ -31,4 +31,8 @@ def _begins(s: Step, e: IcmpError) -> bool:
 
 def refused_hops(call: Call) -> frozenset[tuple[Endpoint, Endpoint]]:
     """(sender, target) of what an ICMP error says was not delivered: that nothing answers there is explained."""
+    return call.once(_refused_hops)
+
+
+def _refused_hops(call: Call) -> frozenset[tuple[Endpoint, Endpoint]]:
     return frozenset((e.src, e.dst) for e, _ in undelivered(call))

@@ -26,7 +26,8 @@ def check(call: Call) -> Iterator[Finding]:
             continue
         answer = _answer(call, s)
         # With an answer between two sends, it is that answer which got lost; the sender says so by going on.
-        if answer is None or answer.number < sends[_MANY - 1].number:
+        # A 408 says that there was no answer.
+        if answer is None or answer.m.sip.code == 408 or answer.number < sends[_MANY - 1].number:
             continue
         refused = frozenset(refused_hops(call)) if refused is None else refused
         if (s.m.src, s.m.dst) in refused:
@@ -44,7 +45,8 @@ def check(call: Call) -> Iterator[Finding]:
             NAME,
             SEVERITY,
             "possible" if call.trace.losses else "certain",
-            f"The {title(s)} of {s.m.src.ip} to {s.m.dst.ip} was sent {before} times in {waited} until an answer came.",
+            f"The {title(s)} of {s.m.src.ip} to {s.m.dst.ip} was sent {before} times in {waited} "
+            "until it was answered.",
             tuple(evidence),
             "Compare captures of both sides: is the message lost on the way there, or the answer on the way back? If "
             "neither, the peer is too slow; look at its load at this time.",

@@ -19,14 +19,18 @@ from sip.address import parse_uri
 NAME = public_name(__name__)
 SEVERITY, PRECEDENCE, REFERENCE = "warning", 70, "RFC 3261 sections 17.1.2.2 and 15.1.1"
 
+_FEW = 50
+"""A call has few ends; whoever floods one with BYEs is not looked at any further."""
+
 
 def check(call: Call) -> Iterator[Finding]:
     """One finding for each hang-up, at the last hop that it was seen on."""
     hang_ups: dict[tuple[str, int | None], list[Step]] = {}
+    lost = {m.request.key for m in misrouted(call)}
     for s in call.requests:
         if s.m.sip.method == "BYE":
             hang_ups.setdefault((s.side, s.m.sip.cseq), []).append(s)
-    for hops in hang_ups.values():
+    for hops in list(hang_ups.values())[:_FEW]:
         silent = [s for s in hops if not _answered(call, s)]
         if not silent or _hung_up_too(call, silent[-1]) or _told(call, silent[-1]):
             continue
@@ -35,7 +39,7 @@ def check(call: Call) -> Iterator[Finding]:
         if len(sends) == 1 and s.m.transport == "udp":
             continue  # Who misses an answer asks again: this one had it on a path unseen.
         judged = unanswered(call, sends)
-        if not judged.believable or any(m.request.key == s.key for m in misrouted(call)):
+        if not judged.believable or s.key in lost:
             continue  # What was sent to the wrong place is told by route-set-ignored.
         took = seconds(sends[-1].m.ts - s.m.ts)
         evidence = [fact(s, f"BYE went to {s.m.dst} {len(sends)} × within {took}; no final answer", s.m.sip.start_line)]
@@ -51,7 +55,7 @@ def check(call: Call) -> Iterator[Finding]:
         if judged.why:
             evidence.append(fact(None, judged.why))
         # The rule for the cause speaks of a private Contact, and of an ACK that does not arrive either.
-        consequence = crosses(target, s) or any(missing_ack.check(call))
+        consequence = crosses(target, s) or call.once(_never_acknowledged)
         yield Finding(
             NAME,
             "info" if consequence else SEVERITY,
@@ -68,6 +72,10 @@ def check(call: Call) -> Iterator[Finding]:
 def _told(call: Call, bye: Step) -> bool:
     """The port it went to is closed, or an ICMP error says why it did not arrive: rules of their own."""
     return bye.m.dst in closed_ports(call) or (bye.m.src, bye.m.dst) in refused_hops(call)
+
+
+def _never_acknowledged(call: Call) -> bool:
+    return any(missing_ack.check(call))
 
 
 def _answered(call: Call, bye: Step) -> bool:

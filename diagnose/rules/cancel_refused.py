@@ -48,8 +48,10 @@ def check(call: Call) -> Iterator[Finding]:
             "certain",
             f"{r.m.src.ip} refused the CANCEL with {sip.code} {sip.reason}{why}; {left}.",
             tuple(evidence),
-            "A CANCEL has to repeat the Request-URI, the top Via with its branch, From, Call-ID, the CSeq number and "
-            "the Route of the INVITE exactly; see what altered it on the way.",
+            "It got no answer to the CANCEL itself: the hop behind it is gone or too slow. Ask there for that leg."
+            if sip.code == 408
+            else "A CANCEL has to repeat the Request-URI, the top Via with its branch, From, Call-ID, the CSeq number "
+            "and the Route of the INVITE exactly; see what altered it on the way.",
             REFERENCE,
             PRECEDENCE,
         )

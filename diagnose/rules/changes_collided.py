@@ -16,6 +16,8 @@ NAME = public_name(__name__)
 SEVERITY, PRECEDENCE, REFERENCE = "info", 70, "RFC 3261 sections 14.1 and 14.2, RFC 3311 section 5.2"
 _CHANGES = ("INVITE", "UPDATE")
 _FEW = 50
+_NEAR = 100
+"""So many messages before a refusal at most stands the change that it collided with."""
 _MANY = 2
 """More collisions than that in one call are no accident."""
 _OWNER, _OTHER = (21 * SECOND // 10, 4 * SECOND), (0, 2 * SECOND)
@@ -35,6 +37,10 @@ class Collision:
 
 def collisions(call: Call) -> tuple[Collision, ...]:
     """Each refused change once, at the hop next to the side that refused it; of a flood the first ones."""
+    return call.once(_first_collisions)
+
+
+def _first_collisions(call: Call) -> tuple[Collision, ...]:
     return tuple(islice(_collisions(call), _FEW))
 
 
@@ -56,8 +62,8 @@ def _collisions(call: Call) -> Iterator[Collision]:
 def _under_way(call: Call, asked: Step, refusal: Step) -> Step | None:
     """A change in the same dialog that had no final response when this one came: for a 500 one of the same side."""
     pair = tags(asked)[::-1] if refusal.m.sip.code == 491 else tags(asked)
-    for s in call.requests:
-        if s.m.sip.method not in _CHANGES or tags(s) != pair or s.key == asked.key or s.number > refusal.number:
+    for s in call.steps[max(0, refusal.number - _NEAR) : refusal.number]:
+        if not s.m.sip.is_request or s.m.sip.method not in _CHANGES or tags(s) != pair or s.key == asked.key:
             continue
         final = call.final_of(s)
         if final is None or final.number > asked.number:

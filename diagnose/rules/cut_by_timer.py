@@ -101,7 +101,7 @@ def _by_time(talk: int, suspicious: bool) -> tuple[Kind, str, str] | None:
         return _LENGTH, "likely" if suspicious else "possible", f"{exact} s is a usual limit for the length of a call"
     if suspicious and 31 * SECOND <= talk <= 67 * SECOND // 2:
         return _ACK, "possible", "32 s (64*T1) is how long a side waits for an ACK, or an answer, before it gives up"
-    if suspicious and any(abs(talk - n * SECOND) <= SECOND for n in (30, 60)):
+    if suspicious and any(abs(talk - n * SECOND) <= SECOND // 2 for n in (30, 60)):
         return _AUDIO, "possible", "30 or 60 s is how long many hosts wait for audio"
     return None
 

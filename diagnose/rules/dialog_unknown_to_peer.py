@@ -21,12 +21,13 @@ _SUBSCRIPTION = ("NOTIFY", "SUBSCRIBE")
 def check(call: Call) -> Iterator[Finding]:
     """One finding for each method and side that is refused so, however often."""
     told: set[tuple[str, str]] = set()
+    lost = {m.request.key for m in misrouted(call)}
     for s in call.responses:
         method, refused = s.m.sip.method, (s.m.sip.method, tags(s)[0])
         if s.m.sip.code != 481 or method in _ELSEWHERE or refused in told:
             continue
         told.add(refused)
-        if any(m.request.key == s.key for m in misrouted(call)):
+        if s.key in lost:
             continue  # It was sent to the wrong place (route-set-ignored).
         if method == "BYE" and answer_crossed_cancel.unheeded(call):
             continue  # The caller had given up and never knew of an answer: told there.

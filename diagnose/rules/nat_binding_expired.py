@@ -33,6 +33,10 @@ def check(call: Call) -> Iterator[Finding]:
 
 def closed_ports(call: Call) -> frozenset[Endpoint]:
     """Ports that this rule tells to be closed: that something sent there is lost needs no finding of its own."""
+    return call.once(_closed)
+
+
+def _closed(call: Call) -> frozenset[Endpoint]:
     first = (f.evidence[0].message for f in check(call))
     return frozenset(call.steps[n - 1].m.src for n in first if n is not None)
 

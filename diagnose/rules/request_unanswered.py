@@ -27,17 +27,14 @@ def check(call: Call) -> Iterator[Finding]:
     pings = {s.number for b in hang_ups(call) for s in unanswered(call, b)}
     for s in call.requests:
         method = s.m.sip.method
-        if (
-            method in NOT_HERE
-            or call.onward(s)
-            or s.m.dst in closed
-            or s.number in pings
-            or (s.m.src, s.m.dst) in refused
-        ):
+        if method in NOT_HERE:
             continue
         key = (method, str(s.m.dst))
         if any(r.m.sip.code >= 200 for r in call.answers_to(s)):
             silent.pop(key, None)  # it answers again
+            continue
+        elsewhere = s.m.dst in closed or s.number in pings or (s.m.src, s.m.dst) in refused
+        if elsewhere or call.onward(s):
             continue
         judged = silence(call, s, s.m.ts + TIMEOUT)
         if judged.believable:

@@ -27,6 +27,8 @@ MEANING = {
 def check(call: Call) -> Iterator[Finding]:
     """One finding for each refused change; an error where the call ends right after it."""
     told: set[tuple[str, int | None, str]] = set()
+    allowed: dict[str, str] = {}
+    byes = [b for b in call.requests if b.m.sip.method == "BYE"]
     collided = {c.refusal.key for c in collisions(call)}
     for s in call.requests:
         sip = s.m.sip
@@ -46,11 +48,13 @@ def check(call: Call) -> Iterator[Finding]:
         if sip.sdp is not None and any(m.kind == "image" for m in sip.sdp.media):
             continue  # a fax that may not change to T.38 is told on its own
         code, reason = final.m.sip.code, final.m.sip.reason
-        over = next((b for b in call.requests if b.m.sip.method == "BYE" and b.number > final.number), None)
+        over = next((b for b in byes if b.number > final.number), None)
         dropped = over is not None and over.m.ts - final.m.ts < SOON
         name = "re-INVITE" if sip.method == "INVITE" else "UPDATE"
         evidence = [fact(s, f"{name} from {s.m.src.ip}"), fact(final, f"{final.m.src.ip} answered {code} {reason}")]
-        if sip.method == "UPDATE" and "UPDATE" not in ", ".join(_allowed(call, final.m.src.ip)):
+        if final.m.src.ip not in allowed:
+            allowed[final.m.src.ip] = ", ".join(_allowed(call, final.m.src.ip))
+        if sip.method == "UPDATE" and "UPDATE" not in allowed[final.m.src.ip]:
             evidence.append(fact(None, f"{final.m.src.ip} never listed UPDATE in its Allow header"))
         if dropped and over is not None:
             after = seconds(over.m.ts - final.m.ts)

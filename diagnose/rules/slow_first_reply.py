@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from diagnose.call import SECOND, Call
+from diagnose.call import Call
 from diagnose.finding import Finding, public_name
 from diagnose.replies import misdirected
 from diagnose.report import fact, seconds
@@ -12,12 +12,12 @@ from diagnose.rules import missing_rport
 from diagnose.undelivered import refused_hops
 
 NAME = public_name(__name__)
-SEVERITY, PRECEDENCE, REFERENCE = "info", 90, "RFC 3261 sections 17.1.1.2 and 17.2.1"
-_SOON, _MANY = SECOND // 2, 3
+SEVERITY, PRECEDENCE, REFERENCE = "warning", 70, "RFC 3261 sections 17.1.1.2 and 17.2.1"
+_MANY = 3
 
 
 def check(call: Call) -> Iterator[Finding]:
-    """One finding for each silent target, the worst try of each; a warning from three sends on."""
+    """One finding for each slow target, from three sends on: one repetition is an everyday loss."""
     told: set[str] = set()
     refused = refused_hops(call)
     for s in call.invites:
@@ -27,7 +27,7 @@ def check(call: Call) -> Iterator[Finding]:
         first = answers[0]
         sends = [c for c in call.copies(s) if c.number < first.number]
         # A hop further on that is slow is told there, and replies that go astray are told as that.
-        if len(sends) < 2 or first.m.ts - s.m.ts <= _SOON or any(o.number < first.number for o in call.onward(s)):
+        if len(sends) < _MANY or any(o.number < first.number for o in call.onward(s)):
             continue
         if misdirected(call, first) is not None or any(f.severity == "error" for f in missing_rport.check(call)):
             return
@@ -41,12 +41,12 @@ def check(call: Call) -> Iterator[Finding]:
             evidence.append(fact(None, "packets were lost by the capture: an earlier reply may be among them"))
         yield Finding(
             NAME,
-            "warning" if len(sends) >= _MANY and not call.trace.losses else SEVERITY,
+            "info" if call.trace.losses else SEVERITY,
             "possible" if call.trace.losses else "certain",
             f"{s.m.dst.ip} gave its first reply to the INVITE of {s.m.src.ip} after {waited} and {len(sends)} sends.",
             tuple(evidence),
             "100 Trying should come within 0.2 s. Look for loss on the path (compare both sides' captures), for a peer "
             "that is overloaded or asks a slow database first, and for tries that a firewall drops.",
             REFERENCE,
-            PRECEDENCE if len(sends) < _MANY else 70,
+            PRECEDENCE,
         )

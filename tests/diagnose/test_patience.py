@@ -57,6 +57,12 @@ def test_an_answer_that_got_lost_is_not_a_slow_one() -> None:
     assert only(MANY, *call[:-1], early) == []
 
 
+def test_a_408_is_no_answer() -> None:
+    call = list(asked(0.5, 1.5, 3.5, 7.5))
+    timeout = Packet(call[-1].at, CALLED, CALLER, reply(call[3].raw, 408, "Request Timeout"))
+    assert only(MANY, *call[:-1], timeout) == []
+
+
 def test_what_an_icmp_error_explains_is_left_to_it() -> None:
     call = asked(0.5, 1.5, 3.5, 7.5)
     assert only(MANY, *call, icmp=(icmp(call[3], PROXY),)) == []

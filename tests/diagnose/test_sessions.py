@@ -91,6 +91,12 @@ def test_a_change_that_is_refused_is_no_matter_of_codecs_the_call_already_has() 
     assert one("no-common-codec", *TALK, Packet(10, CALLER, CALLED, other), refused)
 
 
+def test_a_cancel_that_ran_into_a_timeout_was_written_rightly() -> None:
+    gone = Packet(37, CALLED, CALLER, reply(CANCEL, 408, "Request Timeout"))
+    found = one("cancel-refused", *crossed(False)[:3], gone, **BOTH)
+    assert "the hop behind it is gone" in found.advice and "has to repeat" not in found.advice
+
+
 def test_a_cancel_that_was_heeded_is_no_race() -> None:
     ended = Packet(5.1, CALLED, CALLER, reply(INVITE, 487, "Request Terminated"))
     own_ack = Packet(5.2, CALLER, CALLED, request("ACK", to_tag="called", contact=""))

@@ -121,7 +121,7 @@ def test_a_call_without_an_end_although_it_had_a_timer() -> None:
     assert only("call-without-end", *timed("50000;refresher=uas"), until=DAY) == []
 
 
-@pytest.mark.parametrize(("sends", "severity"), [(1, None), (2, "info"), (3, "warning")])
+@pytest.mark.parametrize(("sends", "severity"), [(1, None), (2, None), (3, "warning"), (4, "warning")])
 def test_how_often_an_invite_was_sent(sends: int, severity: str | None) -> None:
     assert [f.severity for f in only("slow-first-reply", *late_reply(sends))] == ([severity] if severity else [])
 
