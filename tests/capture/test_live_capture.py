@@ -189,7 +189,7 @@ def test_a_frame_longer_than_a_block_of_the_ring_is_counted(wires: Wires) -> Non
     wires.until_calls("too-long")
     until(lambda: wires.interfaces()["lo"].get("cut_frames") == 1, "it is not counted")
     assert 'siptrail_interface_cut_frames_total{interface="lo"} 1.0' in wires.get("/metrics").text
-    assert wires.get("/api/v1/stats").json()["flags"] == {"truncated": 1}
+    assert wires.get("/api/v1/stats").json()["flags"]["truncated"] == 1
     assert "capture-loss" in wires.findings("too-long")
     assert [x["kind"] for x in wires.get("/api/v1/calls/too-long/messages").json()["losses"]] == ["cut"]
     wires.end()
