@@ -119,7 +119,7 @@ def _host_port(text: str) -> tuple[str, int | None]:
 def _remembered(parse: Callable[[str], T]) -> Callable[[str], T]:
     """The messages of a call repeat the same values, so each is parsed once. Long ones are not kept: they are rare, and
     whoever sends them must not fill the memory."""
-    kept = lru_cache(maxsize=2048)(parse)
+    kept = lru_cache(maxsize=256)(parse)
 
     @wraps(parse)
     def look_up(text: str) -> T:
