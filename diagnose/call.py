@@ -22,20 +22,24 @@ MAGIC = "z9hG4bK"
 """A branch that starts so is unique to one hop (RFC 3261 section 8.1.1.7)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Step:
     """One message with its 1-based number in the trace."""
 
     number: int
     m: TraceMessage
 
-    @property
+    def __hash__(self) -> int:
+        """Within a call the number says it all; that of the whole message would be worked out at every look-up."""
+        return self.number
+
+    @cached_property
     def key(self) -> tuple[int | None, str, str]:
         """(CSeq number, CSeq method, top branch): its transaction."""
         via = self.m.sip.top_via
         return self.m.sip.cseq, self.m.sip.cseq_method, via.branch if via else ""
 
-    @property
+    @cached_property
     def side(self) -> str:
         """The tag of the party whose words these are, on every hop that they travel."""
         who = self.m.sip.from_ if self.m.sip.is_request else self.m.sip.to

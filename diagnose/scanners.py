@@ -33,8 +33,9 @@ def known(call: Call) -> tuple[Step, str, str, str] | None:
             "From": f"{caller.display} {caller.uri.text}" if caller else "",
         }
         for header, text in texts.items():
+            small = text.lower()
             for name, confidence in KNOWN.items():
-                if name in text.lower():
+                if name in small:
                     return s, name, confidence, header
     return None
 

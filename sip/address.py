@@ -6,8 +6,12 @@ Tolerant: what cannot be read gives empty parts. Linear in the length, since all
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache, wraps
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,8 @@ class Via:
 SPACE = " \t\r\n"
 """White space of SIP (RFC 3261 section 25.1). Python's own idea of it is wider and would eat bytes of a value."""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+LONGEST_KEPT = 500
+"""Characters of a value that is worth remembering."""
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 
 
@@ -61,6 +67,8 @@ def split_list(value: str, separator: str = ",") -> list[str]:
     """Split at `separator`, but not inside quotes or angle brackets. Linear in the length."""
     if separator not in value:
         return [value.strip(SPACE)] if value.strip(SPACE) else []
+    if '"' not in value and "<" not in value:
+        return [p for part in value.split(separator) if (p := part.strip(SPACE))]
     out, start, quoted, depth, escaped = [], 0, False, 0, False
     for i, c in enumerate(value):
         if escaped:
@@ -108,6 +116,19 @@ def _host_port(text: str) -> tuple[str, int | None]:
     return host.strip(SPACE), int(port) if port.isascii() and port.isdigit() and len(port) < 8 else None
 
 
+def _remembered(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """The messages of a call repeat the same values, so each is parsed once. Long ones are not kept: they are rare, and
+    whoever sends them must not fill the memory."""
+    kept = lru_cache(maxsize=256)(parse)
+
+    @wraps(parse)
+    def look_up(text: str) -> T:
+        return kept(text) if len(text) <= LONGEST_KEPT else parse(text)
+
+    return look_up
+
+
+@_remembered
 def parse_uri(text: str) -> SipUri:
     """A SIP, SIPS or tel URI; other schemes (RFC 3261 section 19.1 allows any) keep all but their user in `host`."""
     text = text.strip(SPACE)
@@ -132,10 +153,12 @@ def parse_uri(text: str) -> SipUri:
     return SipUri(scheme, user.partition(":")[0].partition(";")[0], host, port, parse_params(params), text)
 
 
+@_remembered
 def parse_name_addr(text: str) -> NameAddr:
     """'"Name" <uri>;params' or 'uri;params' (where the parameters are the header's: RFC 3261 section 20)."""
     quoted, escaped = False, False
-    for i, c in enumerate(text):
+    at = text.find("<") if '"' not in text else -1
+    for i, c in enumerate(text) if '"' in text else ():
         if escaped:
             escaped = False
         elif quoted:
@@ -143,8 +166,11 @@ def parse_name_addr(text: str) -> NameAddr:
         elif c == '"':
             quoted = True
         elif c == "<":
-            uri, _, rest = text[i + 1 :].partition(">")
-            return NameAddr(_unquoted(text[:i].strip(SPACE)), parse_uri(uri), parse_params(rest.partition(";")[2]))
+            at = i
+            break
+    if at >= 0:
+        uri, _, rest = text[at + 1 :].partition(">")
+        return NameAddr(_unquoted(text[:at].strip(SPACE)), parse_uri(uri), parse_params(rest.partition(";")[2]))
     if quoted:
         # A quote that nothing closes swallows the address: there is no telling where the name ends.
         return NameAddr(text.strip(SPACE), SipUri("", "", "", None))
@@ -152,6 +178,7 @@ def parse_name_addr(text: str) -> NameAddr:
     return NameAddr("", parse_uri(uri), parse_params(params))
 
 
+@_remembered
 def parse_via(text: str) -> Via:
     """'SIP/2.0/UDP host:port;params'."""
     sent, _, params = text.partition(";")

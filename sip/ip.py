@@ -50,6 +50,7 @@ def _ipv4(host: str) -> IPv4Address | None:
         return None
 
 
+@lru_cache(maxsize=65536)
 def is_private(host: str) -> bool:
     """Not reachable from the public network: RFC 1918, 6598, 7335, link-local, loopback, and their IPv6 kin.
 

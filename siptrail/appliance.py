@@ -5,6 +5,7 @@ They open their packet sockets before anything else is imported; `cli` puts them
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -94,6 +95,10 @@ def run(
         settings = settings.model_copy(update={"sinks": {**settings.sinks, "webhook": {"url": webhook}}})
     _warm_up()
     service = Service(settings, sockets, lambda text: print(f"siptrail: {text}", flush=True), sniffers)
+    # What is loaded now stays to the end. The garbage collector would look at all of it again and again, which costs
+    # diagnosis a quarter of its speed and some calls a tenth of a second.
+    gc.collect()
+    gc.freeze()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.request_stop())
     service.start()
