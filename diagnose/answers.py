@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from diagnose.call import Call, Exchange, Step
 from diagnose.guards import whole
 from sip.sdp import Media
@@ -11,12 +9,15 @@ from sip.sdp import Media
 PLAIN, SECURE = "RTP/AVP", "RTP/SAVP"
 
 
-def answered(call: Call) -> Iterator[Exchange]:
+def answered(call: Call) -> tuple[Exchange, ...]:
     """Every exchange of which both sides are here in full. The hop next to the answering side comes first."""
+    return call.once(_answered)
+
+
+def _answered(call: Call) -> tuple[Exchange, ...]:
     pairs = [(x.answer.number, x) for x in call.exchanges if x.answer is not None]
-    for _, x in sorted(pairs, key=lambda pair: pair[0]):
-        if x.answer is not None and whole(x.offer) and whole(x.answer):
-            yield x
+    in_order = (x for _, x in sorted(pairs, key=lambda pair: pair[0]))
+    return tuple(x for x in in_order if x.answer is not None and whole(x.offer) and whole(x.answer))
 
 
 def family(proto: str) -> str:

@@ -15,7 +15,7 @@ _CALLERS_OWN = (401, 407, 486, 487, 600, 603)
 
 def final_refusal(call: Call) -> Step | None:
     """The refusal that ended the call, where it was never answered."""
-    last = next(reversed(list(refusals(call))), None)
+    last = next(reversed(refusals(call)), None)
     if (
         last is None
         or last.m.sip.code < 400

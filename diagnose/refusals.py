@@ -36,8 +36,16 @@ def told_by_capacity(sip: SipMessage) -> bool:
     return capacity_words(sip) is not None or (sip.code == 503 and bool(sip.first("Retry-After")))
 
 
-def refusals(call: Call) -> Iterator[Step]:
+def refusals(call: Call) -> tuple[Step, ...]:
     """Final failures (300 to 699) of INVITEs outside a dialog, by the host that gave them first."""
+    return call.once(_refusals)
+
+
+def _refusals(call: Call) -> tuple[Step, ...]:
+    return tuple(_each(call))
+
+
+def _each(call: Call) -> Iterator[Step]:
     opening = {i.key for i in call.invites}
     inside = {r.key for r in call.requests if r.m.sip.method == "INVITE"} - opening
     told: set[tuple[int | None, int, str]] = set()

@@ -104,7 +104,7 @@ class SipMessage:
     body: bytes
     defects: tuple[str, ...]
 
-    @property
+    @cached_property
     def is_request(self) -> bool:
         """A request, as opposed to a response (one whose code is unreadable has the code 0, too)."""
         return not self.start_line.startswith("SIP/")
@@ -141,12 +141,12 @@ class SipMessage:
     def _cseq(self) -> tuple[int | None, str]:
         return _cseq(self.first("CSeq"))
 
-    @property
+    @cached_property
     def cseq(self) -> int | None:
         """The CSeq number."""
         return self._cseq[0]
 
-    @property
+    @cached_property
     def cseq_method(self) -> str:
         """The CSeq method."""
         return self._cseq[1]

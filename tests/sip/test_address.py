@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sip.address import parse_name_addr, parse_params, parse_uri, parse_via, split_list
+from sip.address import LONGEST_KEPT, parse_name_addr, parse_params, parse_uri, parse_via, split_list
 
 
 @pytest.mark.parametrize(
@@ -148,3 +148,18 @@ def test_what_is_written_is_what_is_read(
     assert found.params == found.uri.params == parse_params(tail) == params
     via = parse_via(f"SIP/2.0/UDP {place}{tail}")
     assert (via.host, via.port, via.params) == (host.strip("[]"), port, params)
+
+
+@given(st.text(alphabet=",;= ab\\t>\\\\", max_size=30))
+def test_values_without_quotes_are_split_as_those_with_quotes(text: str) -> None:
+    """There is a short way for them; a quoted value at the end takes the long way."""
+    assert split_list(f'{text},"q"') == [*split_list(text), '"q"']
+
+
+def test_values_are_remembered_but_not_long_ones() -> None:
+    """A call's messages repeat them; whoever sends very long ones must not fill the memory."""
+    via = "SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1"
+    assert parse_via(via) is parse_via(via)
+    long = f"{via};x={'y' * LONGEST_KEPT}"
+    assert parse_via(long) is not parse_via(long)
+    assert parse_via(long) == parse_via(long) and parse_via(long).branch == "z9hG4bK1"
