@@ -214,8 +214,7 @@ def test_a_healthy_call_has_nothing_to_say() -> None:
     events = "a=rtpmap:101 telephone-event/8000"
     packets = answered(sdp(NAT, "8 0 101", events), sdp(PROXY, "8 101", events))
     assert findings(*packets) == ()
-    again = findings(*packets, *resent(packets[0], 0.5)[1:], copies=3)
-    assert [f.name for f in again] == ["slow-first-reply"]
+    assert findings(*packets, *resent(packets[0], 0.5)[1:], copies=3) == ()
 
 
 def test_an_ack_answers_nothing_where_the_invite_offered() -> None:
