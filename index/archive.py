@@ -366,7 +366,8 @@ class Archive:
         try:
             self.verdicts.keep()
         except (SiptrailError, OSError, duckdb.Error) as error:
-            log.warning("findings are not kept: %s", " ".join(str(error).split())[:200])
+            # They are worked out again when they are asked for: not worth a line beside a command's own error.
+            log.info("findings are not kept: %s", " ".join(str(error).split())[:200])
         self.lake.close()
 
 

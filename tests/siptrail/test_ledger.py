@@ -57,6 +57,7 @@ def test_a_store_from_before_losses_were_kept_is_brought_up_to_date(tmp_path: Pa
     first.con.execute("DROP TABLE lake.losses")
     first.con.execute("ALTER TABLE lake.calls DROP COLUMN retransmissions")
     first.con.execute("DROP TABLE lake.captures")
+    first.con.execute("DROP TABLE lake.findings")
     first.con.execute("UPDATE lake.about SET value = '1' WHERE name = 'schema'")
     first.close()
     second = Lake(tmp_path / "store")
