@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,6 +29,7 @@ from index.lake import Lake
 from index.listing import FEW, SOME, places
 from index.partials import partials
 from index.rollup import CALL_COLUMNS, CALLS
+from index.rows import first_row
 from index.spool import Spool
 from index.summary import CallSummary, summary_of
 from index.surroundings import Surroundings
@@ -63,6 +64,8 @@ class _Look:
     """The hot rows of messages and frames, as they are registered."""
     frames: pa.ChunkedArray
     """The bytes of the hot frames, by their `place`."""
+    stored: bool
+    """The lake is there."""
 
 
 class Archive:
@@ -76,8 +79,14 @@ class Archive:
         """Start of live capture (ns), None where this archive only holds files."""
         self.losses: Callable[[int, int], tuple[Loss, ...]] = lake.losses if lake else lambda start, end: ()
         self._con = lake.con if lake else duckdb.connect(config={"memory_limit": memory, "threads": 2})
+        self._moment = threading.Lock()
+        """Who commits and who begins to read take turns, so that no row is missing or doubled."""
         self._lock = threading.Lock()
+        """Over the hot rows. Capture takes it, so nothing that can wait for a disk or a network is done under it."""
         self._flushing = threading.Lock()
+        self._doubtful: tuple[int, list[str]] = (0, [])
+        """Hot batches, the oldest, that a commit without an answer may have stored, and their spool segments."""
+        self._fresh_will_do = threading.local()
         self._hot: list[_Hot] = []
         self._hot_messages = self._hot_bytes = 0
         self._rolled: list[tuple[frozenset[_Hot], pa.Table]] = []
@@ -100,6 +109,11 @@ class Archive:
             self._hot_bytes += size
             self.changed += 1
 
+    @property
+    def lake_is_shared(self) -> bool:
+        """Other machines write to the store, too, and it may be out of reach."""
+        return self.lake is not None and self.lake.shared
+
     def hot_rows(self) -> tuple[int, int]:
         """Messages and bytes that are only in memory."""
         with self._lock:
@@ -110,27 +124,86 @@ class Archive:
         if self.lake is None:
             return 0
         with self._flushing:
-            with self._lock:
-                moving = tuple(self._hot)
-                # Under the same lock as `add`: the closed segments hold exactly rows that are moving.
-                closing = self.spool.rotate() if self.spool is not None and moving else None
+            self._settle_doubt()
+            moving, spooled = self._moving()
             if not moving:
                 return 0
-            spooled = closing.result() if closing is not None else []
             batch = sorted_batch([h.rows for h in moving])
 
             def publish(commit: Callable[[], None]) -> None:
-                with self._lock:
+                with self._moment:
                     commit()
-                    self._hot = self._hot[len(moving) :]
-                    self._hot_messages -= sum(h.rows.messages.num_rows for h in moving)
-                    self._hot_bytes -= sum(h.size for h in moving)
+                    self._drop(len(moving))
 
-            self.lake.commit(batch, [*segments, *spooled], imported_at, publish)
-            if self.spool is not None and spooled:
-                self.spool.forget(spooled)
-                self.lake.forget_spooled(spooled)
+            try:
+                self.lake.commit(batch, [*segments, *spooled], imported_at, publish)
+            except BaseException:
+                if self.lake.shared and spooled:
+                    self._doubtful = len(moving), spooled
+                raise
+            self._forget(spooled)
             return int(batch.messages.num_rows)
+
+    def park(self) -> tuple[int, tuple[int, int, int]]:
+        """Let go of all hot rows, because the store cannot be reached and memory has an end; the spool has them, and
+        `catch_up` stores them later. Returns messages let go; how many of them the spool does not have, and the times
+        (ns) between which these are."""
+        if self.lake is None or self.spool is None:
+            return 0, (0, 0, 0)
+        with self._flushing:
+            moving, spooled = self._moving()
+            self._doubtful = 0, []
+            count = sum(h.rows.messages.num_rows for h in moving)
+            with self._moment:
+                self._drop(len(moving))
+            lost = count - self.spool.park(spooled)
+            times = [h.rows.messages["ts"] for h in moving]
+            low, high = (
+                (min(pc.min(t).as_py() for t in times), max(pc.max(t).as_py() for t in times)) if lost else (0, 0)
+            )
+            return count, (lost, low, high)
+
+    def catch_up(self, name: str, rows: Sequence[Rows]) -> bool:
+        """Store the rows of a spool segment that was parked or left behind, unless they are stored; then it goes."""
+        assert self.lake is not None and self.spool is not None
+        new = bool(rows) and name not in self.lake.spooled()
+        if new:
+
+            def publish(commit: Callable[[], None]) -> None:
+                with self._moment:
+                    commit()
+
+            self.lake.commit(sorted_batch(list(rows)), [name], None, publish)
+        self._forget([name])
+        return new
+
+    def _settle_doubt(self) -> None:
+        """Whether the last commit, which gave no answer, was done."""
+        count, segments = self._doubtful
+        if count and self.lake is not None:
+            if self.lake.spooled().issuperset(segments):
+                with self._moment:
+                    self._drop(count)
+                self._forget(segments)
+            self._doubtful = 0, []
+
+    def _moving(self) -> tuple[tuple[_Hot, ...], list[str]]:
+        """All hot batches, and the spool segments that hold exactly their rows."""
+        with self._lock:
+            moving = tuple(self._hot)
+            closing = self.spool.rotate() if self.spool is not None and moving else None
+        return moving, closing.result() if closing is not None else []
+
+    def _drop(self, count: int) -> None:
+        with self._lock:
+            gone, self._hot = self._hot[:count], self._hot[count:]
+            self._hot_messages -= sum(h.rows.messages.num_rows for h in gone)
+            self._hot_bytes -= sum(h.size for h in gone)
+
+    def _forget(self, spooled: list[str]) -> None:
+        if self.spool is not None and self.lake is not None and spooled:
+            self.spool.forget(spooled)
+            self.lake.forget_spooled(spooled)
 
     def known_verdicts(self, calls: Sequence[CallSummary]) -> list[Verdict]:
         """What was said of these calls before, the latest of each."""
@@ -145,20 +218,33 @@ class Archive:
     # ---------------------------------------------------------------- reading
 
     @contextmanager
-    def _reader(self, deadline: float = DEADLINE) -> Iterator[duckdb.DuckDBPyConnection]:
-        with self._look(deadline) as look:
-            yield look.cur
+    def fresh_will_do(self) -> Iterator[None]:
+        """Meanwhile, in this thread, what is in memory answers where a shared store cannot be reached: alerts go on."""
+        self._fresh_will_do.now = True
+        try:
+            yield
+        finally:
+            self._fresh_will_do.now = False
 
     @contextmanager
     def _look(self, deadline: float = DEADLINE) -> Iterator[_Look]:
         """One moment of hot rows and lake."""
-        with self._lock:
+        stored = False
+        with self._moment:
             cur = self._con.cursor()
             if self.lake:
-                # The first look pins the snapshot, so that it fits the hot rows taken under the same lock.
-                cur.execute("BEGIN")
-                cur.execute("SELECT name FROM lake.about LIMIT 1").fetchall()
-            hot = tuple(self._hot)
+                # The first look pins the snapshot, so that it fits the hot rows taken in the same moment.
+                try:
+                    cur.execute("BEGIN")
+                    cur.execute("SELECT name FROM lake.about LIMIT 1").fetchall()
+                    stored = True
+                except duckdb.Error as error:
+                    cur.close()
+                    if not self.lake.shared or not getattr(self._fresh_will_do, "now", False):
+                        raise self._unreadable(error) from error
+                    cur = self._con.cursor()
+            with self._lock:
+                hot = tuple(self._hot)
         timer = threading.Timer(deadline, cur.interrupt)
         timer.daemon = True
         timer.start()
@@ -172,9 +258,9 @@ class Archive:
             cur.register("hot_frames", narrow)
             cur.register("hot_calls_arrow", self._hot_calls(hot))
             # In a join with the lake, DuckDB would hand Arrow a Bloom filter, which Arrow does not know.
-            kind = "TEMP TABLE" if self.lake else "TEMP VIEW"
+            kind = "TEMP TABLE" if stored else "TEMP VIEW"
             cur.execute(f"CREATE {kind} hot_calls AS SELECT * FROM hot_calls_arrow")
-            yield _Look(cur, {"messages": messages, "frames": narrow}, frames["frame"])
+            yield _Look(cur, {"messages": messages, "frames": narrow}, frames["frame"], stored)
         except duckdb.InterruptException as error:
             raise QueryTooLong(
                 f"the search took longer than {deadline:.0f} s; narrow it, for example with since:1h"
@@ -186,13 +272,18 @@ class Archive:
         except (duckdb.IOException, duckdb.InvalidInputException) as error:
             if self.lake is None:
                 raise
-            reason = " ".join(str(error).split())[:300]
-            raise Unreachable(
-                f"the store {self.lake.folder} cannot be read: {reason}; import into another with --store"
-            ) from error
+            raise self._unreadable(error) from error
         finally:
             timer.cancel()
+            if stored:
+                with suppress(duckdb.Error):
+                    cur.execute("ROLLBACK")  # closing would do so, too, and hold the interpreter's lock meanwhile
             cur.close()
+
+    def _unreadable(self, error: duckdb.Error) -> Exception:
+        assert self.lake is not None
+        what = f"{self.lake.called} cannot be read: {self.lake.catalogue.reason(error)}"
+        return Unreachable(what if self.lake.shared else f"{what}; import into another with --store")
 
     def _hot_calls(self, hot: tuple[_Hot, ...]) -> pa.Table:
         """Partial call rows of the hot messages. Live batches are small: rolled up one by one, they would give a row
@@ -209,14 +300,14 @@ class Archive:
             self._rolled = rolled
             return pa.concat_tables([table for _, table in rolled])
 
-    def _source(self, name: str) -> str:
+    def _source(self, name: str, look: _Look) -> str:
         schema = {"calls": CALL_COLUMNS, "messages": MESSAGES.names, "frames": FRAMES.names}[name]
         names = [f'"{c}"' for c in schema if c != "frame"]
         here = there = ", ".join(names)
         if name == "frames":
             here, there = f"{here}, NULL::BLOB AS frame, place", f"{there}, frame, NULL::BIGINT AS place"
         hot = f"SELECT {here} FROM hot_{name}"
-        return f"{hot} UNION ALL SELECT {there} FROM lake.{name}" if self.lake else hot
+        return f"{hot} UNION ALL SELECT {there} FROM lake.{name}" if look.stored else hot
 
     def calls(
         self, where: Filter | None, limit: int, before: tuple[int, str] | None = None, now: int | None = None
@@ -227,12 +318,13 @@ class Archive:
             condition = f"({condition}) AND (start < ? OR (start = ? AND call_id > ?))"
             parameters = [*parameters, before[0], before[0], before[1]]
         now = self.now() if now is None else now
-        with self._reader() as cur:
+        with self._look() as look:
+            cur = look.cur
             if where and where.possible is not None:
                 self.verdicts.show(cur)
             few = limit * (SOME if where else FEW)
             top, rough = before[0] if before else None, where.rough if where else None
-            for rows, floor in places(cur, self._source("calls"), self.lake is not None, top, few, rough):
+            for rows, floor in places(cur, self._source("calls", look), look.stored, top, few, rough):
                 all_there = "" if floor is None else f" AND start >= {floor}"
                 found = self._run(cur, rows, f"({condition}){all_there}", parameters, limit, now)
                 if floor is None or len(found) >= limit:
@@ -251,12 +343,12 @@ class Archive:
 
     def call(self, call_id: str) -> CallSummary:
         """One call; NotFound when no message carries this Call-ID."""
-        with self._reader() as cur:
-            one = f"SELECT * FROM ({self._source('calls')}) WHERE call_id = ?"
+        with self._look() as look:
+            one = f"SELECT * FROM ({self._source('calls', look)}) WHERE call_id = ?"
             sql = CALLS.format(source=one).replace("$now", str(int(self.now())))
-            rows = cur.execute(sql, [call_id])
+            rows = look.cur.execute(sql, [call_id])
             names = [d[0] for d in rows.description]
-            row = rows.fetchone()
+            row = first_row(rows)
         if row is None:
             raise unknown(call_id)
         return summary_of(dict(zip(names, row, strict=True)))
@@ -265,15 +357,17 @@ class Archive:
         """Those of the calls that were alive after `since` (ns), in one query; unknown ones are left out."""
         if not call_ids:
             return []
-        with self._reader() as cur:
+        with self._look() as look:
+            cur = look.cur
             cur.register("wanted", pa.table({"call_id": pa.array(list(call_ids), pa.string())}))
-            recent = f"SELECT s.* FROM ({self._source('calls')}) s JOIN wanted USING (call_id) WHERE last_ts >= {since}"
+            recent = f"SELECT s.* FROM ({self._source('calls', look)}) s JOIN wanted USING (call_id)"
+            recent = f"{recent} WHERE last_ts >= {since}"
             return self._run(cur, recent, "true", [], len(call_ids), self.now())
 
     def ask(self, sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
         """What a question over partial call rows gives; `{source}` in it stands for those rows."""
-        with self._reader() as cur:
-            return cur.execute(sql.format(source=self._source("calls")), parameters).fetchall()
+        with self._look() as look:
+            return look.cur.execute(sql.format(source=self._source("calls", look)), parameters).fetchall()
 
     def traces(self, call_ids: Sequence[str], alone: bool = False) -> dict[str, CallTrace]:
         """The messages of several calls, parsed; calls that are not there are left out. `alone`: without what the tap
@@ -290,13 +384,21 @@ class Archive:
             out = {}
             low = min(rows[0]["ts"] for rows in messages.values())
             high = max(rows[-1]["ts"] for rows in messages.values())
-            around = Surroundings(cur, self._source("calls"), low, high, self.lake is None)
-            losses = self.losses(low - NEARBY_NS, high + NEARBY_NS)
+            around = Surroundings(cur, self._source("calls", look), low, high, self.lake is None)
+            try:
+                losses = self.losses(low - NEARBY_NS, high + NEARBY_NS)
+            except duckdb.Error:
+                if look.stored:
+                    raise
+                losses = ()
             for call_id, rows in messages.items():
                 start, end = rows[0]["ts"], rows[-1]["ts"]
                 live = self.live_since is not None and start >= self.live_since
                 span = (self.live_since or 0, self.now()) if live else around.listened(start, end)
-                near = tuple(x for x in losses if x.start <= end + NEARBY_NS and x.end >= start - NEARBY_NS)
+                here = {r["node"] for r in rows} | {""}
+                near = tuple(
+                    x for x in losses if x.start <= end + NEARBY_NS and x.end >= start - NEARBY_NS and x.node in here
+                )
                 out[call_id] = build_trace(call_id, rows, frames.get(call_id, []), *span, losses=near)
             for call_id, hosts in around.heard(out).items():
                 out[call_id] = replace(out[call_id], heard=hosts)
@@ -334,13 +436,13 @@ class Archive:
         for name in ("messages", "frames"):
             grouped: dict[str, list[dict[str, Any]]] = {}
             if len(call_ids) == 1:
-                sql = f"SELECT * FROM ({self._source(name)}) WHERE call_id = ?"
+                sql = f"SELECT * FROM ({self._source(name, look)}) WHERE call_id = ?"
                 rows = look.cur.execute(sql, [call_ids[0]]).to_arrow_table().to_pylist()
             else:
                 wanted = pa.array(list(call_ids), pa.string())
                 hot = look.hot[name]
                 rows = hot.filter(pc.is_in(hot["call_id"], wanted)).to_pylist()
-                if self.lake:
+                if look.stored:
                     look.cur.register("wanted", pa.table({"call_id": wanted}))
                     found = look.cur.execute(f"SELECT s.* FROM lake.{name} s JOIN wanted USING (call_id)")
                     rows += found.to_arrow_table().to_pylist()
@@ -353,8 +455,8 @@ class Archive:
 
     def message_stats(self) -> dict[str, Any]:
         """Counts over all stored messages: messages, call_ids, methods, finals, transports, flags, first, last."""
-        with self._reader(120.0) as cur:
-            return count_messages(cur, self._source("messages"))
+        with self._look(120.0) as look:
+            return count_messages(look.cur, self._source("messages", look))
 
     def close(self) -> None:
         """Close the store; hot rows that were not flushed are gone."""

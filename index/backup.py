@@ -42,6 +42,11 @@ class Backup:
 
 def backup(lake: Lake, cleaner: Cleaner, target: Path) -> Backup:
     """Copy the store to `target`, which is empty or holds an older backup."""
+    if lake.shared:
+        raise SiptrailError(
+            "a shared store is backed up with the means of its servers: pg_dump for the catalogue, versions or copies "
+            "of the bucket; see docs/cluster.md"
+        )
     store = lake.folder.resolve()
     if target.resolve() == store or store in target.resolve().parents:
         raise SiptrailError(f"{target} is inside the store; choose a folder elsewhere, best on another disk")

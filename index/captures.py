@@ -18,6 +18,7 @@ from typing import BinaryIO, cast
 from index.archive import Archive
 from index.importing import ImportResult
 from index.lake import Lake
+from index.rows import first_row
 from index.schema import small
 
 CHUNK, PART = 1 << 20, 64 << 10
@@ -73,7 +74,7 @@ def known(lake: Lake, content: str) -> Known | None:
     cur = lake.cursor()
     try:
         sql = "SELECT name, stamp, messages FROM lake.captures WHERE content = ? ORDER BY stamp DESC LIMIT 1"
-        row = cur.execute(sql, [content]).fetchone()
+        row = first_row(cur.execute(sql, [content]))
     finally:
         cur.close()
     return Known(*row) if row else None
@@ -93,6 +94,8 @@ def import_once(
 ) -> ImportResult | Known:
     """`work(now)` imports the file, with a key log or without, unless its content is known; `again`: even then."""
     lake = archive.lake
+    if lake is not None:
+        lake.must_write()
     content = content_of(path, keylog) if lake is not None else None
     if lake is not None and content is not None and not again:
         before = known(lake, content)

@@ -18,6 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from index.parquet import sync_files
+from index.place import Place
+from index.rows import first_row
 
 log = logging.getLogger(__name__)
 
@@ -25,19 +27,22 @@ log = logging.getLogger(__name__)
 class Change:
     """`commit` makes it all visible at once; `undo` as if it had never been."""
 
-    def __init__(self, cur: duckdb.DuckDBPyConnection, data: Path) -> None:
+    def __init__(self, cur: duckdb.DuckDBPyConnection, place: Place, shared: bool = False) -> None:
         self.cur = cur
-        self._data = data
+        self._place = place
+        self._shared = shared
         self._files: list[Path] = []
         self._done = False
+        self._asked = False
+        """The commit was sent."""
         cur.execute("BEGIN")
 
     def add(self, table: str, files: Iterable[Path], hive: bool = True) -> None:
-        """Files that are written and synced become rows of the table."""
+        """Files that are in their place become rows of the table."""
         for path in files:
             self._files.append(path)
             self.cur.execute(
-                f"CALL ducklake_add_data_files('lake', '{table}', {quoted(str(path))}, "
+                f"CALL ducklake_add_data_files('lake', '{table}', {quoted(self._place.name(path))}, "
                 f"hive_partitioning => {'true' if hive else 'false'})"
             )
 
@@ -48,18 +53,15 @@ class Change:
     def append(self, table: str, rows: pa.Table) -> None:
         """Rows of a small table."""
         if rows.num_rows:
-            folder = self._data / "main" / table
-            folder.mkdir(parents=True, exist_ok=True)
-            path = folder / f"{uuid.uuid4()}.parquet"
+            path = write_small(rows, self._place, table)
             self._files.append(path)
-            pq.write_table(rows, path, compression="zstd")
-            sync_files([path])
+            self._place.put([path])
             self.add(table, [path], hive=False)
 
     def delete(self, table: str, where: str, parameters: Sequence[Any] = ()) -> int:
         """Rows of the table go; returns how many. Files that DuckLake writes for that are synced."""
         with self._synced(table):
-            row = self.cur.execute(f"DELETE FROM lake.{table} WHERE {where}", list(parameters)).fetchone()
+            row = first_row(self.cur.execute(f"DELETE FROM lake.{table} WHERE {where}", list(parameters)))
         return int(row[0]) if row else 0
 
     def merge(self, table: str) -> None:
@@ -70,7 +72,10 @@ class Change:
     @contextmanager
     def _synced(self, table: str) -> Iterator[None]:
         """What DuckLake writes for the table itself is synced, too. Whole hours go without a file being written."""
-        folder = self._data / "main" / table
+        if self._place.remote:
+            yield  # an object that was taken is safe
+            return
+        folder = self._place.folder / "main" / table
         before = {p.name for p in folder.glob("*.parquet")}
         yield
         written = [p for p in folder.glob("*.parquet") if p.name not in before]
@@ -80,6 +85,7 @@ class Change:
     def commit(self) -> None:
         """Once; what is done later is done in vain."""
         if not self._done:
+            self._asked = True
             self.cur.execute("COMMIT")
             self._done = True
 
@@ -91,8 +97,24 @@ class Change:
             self.cur.execute("ROLLBACK")
         except duckdb.Error:
             log.debug("nothing to roll back")
-        for path in self._files:
-            path.unlink(missing_ok=True)
+        if self._shared and self._asked:
+            # The server may have done it before its answer was lost. If it has not, the files go with the orphans.
+            return
+        self._place.remove(self._files)
+
+
+def write_small(rows: pa.Table, place: Place, table: str) -> Path:
+    """Rows of a small table as a file, synced."""
+    folder = place.folder / "main" / table
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{uuid.uuid4()}.parquet"
+    try:
+        pq.write_table(rows, path, compression="zstd")
+        sync_files([path])
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return path
 
 
 def quoted(text: str) -> str:

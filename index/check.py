@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import duckdb
 import pyarrow as pa
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 
 from index.hours import DataFile, Slot, data_files
 from index.lake import Lake
+from index.place import Place
 from index.schema import SHAPES, TABLES
 
 
@@ -38,46 +40,50 @@ def check(lake: Lake, deep: bool = False) -> Health:
     """Read the end of every file, where Parquet has its table of contents; `deep`: all of it."""
     cur = lake.cursor()
     try:
-        files = data_files(cur)
-        deletes = [f for table in TABLES for f in _delete_files(cur, table)]
+        files = data_files(cur, local=lake.place.local)
+        deletes = [f for table in TABLES for f in _delete_files(cur, table, lake.place)]
     finally:
         cur.close()
     faults = []
     for file in [*files, *deletes]:
-        what = trouble(file, deep)
+        what = trouble(file, deep, lake.place)
         if what:
             faults.append(Fault(file.table, file.path, file.slot, what))
     return Health(len(files), sum(f.size for f in files), tuple(faults))
 
 
-def trouble(file: DataFile, deep: bool) -> str:
+def trouble(file: DataFile, deep: bool, place: Place) -> str:
     """What is wrong with a file; '' for nothing."""
     try:
-        size = file.path.stat().st_size
+        size = place.size(file.path)
     except OSError as error:
         return (error.strerror or str(error)).lower()
     if file.size not in (0, size):
         return f"it has {size} bytes and should have {file.size}"
-    return unreadable(file.table, file.path, deep)
+    return unreadable(file.table, file.path, deep, place.opened)
 
 
-def unreadable(table: str, path: Path, deep: bool) -> str:
+def _open(path: Path) -> BinaryIO:
+    return path.open("rb")
+
+
+def unreadable(table: str, path: Path, deep: bool, opened: Callable[[Path], BinaryIO] = _open) -> str:
     """Why a file cannot be read; '' where it can."""
     try:
-        with pq.ParquetFile(path, buffer_size=1 << 16, pre_buffer=False) as opened:
-            names = set(opened.schema_arrow.names)
+        with opened(path) as data, pq.ParquetFile(data, buffer_size=1 << 16, pre_buffer=False) as file:
+            names = set(file.schema_arrow.names)
             missing = [n for n in SHAPES[table].names if n not in (*names, "day", "hour")]
             if missing and "pos" not in names:
                 return f"it has no column {missing[0]}"
             if deep:
-                for _ in opened.iter_batches(1024):
+                for _ in file.iter_batches(1024):
                     pass
     except (OSError, pa.ArrowException, ValueError) as error:
         return " ".join(str(error).split())[:200]
     return ""
 
 
-def _delete_files(cur: duckdb.DuckDBPyConnection, table: str) -> Iterator[DataFile]:
+def _delete_files(cur: duckdb.DuckDBPyConnection, table: str, place: Place) -> Iterator[DataFile]:
     sql = f"SELECT delete_file FROM ducklake_list_files('lake', '{table}') WHERE delete_file IS NOT NULL"
     for (name,) in cur.execute(sql).fetchall():
-        yield DataFile(table, Path(name), 0, None)
+        yield DataFile(table, place.local(name), 0, None)

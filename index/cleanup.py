@@ -14,6 +14,7 @@ from pathlib import Path
 import duckdb
 
 from index.lake import Lake
+from index.place import Place
 
 LATE_NS = 3_600_000_000_000
 """For so long what was replaced stays on disk."""
@@ -43,32 +44,41 @@ class Cleaner:
 
     def clean(self, now: int, grace_ns: int = LATE_NS, orphans: bool = False) -> int:
         """Forget snapshots older than the grace time, delete the files that none refers to; returns bytes freed."""
-        with self._lock, self._lake.writing():
+        with self._lock, self._lake.writing(), self._lake.catalogue.changing():
             if self._held:
                 return 0
-            cur = self._lake.cursor()
+            cur, place = self._lake.cursor(), self._lake.place
             try:
                 limit, day = _at(now - grace_ns), _at(now - ORPHAN_NS)
                 cur.execute(f"CALL ducklake_expire_snapshots('lake', older_than => {limit})")
-                freed = _delete(cur, f"ducklake_cleanup_old_files('lake', older_than => {limit}")
+                freed = _delete(cur, f"ducklake_cleanup_old_files('lake', older_than => {limit}", place)
                 if orphans:
-                    freed += _delete(cur, f"ducklake_delete_orphaned_files('lake', older_than => {day}")
+                    freed += _delete(cur, f"ducklake_delete_orphaned_files('lake', older_than => {day}", place)
             finally:
                 cur.close()
             return freed
 
 
-def _delete(cur: duckdb.DuckDBPyConnection, call: str) -> int:
-    paths = [Path(r[0]) for r in cur.execute(f"CALL {call}, dry_run => true)").fetchall()]
+def _delete(cur: duckdb.DuckDBPyConnection, call: str, place: Place) -> int:
+    paths = [place.local(r[0]) for r in cur.execute(f"CALL {call}, dry_run => true)").fetchall()]
     if not paths:
         return 0
-    size = sum(p.stat().st_size for p in paths if p.exists())
+    size = sum(_size(p, place) for p in paths)
     cur.execute(f"CALL {call})")
+    if place.remote:
+        return size
     for folder in {p.parent for p in paths}:
         for empty in (folder, folder.parent):
             if "=" in empty.name and empty.is_dir() and not any(empty.iterdir()):
                 empty.rmdir()
     return size
+
+
+def _size(path: Path, place: Place) -> int:
+    try:
+        return place.size(path)
+    except OSError:
+        return 0
 
 
 def _at(ns: int) -> str:

@@ -29,11 +29,14 @@ TINY_TABLES = ("counts", "losses", "imported", "captures", "spooled")
 MOST_TINY = 32
 
 
-def due(files: Iterable[DataFile], now: int) -> list[tuple[Slot, str, list[DataFile]]]:
-    """Hours and tables that should be put in order, oldest first, with the files they have now."""
+def due(
+    files: Iterable[DataFile], now: int, written: Callable[[Path], int] = lambda path: path.stat().st_mtime_ns
+) -> list[tuple[Slot, str, list[DataFile]]]:
+    """Hours and tables that should be put in order, oldest first, with the files they have now; `written` tells when
+    a file was (ns)."""
     out = []
     for slot, inside in sorted(by_slot(files).items()):
-        if slot.end + QUIET_NS > now or any(_fresh(f.path, now) for f in inside):
+        if slot.end + QUIET_NS > now or any(_fresh(f.path, now, written) for f in inside):
             continue
         for table in PARTITIONED:
             mine = [f for f in inside if f.table == table]
@@ -48,32 +51,37 @@ def _scattered(files: list[DataFile]) -> bool:
     return len(small) > 1 and (len(small) >= CROWD or 3 * sum(small) >= sum(f.size for f in files))
 
 
-def _fresh(path: Path, now: int) -> bool:
+def _fresh(path: Path, now: int, written: Callable[[Path], int]) -> bool:
     try:
-        written = path.stat().st_mtime_ns
+        stamp = written(path)
     except OSError:
         return True  # damaged: not ours to touch
     # A file from the future was written before the clock was set back; it does not become older by waiting.
-    return now - QUIET_NS < written <= now
+    return now - QUIET_NS < stamp <= now
 
 
 def compact(lake: Lake, slot: Slot, table: str, files: list[DataFile], stop: Callable[[], bool] = lambda: False) -> int:
     """Exchange an hour's files of one table for a sorted set; returns how many files fewer there are."""
     before = {f.path for f in files}
     paths = sorted(before)
-    folder = lake.folder / "data" / "main" / table / f"day={slot.day}" / f"hour={slot.hour}"
-    expected = sum(pq.read_metadata(path).num_rows for path in paths)
-    done = sort_files(table, paths, folder, lake.folder / "temp", stop=stop)
+    folder = lake.folder_of(table) / f"day={slot.day}" / f"hour={slot.hour}"
+    with lake.place.fetched(paths):
+        expected = sum(pq.read_metadata(path).num_rows for path in paths)
+        done = sort_files(table, paths, folder, lake.folder / "temp", stop=stop)
+    begun = False
     try:
+        lake.place.put(done.files)
         with lake.change() as change:
-            now_there = {f.path for f in data_files(change.cur, [table]) if f.slot == slot}
+            begun = True
+            change.own(done.files)
+            now_there = {f.path for f in data_files(change.cur, [table], lake.place.local) if f.slot == slot}
             if done.rows != expected or now_there != before:
                 raise Overtaken(f"{slot} of {table} changed meanwhile")
             change.delete(table, "day = ? AND hour = ?", [slot.day, slot.hour])
             change.add(table, done.files)
     except BaseException:
-        for path in done.files:
-            path.unlink(missing_ok=True)
+        if not begun:
+            lake.place.remove(done.files)
         raise
     return len(before) - len(done.files)
 
@@ -86,7 +94,7 @@ def compact_all(lake: Lake, now: int, stop: Callable[[], bool] = lambda: False) 
     """Everything that is due, one hour and table after the other; returns how many files fewer there are."""
     cur = lake.cursor()
     try:
-        found = due(data_files(cur, PARTITIONED), now)
+        found = due(data_files(cur, PARTITIONED, lake.place.local), now, lake.place.written)
     finally:
         cur.close()
     fewer = 0
@@ -106,5 +114,5 @@ def merge_tiny(lake: Lake) -> None:
     """Small tables get a file with nearly each write; DuckLake puts them together, and this syncs what it wrote."""
     with lake.change() as change:
         for table in TINY_TABLES:
-            if len(data_files(change.cur, [table])) >= MOST_TINY:
+            if len(data_files(change.cur, [table], lake.place.local)) >= MOST_TINY:
                 change.merge(table)

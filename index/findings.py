@@ -65,7 +65,7 @@ class Verdicts:
 
     def keep(self) -> int:
         """Move them to the lake; returns how many."""
-        if self._lake is None:
+        if self._lake is None or self._lake.read_only:
             return 0
         with self._lock:
             for v in self._kept:
@@ -77,8 +77,9 @@ class Verdicts:
         if not moving:
             return 0
         with self._lake.change() as change:
-            files = write_partitions(_table(moving), self._lake.folder / "data" / "main" / "findings")
+            files = write_partitions(_table(moving), self._lake.folder_of("findings"))
             change.own(files)
+            self._lake.place.put(files)
             change.add("findings", files)
         with self._lock:
             self._kept = moving

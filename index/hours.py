@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -44,18 +44,21 @@ class DataFile:
 
     table: str
     path: Path
+    """On this machine, whether it is here or on a server."""
     size: int
     slot: Slot | None
     """None in the small tables, which have no hours."""
 
 
-def data_files(cur: duckdb.DuckDBPyConnection, tables: Iterable[str] = tuple(TABLES)) -> list[DataFile]:
-    """The files that the newest snapshot refers to."""
+def data_files(
+    cur: duckdb.DuckDBPyConnection, tables: Iterable[str] = tuple(TABLES), local: Callable[[str], Path] = Path
+) -> list[DataFile]:
+    """The files that the newest snapshot refers to; `local` tells their paths on this machine."""
     out = []
     for table in tables:
         rows = cur.execute(f"SELECT data_file, data_file_size_bytes FROM ducklake_list_files('lake', '{table}')")
         for name, size in rows.fetchall():
-            path = Path(name)
+            path = local(name)
             out.append(DataFile(table, path, int(size), slot_of(path)))
     return out
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from index.hours import Slot, by_slot, data_files
 from index.lake import Lake
+from index.rows import first_row
 from index.schema import PARTITIONED, TABLES
 
 
@@ -13,16 +14,16 @@ def inventory(lake: Lake) -> dict[str, Any]:
     """As JSON: tables, hours, snapshots, and what takes the disk."""
     cur = lake.cursor()
     try:
-        files = data_files(cur)
+        files = data_files(cur, local=lake.place.local)
         rows: dict[str, int] = {}
         by_hour: dict[Slot, int] = {}
         for table in TABLES:
-            found = cur.execute(f"SELECT count(*) FROM lake.{table}").fetchone()
+            found = first_row(cur.execute(f"SELECT count(*) FROM lake.{table}"))
             rows[table] = int(found[0]) if found else 0
         sql = "SELECT day, hour, count(*) FROM lake.messages GROUP BY ALL"
         for day, hour, count in cur.execute(sql).fetchall():
             by_hour[Slot(str(day), int(hour))] = int(count)
-        snapshots = cur.execute("SELECT count(*) FROM ducklake_snapshots('lake')").fetchone()
+        snapshots = first_row(cur.execute("SELECT count(*) FROM ducklake_snapshots('lake')"))
     finally:
         cur.close()
     live = sum(f.size for f in files)

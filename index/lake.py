@@ -1,4 +1,4 @@
-"""The store on disk: a DuckLake in one process (DuckDB catalogue, Parquet files).
+"""The store: a DuckLake of one machine (DuckDB catalogue, Parquet files), or one that several share.
 
 It owns the tables, the one queue of writes (a lock: flush, retention and merging never overlap), and durability of
 what it says is committed: DuckLake does not fsync Parquet files, so this does. It knows nothing of hot rows or SIP.
@@ -12,9 +12,10 @@ import logging
 import os
 import shutil
 import threading
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -23,13 +24,18 @@ import duckdb
 import pyarrow as pa
 
 from index import schema
-from index.changes import Change, quoted
+from index.catalogue import Catalogue, CatalogueFile, PostgresCatalogue
+from index.changes import Change, write_small
 from index.parquet import write_partitions
+from index.place import Folder, Objects, Place
+from index.rows import first_row
+from index.shared import Shared
 from index.trace import Loss
-from sip.errors import Unreachable
+from sip.errors import SiptrailError, Unreachable
 
 log = logging.getLogger(__name__)
 
+CATALOGUE = "catalogue.duckdb"
 REBUILDING = "rebuilding"
 """A file of this name: the catalogue is being made anew and is not whole yet."""
 
@@ -44,7 +50,9 @@ class Batch:
 
 
 class Lake:
-    """An open store. `cursor()` gives each reader its own; writes go through `commit` and `change`, one at a time."""
+    """An open store. `cursor()` gives each reader its own; writes go through `commit` and `change`, one at a time.
+
+    `folder` is this machine's: the whole store or, where that is `shared`, the lock, the spool, what is on its way."""
 
     def __init__(
         self,
@@ -53,8 +61,12 @@ class Lake:
         threads: int = 2,
         say: Callable[[str], None] = log.info,
         rebuilding: bool = False,
+        shared: Shared | None = None,
+        node: str = "",
     ) -> None:
         self.folder = folder
+        self.shared = shared is not None
+        self.read_only = shared is not None and shared.read_only
         self._say = say
         self._writes = threading.Lock()
         self._writer = ThreadPoolExecutor(1, "write-frames")
@@ -62,6 +74,12 @@ class Lake:
         try:
             if (folder / REBUILDING).exists() and not rebuilding:
                 raise Unreachable(f"rebuilding the store {folder} was cut short: run `siptrail store rebuild` again")
+            if shared is not None and (folder / CATALOGUE).exists():
+                raise Unreachable(f"{folder} is a store of its own; choose another folder with --store for this node")
+            self.called = f"the store {folder}" if shared is None else "the shared store"
+            self._mark = "" if shared is None else f"{_identity(folder)}/"
+            """Spool segments of this machine among those of others."""
+            self.catalogue, self.place = _parts(folder, shared, node)
             self._open(memory, threads)
         except BaseException:
             self._lock.close()
@@ -69,48 +87,52 @@ class Lake:
 
     def _open(self, memory: str, threads: int) -> None:
         temp = self.folder / "temp"
-        catalogue, data = self.folder / "catalogue.duckdb", self.folder / "data"
         try:
-            if catalogue.exists() and not catalogue.stat().st_size:
-                catalogue.unlink()  # the disk was full when it was to be made, and nothing was ever in it
-            data.mkdir(exist_ok=True)
             shutil.rmtree(temp, ignore_errors=True)  # what a crash left there is of no use
             self.con = duckdb.connect(
                 config={
                     "memory_limit": memory,
                     "threads": threads,
                     "temp_directory": str(temp),
-                    "enable_external_file_cache": False,
+                    "enable_external_file_cache": self.place.remote,
                     "preserve_insertion_order": True,
                 }
             )
-            load_ducklake(self.con)
-            self.con.execute(
-                f"ATTACH {quoted('ducklake:' + str(catalogue))} AS lake "
-                f"(DATA_PATH {quoted(str(data) + '/')}, OVERRIDE_DATA_PATH true, DATA_INLINING_ROW_LIMIT 0)"
-            )
-            self._up_to_date()
+            self.place.prepare(self.con)
+            with self.catalogue.changing() if not self.read_only else nullcontext():
+                self.catalogue.attach(self.con, self.place.root, self.read_only)
+                self._up_to_date()
         except (duckdb.Error, OSError) as error:
-            if isinstance(error, duckdb.Error) and not _full(error) and os.access(catalogue, os.W_OK):
+            local = self.folder / CATALOGUE
+            if isinstance(error, duckdb.Error) and not self.shared and not _full(error) and os.access(local, os.W_OK):
                 raise Unreachable(
-                    f"cannot open the store {self.folder}: {_reason(error)}; "
+                    f"cannot open {self.called}: {self._reason(error)}; "
                     "`siptrail store rebuild` makes a new catalogue from its files"
                 ) from error
-            raise Unreachable(f"cannot open the store {self.folder}: {_reason(error)}") from error
+            raise Unreachable(f"cannot open {self.called}: {self._reason(error)}") from error
 
     def _up_to_date(self) -> None:
         cur = self.con.cursor()
         have = schema.tables_of(cur)
         if "about" not in have:
-            with self.change() as change:
+            if self.read_only:
+                raise Unreachable(f"{self.called} is empty; start a node that records first")
+            with self.writing(), self._transaction() as change:
                 schema.create(change)
             schema.set_options(cur)
             return
-        version = schema.version_of(cur, self.folder)
+        version = schema.version_of(cur, self.called)
         if version < schema.SCHEMA_VERSION:
-            with self.change() as change:
+            if self.read_only:
+                raise Unreachable(f"{self.called} is of an older siptrail; start a node that records first")
+            with self.writing(), self._transaction() as change:
                 schema.migrate(change, version, self._say)
             self._say("the store is up to date")
+
+    def must_write(self) -> None:
+        """A one-line error where this machine only reads."""
+        if self.read_only:
+            raise SiptrailError(f"this node only reads {self.called}; ask one that records")
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A connection of its own for one reader."""
@@ -119,28 +141,34 @@ class Lake:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """One write at a time; a full disk is told in one line."""
+        self.must_write()
         with self._writes:
             try:
                 yield
             except (duckdb.Error, OSError) as error:
-                if not _full(error):
+                if not _full(error) and not self.shared:
                     raise
-                raise Unreachable(f"cannot write the store {self.folder}: {_reason(error)}") from error
+                raise Unreachable(f"cannot write {self.called}: {self._reason(error)}") from error
 
     @contextmanager
     def change(self) -> Iterator[Change]:
         """One transaction, committed at the end of the block unless the block has done so; undone if it fails."""
-        with self.writing():
-            cur = self.con.cursor()
-            change = Change(cur, self.folder / "data")
+        with self.writing(), self.catalogue.changing(), self._transaction() as change:
+            yield change
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Change]:
+        cur = self.con.cursor()
+        try:
+            change = Change(cur, self.place, self.shared)
             try:
                 yield change
                 change.commit()
             except BaseException:
                 change.undo()
                 raise
-            finally:
-                cur.close()
+        finally:
+            cur.close()
 
     def commit(
         self,
@@ -150,36 +178,62 @@ class Lake:
         publish: Callable[[Callable[[], None]], None],
     ) -> None:
         """Write a batch; `publish(do_commit)` makes it visible at the moment the caller drops its hot rows."""
-        with self.change() as change:
-            place = self.folder / "data" / "main"
-            wide = self._writer.submit(write_partitions, batch.frames, place / "frames")
-            files: dict[str, list[Path]] = {}
+        small = {"spooled": schema.small("spooled", [(self._mark + name, imported_at or 0) for name in segments])}
+        if imported_at is not None:
+            hours = batch.calls.select(["day", "hour"]).group_by(["day", "hour"]).aggregate([])
+            stamps = pa.repeat(pa.scalar(imported_at, pa.int64()), hours.num_rows)
+            small["imported"] = hours.append_column("stamp", stamps)
+        with self.writing():
+            # All files are in their place before the queue of other machines is entered.
+            files = self._written(batch, small)
+            begun = False
             try:
-                files["messages"] = write_partitions(batch.messages, place / "messages")
-                change.own(files["messages"])
-                files["calls"] = write_partitions(batch.calls, place / "calls")
-                change.own(files["calls"])
+                with self.catalogue.changing(), self._transaction() as change:
+                    begun = True
+                    for paths in files.values():
+                        change.own(paths)
+                    for name, paths in files.items():
+                        change.add(name, paths, hive=name in schema.PARTITIONED)
+                    publish(change.commit)
+            except BaseException:
+                if not begun:
+                    self._remove(files)
+                raise
+
+    def _written(self, batch: Batch, small: Mapping[str, pa.Table]) -> dict[str, list[Path]]:
+        """The files of a commit, in their place."""
+        files: dict[str, list[Path]] = {}
+        try:
+            wide = self._writer.submit(write_partitions, batch.frames, self.folder_of("frames"))
+            try:
+                files["messages"] = write_partitions(batch.messages, self.folder_of("messages"))
+                files["calls"] = write_partitions(batch.calls, self.folder_of("calls"))
+                for name, rows in small.items():
+                    files[name] = [write_small(rows, self.place, name)] if rows.num_rows else []
             finally:
                 files["frames"] = wide.result()
-                change.own(files["frames"])
-            for name, paths in files.items():
-                change.add(name, paths)
-            names = list(segments)
-            change.append("spooled", schema.small("spooled", [(name, imported_at or 0) for name in names]))
-            if imported_at is not None:
-                hours = batch.calls.select(["day", "hour"]).group_by(["day", "hour"]).aggregate([])
-                stamps = pa.repeat(pa.scalar(imported_at, pa.int64()), hours.num_rows)
-                change.append("imported", hours.append_column("stamp", stamps))
-            publish(change.commit)
+            self.place.put(path for paths in files.values() for path in paths)
+        except BaseException:
+            self._remove(files)
+            raise
+        return files
+
+    def _remove(self, files: Mapping[str, list[Path]]) -> None:
+        self.place.remove(path for paths in files.values() for path in paths)
+
+    def folder_of(self, table: str) -> Path:
+        """Here the files of a table are written."""
+        return self.place.folder / "main" / table
 
     def spooled(self) -> set[str]:
         """Names of spool segments whose rows are committed."""
         with self._writes:
-            return {r[0] for r in self.con.cursor().execute("SELECT segment FROM lake.spooled").fetchall()}
+            names = {r[0] for r in self.con.cursor().execute("SELECT segment FROM lake.spooled").fetchall()}
+        return {n.removeprefix(self._mark) for n in names if n.startswith(self._mark)}
 
     def forget_spooled(self, segments: Iterable[str]) -> None:
         """These segments' files are gone: their names need not be remembered."""
-        names = list(segments)
+        names = [self._mark + name for name in segments]
         if names:
             with self.change() as change:
                 change.delete("spooled", "segment IN (SELECT unnest(?))", [names])
@@ -205,15 +259,26 @@ class Lake:
     def losses(self, start: int, end: int) -> tuple[Loss, ...]:
         """What was not seen between two times (ns), oldest first; 10,000 entries at most."""
         rows = self.con.cursor().execute(
-            "SELECT interface, start, stop, lost, kind FROM lake.losses WHERE start <= ? AND stop >= ? "
+            "SELECT interface, start, stop, lost, kind, node FROM lake.losses WHERE start <= ? AND stop >= ? "
             "ORDER BY start LIMIT 10000",
             [end, start],
         )
         return tuple(Loss(*row) for row in rows.fetchall())
 
     def size(self) -> int:
-        """Bytes of the store on disk."""
-        return _size(self.folder)
+        """Bytes of the store, wherever they are."""
+        if self.place.folder.parent == self.folder and not self.place.remote:
+            return _size(self.folder)
+        return self.size_beside_data() + self._live()
+
+    def _live(self) -> int:
+        """Bytes of the files that the catalogue names."""
+        cur = self.cursor()
+        try:
+            row = first_row(cur.execute("SELECT sum(file_size_bytes) FROM ducklake_table_info('lake')"))
+        finally:
+            cur.close()
+        return int(row[0] or 0) if row else 0
 
     def size_beside_data(self) -> int:
         """The same without the Parquet files: catalogue and spool."""
@@ -223,7 +288,13 @@ class Lake:
         """Close the store and let others open it."""
         self._writer.shutdown()
         self.con.close()
+        self.catalogue.close()
         self._lock.close()
+
+    def _reason(self, error: BaseException) -> str:
+        if _full(error):
+            return "the disk is full; free some space, or choose another with --store"
+        return self.catalogue.reason(error)
 
 
 def lock_store(folder: Path) -> TextIO:
@@ -244,23 +315,24 @@ def lock_store(folder: Path) -> TextIO:
     return lock
 
 
-def load_ducklake(con: duckdb.DuckDBPyConnection) -> None:
-    """Load the DuckLake extension that its wheel carries; nothing is downloaded where the wheel is installed."""
+def _parts(folder: Path, shared: Shared | None, node: str) -> tuple[Catalogue, Place]:
+    if shared is None:
+        return CatalogueFile(folder / CATALOGUE), Folder(folder / "data")
+    catalogue = PostgresCatalogue(shared.catalogue, node)
+    if isinstance(shared.data, Path):
+        return catalogue, Folder(shared.data)
+    return catalogue, Objects(folder / "outgoing", shared.data)
+
+
+def _identity(folder: Path) -> str:
+    """What tells this machine's folder from all others, also after a change of its name."""
+    path = folder / "identity"
     try:
-        import duckdb_extension_ducklake
-    except ImportError:
-        con.execute("INSTALL ducklake")
-        con.execute("LOAD ducklake")
-        return
-    found = sorted(
-        Path(duckdb_extension_ducklake.__file__).parent.glob(f"extensions/v{duckdb.__version__}/*.duckdb_extension")
-    )
-    if not found:
-        raise Unreachable(
-            f"the installed duckdb-extension-ducklake does not fit duckdb {duckdb.__version__}; "
-            "install both in one version"
-        )
-    con.execute(f"LOAD {quoted(str(found[0]))}")
+        if not path.exists():
+            path.write_text(f"{uuid.uuid4()}\n")
+        return path.read_text().strip()
+    except OSError as error:
+        raise Unreachable(f"cannot write {path}: {(error.strerror or str(error)).lower()}; check --store") from error
 
 
 def _size(place: Path) -> int:
@@ -280,11 +352,3 @@ def counted(at: int, node: str, counts: Mapping[str, int]) -> pa.Table:
 
 def _full(error: BaseException) -> bool:
     return getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error)
-
-
-def _reason(error: BaseException) -> str:
-    return "the disk is full; free some space, or choose another with --store" if _full(error) else _one_line(error)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]

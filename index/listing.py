@@ -13,6 +13,7 @@ import duckdb
 
 from index.columns import DAY_NS, HOUR_NS
 from index.filter import Sql
+from index.rows import first_row
 
 FEW, SOME = 5, 80
 """Calls that are looked at first for each one wanted: where all are wanted, and where a filter leaves some."""
@@ -47,7 +48,7 @@ def _alike(cur: duckdb.DuckDBPyConnection, calls: str, rough: Sql, most: int) ->
     condition, parameters = rough
     some = f"SELECT DISTINCT call_id FROM ({calls}) WHERE {condition} LIMIT {most + 1}"
     cur.execute(f"CREATE OR REPLACE TEMP TABLE alike AS {some}", parameters)
-    row = cur.execute("SELECT count(*) FROM alike").fetchone()
+    row = first_row(cur.execute("SELECT count(*) FROM alike"))
     return int(row[0]) if row else 0
 
 
@@ -61,7 +62,7 @@ def _newest(
         return
     newest = before
     if newest is None:
-        newest = (cur.execute(f"SELECT max(last_ts) FROM ({calls})").fetchone() or (None,))[0]
+        newest = (first_row(cur.execute(f"SELECT max(last_ts) FROM ({calls})")) or (None,))[0]
     if newest is None:
         return
     for n, window in enumerate(WINDOWS):
@@ -90,9 +91,11 @@ def _few(cur: duckdb.DuckDBPyConnection, calls: str, inside: str, before: int | 
     """Puts the partial rows of so many newest calls into the table `few_calls`; tells from when on it has every call.
     Nothing where there are hardly more."""
     begun = f"{inside} AND first_ts <= {EVER if before is None else before}"
-    row = cur.execute(
-        f"SELECT first_ts FROM ({calls}) WHERE {begun} AND initial ORDER BY first_ts DESC LIMIT 1 OFFSET {count}"
-    ).fetchone()
+    row = first_row(
+        cur.execute(
+            f"SELECT first_ts FROM ({calls}) WHERE {begun} AND initial ORDER BY first_ts DESC LIMIT 1 OFFSET {count}"
+        )
+    )
     if row is not None:
         some = f"SELECT call_id FROM ({calls}) WHERE {begun} AND first_ts > {row[0]}"
         cur.execute(

@@ -152,7 +152,7 @@ def _once(lake: Lake, table: str, slot: Slot, paths: list[Path]) -> list[Path]:
         row = cur.execute(sql).fetchone()
         if row is None or row[0] == row[1]:
             return paths
-        place = lake.folder / "data" / "main" / table
+        place = lake.folder_of(table)
         if table != "calls":
             folder = place / f"day={slot.day}" / f"hour={slot.hour}"
             return sort_files(table, paths, folder, lake.folder / "temp", distinct=True).files
@@ -170,9 +170,7 @@ def _calls_again(lake: Lake, slot: Slot, messages: list[Path]) -> list[Path]:
         parts.append(partials(as_messages(_placed(rows, slot))).cast(SHAPES["calls"]))
     if not parts:
         return []
-    return write_partitions(
-        pa.concat_tables(parts).sort_by([("call_id", "ascending")]), lake.folder / "data" / "main" / "calls"
-    )
+    return write_partitions(pa.concat_tables(parts).sort_by([("call_id", "ascending")]), lake.folder_of("calls"))
 
 
 def _placed(rows: pa.Table, slot: Slot) -> pa.Table:

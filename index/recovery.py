@@ -1,14 +1,21 @@
-"""After a crash: what the spool still holds goes into the store, once. It parses nothing itself."""
+"""What only the spool holds goes into the store, once: after a crash, and after a shared store was out of reach.
+
+It parses nothing itself.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+from capture.pipeline import Decoder
 from capture.ports import DEFAULT_SIP_PORTS, DEFAULT_WS_PORTS
+from capture.sources.pcapfile import PcapFile
 from index.archive import Archive
-from index.importing import import_file
+from index.columns import Rows, to_rows
+from index.copies import Copies
 from sip.errors import SiptrailError
 
 log = logging.getLogger("siptrail")
@@ -21,25 +28,43 @@ def recover(
     sip_ports: frozenset[int] = DEFAULT_SIP_PORTS,
     ws_ports: frozenset[int] = DEFAULT_WS_PORTS,
 ) -> None:
-    """Import the segments that an earlier run left behind, but for those whose rows it had committed."""
+    """Store the segments that an earlier run left behind, but for those whose rows it had committed."""
     spool, lake = archive.spool, archive.lake
     assert spool is not None and lake is not None
     committed = lake.spooled()
     for name in spool.left_over():
-        if name not in committed:
-            try:
-                result = import_file(
-                    archive,
-                    str(spool.folder / name),
-                    node,
-                    sip_ports=sip_ports,
-                    ws_ports=ws_ports,
-                    first_seq=int(time.time()) << 30,
-                    segments=[name],
-                )
-                say(f"recovered {result.messages} messages of the last run from {name}")
-            except SiptrailError as error:
-                log.warning("the spool segment %s cannot be read and is left where it is: %s", name, error)
-                continue
-        spool.forget([name])
+        if name in committed:
+            spool.forget([name])
+            continue
+        rows = segment_rows(spool.folder / name, node, sip_ports, ws_ports)
+        if rows is not None:
+            archive.catch_up(name, rows)
+            say(f"recovered {sum(r.messages.num_rows for r in rows)} messages of the last run from {name}")
     lake.forget_spooled(committed)
+
+
+def segment_rows(
+    path: Path,
+    node: str,
+    sip_ports: frozenset[int] = DEFAULT_SIP_PORTS,
+    ws_ports: frozenset[int] = DEFAULT_WS_PORTS,
+) -> list[Rows] | None:
+    """What a segment holds; None where it cannot be read, which is logged: it is left where it is."""
+    try:
+        source = PcapFile(str(path))
+    except SiptrailError as error:
+        log.warning("the spool segment %s cannot be read and is left where it is: %s", path.name, error)
+        return None
+    decoder, copies = Decoder(sip_ports, int(time.time()) << 30, ws_ports), Copies()
+    rows: list[Rows] = []
+    try:
+        for block in source.blocks():
+            for messages in decoder.feed(block):
+                copies.mark(messages)
+                rows.append(to_rows(messages, node))
+        for messages in decoder.flush():
+            copies.mark(messages)
+            rows.append(to_rows(messages, node))
+    finally:
+        source.close()
+    return rows

@@ -15,6 +15,7 @@ import duckdb
 
 from index.hours import Slot, by_slot, data_files, imported
 from index.lake import Lake, counted
+from index.rows import first_row
 from index.schema import PARTITIONED
 
 log = logging.getLogger("siptrail")
@@ -62,13 +63,13 @@ def plan(lake: Lake, limits: Limits, now: int, disk: Disk | None = None) -> list
     """What must go, oldest first. Nothing of the present hour goes, however full the disk is."""
     cur = lake.cursor()
     try:
-        return _plan(lake, cur, limits, now, disk or Disk.of(lake.folder))
+        return _plan(lake, cur, limits, now, disk or Disk.of(lake.place.folder))
     finally:
         cur.close()
 
 
 def _plan(lake: Lake, cur: duckdb.DuckDBPyConnection, limits: Limits, now: int, disk: Disk) -> list[Removal]:
-    files = data_files(cur)
+    files = data_files(cur, local=lake.place.local)
     stamps = imported(cur)
     hours = by_slot(files)
     age = {slot: max(slot.end, stamps.get(slot, 0)) for slot in hours}
@@ -76,7 +77,9 @@ def _plan(lake: Lake, cur: duckdb.DuckDBPyConnection, limits: Limits, now: int, 
     left = live + beside
     # What nothing refers to any more comes free by itself, soon: nothing else must go for it.
     free = disk.free + max(0, lake.size() - beside - live)
-    wanted = 0 if limits.high_water is None else round((1 - limits.high_water) * (disk.used + disk.free))
+    # A bucket has no end that can be seen from here.
+    full = None if lake.place.remote else limits.high_water
+    wanted = 0 if full is None else round((1 - full) * (disk.used + disk.free))
     out: list[Removal] = []
     for slot in sorted(hours, key=lambda s: (age[s], s)):
         size = sum(f.size for f in hours[slot])
@@ -131,7 +134,7 @@ def line(removal: Removal) -> str:
 def _messages(cur: duckdb.DuckDBPyConnection, slot: Slot) -> int:
     sql = "SELECT count(*) FROM lake.messages WHERE day = ? AND hour = ?"
     try:
-        row = cur.execute(sql, [slot.day, slot.hour]).fetchone()
+        row = first_row(cur.execute(sql, [slot.day, slot.hour]))
     except duckdb.Error:
         return 0  # a damaged hour must not keep the others from going
     return int(row[0]) if row else 0

@@ -7,7 +7,6 @@ attached as `lake`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -15,6 +14,7 @@ import pyarrow as pa
 
 from index.changes import Change
 from index.rollup import CALL_COLUMNS
+from index.rows import first_row
 from sip.errors import Unreachable
 
 SCHEMA_VERSION = 3
@@ -102,12 +102,12 @@ def tables_of(cur: duckdb.DuckDBPyConnection) -> set[str]:
     return {r[0] for r in rows}
 
 
-def version_of(cur: duckdb.DuckDBPyConnection, folder: Path) -> int:
+def version_of(cur: duckdb.DuckDBPyConnection, called: str) -> int:
     """The layout that the store has; a newer one than ours is refused."""
-    row = cur.execute("SELECT value FROM lake.about WHERE name = 'schema'").fetchone()
+    row = first_row(cur.execute("SELECT value FROM lake.about WHERE name = 'schema'"))
     if row is None or not str(row[0]).isdigit() or int(row[0]) > SCHEMA_VERSION:
         raise Unreachable(
-            f"the store {folder} was written by a newer siptrail (schema {row and row[0]}, this one "
+            f"{called} was written by a newer siptrail (schema {row and row[0]}, this one "
             f"knows {SCHEMA_VERSION}); upgrade siptrail or choose another folder with --store"
         )
     return int(row[0])

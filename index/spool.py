@@ -69,8 +69,18 @@ class Spool:
     """The open segment and the closed ones whose rows are not committed. A thread of its own writes, so that capture
     never waits for a disk. Callers serialise `append` and `rotate`; a segment holds what was appended in between."""
 
-    def __init__(self, folder: Path, most_bytes: int = 256 << 20) -> None:
+    def __init__(self, folder: Path, most_bytes: int = 256 << 20, budget: int | None = None) -> None:
+        """`most_bytes` may wait in memory for the disk, `budget` may be on the disk."""
         self.folder = folder
+        self._budget = budget
+        self.parked: list[str] = []
+        """Segments whose rows are nowhere else, oldest first."""
+        self._on_disk = 0
+        """Bytes of the closed segments."""
+        self._holds: dict[str, int] = {}
+        """Messages in the closed segments."""
+        self._written = 0
+        """Messages in the open one."""
         folder.mkdir(parents=True, exist_ok=True)
         self.skipped = 0
         """Messages that were not written, because the disk was too slow or refused them; a crash would lose them."""
@@ -98,9 +108,14 @@ class Spool:
         if self._thread is None:
             self._thread = threading.Thread(target=self._write_all, name="spool", daemon=True)
             self._thread.start()
-        if self._queued > self._most_bytes:
+        full = False
+        if self._budget is not None:
+            size = int(block.frame_length.sum()) + 40 * len(block.frame_length)
+            full = self._on_disk + self._good + self._queued + size > self._budget
+        if full or self._queued > self._most_bytes:
             if not self.skipped:
-                log.error("the disk of %s is too slow; a crash would lose what is not yet written", self.folder)
+                why = "has all it may take" if full else "is on a disk that is too slow"
+                log.error("the spool %s %s; a crash would lose what is not in it", self.folder, why)
             self.skipped += len(block)
             return
         self._queued += len(block.data)
@@ -131,12 +146,27 @@ class Spool:
             finally:
                 os.close(handle)
 
+    def park(self, names: list[str]) -> int:
+        """These closed segments are the only place of their rows from now on; returns how many messages they hold."""
+        with self._lock:
+            self.parked += names
+            self._closed = [n for n in self._closed if n not in names]
+            return sum(self._holds.get(n, 0) for n in names)
+
     def forget(self, names: list[str]) -> None:
         """Delete segments whose rows are committed."""
         for name in names:
-            (self.folder / name).unlink(missing_ok=True)
+            path = self.folder / name
+            try:
+                self._on_disk -= path.stat().st_size
+                path.unlink()
+            except FileNotFoundError:
+                continue
         with self._lock:
             self._closed = [n for n in self._closed if n not in names]
+            self.parked = [n for n in self.parked if n not in names]
+            for name in names:
+                self._holds.pop(name, None)
 
     def close(self) -> None:
         """Write what was appended, and end the thread."""
@@ -204,6 +234,7 @@ class Spool:
             file.seek(self._good)
             raise
         self._good += len(head) + size
+        self._written += len(block)
         self._interfaces = fresh
 
     def _begin(self, stamp: int) -> None:
@@ -218,7 +249,10 @@ class Spool:
             file, self._file = self._file, None
             if file is not None:
                 self._closed.append(self._name)
+                self._holds[self._name], self._written = self._written, 0
                 self._name = ""
+                self._on_disk += self._good
+                self._good = 0
             closed = list(self._closed)
         if file is not None:
             try:

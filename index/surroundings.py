@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import duckdb
 
 from index.columns import HOUR_NS
+from index.rows import first_row
 from index.trace import CallTrace
 
 STEP_NS = 1_000_000_000
@@ -33,7 +34,7 @@ class Surroundings:
         self._whole: tuple[int, int] | None = None
         self._steps: list[int] = []
         if one_capture:
-            self._whole = cur.execute(f"SELECT min(first_ts), max(last_ts) FROM ({calls})").fetchone()
+            self._whole = first_row(cur.execute(f"SELECT min(first_ts), max(last_ts) FROM ({calls})"))
             return
         found = cur.execute(
             f"WITH near AS (SELECT first_ts, last_ts FROM ({calls}) WHERE last_ts >= ? AND first_ts <= ?) "

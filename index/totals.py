@@ -9,14 +9,17 @@ import duckdb
 
 from capture.flags import NAMES as FLAG_NAMES
 from capture.flags import QUOTED
+from index.rows import first_row
 
 
 def count_messages(cur: duckdb.DuckDBPyConnection, source: str) -> dict[str, Any]:
     """messages, call_ids, methods, finals, transports, flags, first, last (ns) of the rows that `source` selects."""
-    total = cur.execute(
-        "SELECT count(*), count(DISTINCT call_id) FILTER (call_id <> ''), min(ts), max(ts) "
-        f"FROM ({source}) WHERE flags & {QUOTED} = 0"
-    ).fetchone()
+    total = first_row(
+        cur.execute(
+            "SELECT count(*), count(DISTINCT call_id) FILTER (call_id <> ''), min(ts), max(ts) "
+            f"FROM ({source}) WHERE flags & {QUOTED} = 0"
+        )
+    )
     groups = cur.execute(f"SELECT method, code, transport, flags, count(*) FROM ({source}) GROUP BY ALL").fetchall()
     methods: Counter[str] = Counter()
     finals: Counter[str] = Counter()

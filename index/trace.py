@@ -31,7 +31,10 @@ class Loss:
     end: int
     count: int
     kind: str
-    """kernel (ring full), queue (our own), cut (longer than a block of the ring), unreadable, fragment, stream."""
+    """kernel (ring full), queue (our own), spool (the same, while a shared store was out of reach), cut (longer than a
+    block of the ring), unreadable, fragment, stream."""
+    node: str = field(default="", compare=False)
+    """The machine whose capture lost them; '' where that does not matter."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from index.cleanup import LATE_NS, SOON_NS, Cleaner
 from index.compaction import compact_all, merge_tiny
 from index.lake import Lake
 from index.retention import Disk, Limits, Removal, plan, remove
-from sip.errors import Unreachable
+from sip.errors import SiptrailError, Unreachable
 
 ORPHANS_EVERY_NS = 24 * LATE_NS
 RESERVE = 8 << 20
@@ -34,6 +34,11 @@ class Upkeep:
 
     def round(self, now: int, stop: Callable[[], bool] = lambda: False) -> None:
         """Whatever is due; `stop` ends it early. What fails does not keep the rest from being done."""
+        with self.lake.catalogue.keeping() as mine:
+            if mine:  # else another machine is at it
+                self._round(now, stop)
+
+    def _round(self, now: int, stop: Callable[[], bool]) -> None:
         failed: list[Exception] = []
         for work in (self._retain, self._put_in_order, self._clean):
             try:
@@ -60,7 +65,7 @@ class Upkeep:
 
     def _reserve(self) -> None:
         """Keep a little of the disk: removing, too, must write a few lines, on a disk that others filled."""
-        if not self._spare.exists() and Disk.of(self.lake.folder).free > 4 * RESERVE:
+        if not self._spare.exists() and not self.lake.place.remote and Disk.of(self.lake.folder).free > 4 * RESERVE:
             self._spare.write_bytes(os.urandom(RESERVE))  # zeros take no room on some file systems
 
     def plan(self, now: int) -> list[Removal]:
@@ -69,7 +74,9 @@ class Upkeep:
 
     def retain(self, now: int) -> list[Removal]:
         """Remove what must go; returns what went."""
-        with self._one:
+        with self._one, self.lake.catalogue.keeping() as mine:
+            if not mine:
+                raise SiptrailError("another machine is doing the store's upkeep; try again in a minute")
             return self._remove(now)
 
     def _remove(self, now: int) -> list[Removal]:

@@ -55,6 +55,9 @@ def run(
     insecure: Annotated[bool, typer.Option("--insecure", help="Listen beyond loopback without a token.")] = False,
     webhook: Annotated[str | None, typer.Option("--webhook", help="Send alerts to this URL (JSON).")] = None,
     node: Annotated[str | None, typer.Option("--node", help="This machine's name in lists.")] = None,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="Only answer from a shared store: record and change nothing.")
+    ] = False,
     user: Annotated[
         str | None, typer.Option("--user", help="Go on as this user once the sockets are open (needs root).")
     ] = None,
@@ -74,6 +77,7 @@ def run(
         token=token,
         insecure=insecure or None,
         node=node,
+        read_only=read_only or None,
         user=user,
     )
     # Before anything else is imported: libraries start threads, and a thread keeps the rights it was born with.
@@ -109,7 +113,8 @@ def run(
         or "nothing"
     )
     here = f"http://{settings.listen}"
-    print(f"siptrail {__version__}: recording {recorded}; store {settings.store} (keeps {settings.keep})", flush=True)
+    where = settings.store if settings.data is None else f"{settings.data}, shared"
+    print(f"siptrail {__version__}: recording {recorded}; store {where} (keeps {settings.keep})", flush=True)
     print(f"  web page and API   {here}/   (reference: {here}/docs)", flush=True)
     print(
         "  terminal UI        siptrail tui" + ("" if settings.listen == DEFAULT_LISTEN else f" --url {here}"),

@@ -84,11 +84,15 @@ def _store_desk(folder: Path) -> Desk:
     from diagnose.local import open_store
     from index.lake import Lake
 
-    if not (folder / "catalogue.duckdb").exists():
-        raise Unreachable(f"there is no store at {folder}; check --store, or import a capture first")
     settings = load(None)
+    shared = settings.shared()
+    if shared is None and not (folder / "catalogue.duckdb").exists():
+        raise Unreachable(f"there is no store at {folder}; check --store, or import a capture first")
     return open_store(
-        Lake(folder, say=_tell), load_rules(settings.rules), settings.legs.rules(), fingerprint(settings.rules)
+        Lake(folder, say=_tell, shared=shared, node=settings.node),
+        load_rules(settings.rules),
+        settings.legs.rules(),
+        fingerprint(settings.rules),
     )
 
 

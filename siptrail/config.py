@@ -9,11 +9,12 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from capture.ports import DEFAULT_SIP_PORTS, DEFAULT_WS_PORTS
 from index.leg import LegRules
+from index.shared import Bucket, Shared
 from sip.errors import SiptrailError
 
 DEFAULT_LISTEN = "127.0.0.1:8060"
@@ -98,6 +99,27 @@ class LegSettings(BaseModel):
         return LegRules(tuple(self.headers), self.digits, tuple(self.strip), hosts)
 
 
+class S3Settings(BaseModel):
+    """How the object store of a shared store is reached."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    endpoint: str | None = None
+    """http://HOST:PORT or https://HOST:PORT of the server; Amazon's where there is none."""
+    region: str = Field(default_factory=lambda: os.environ.get("AWS_REGION", "us-east-1"))
+    key_id: str = Field(default_factory=lambda: os.environ.get("AWS_ACCESS_KEY_ID", ""))
+    secret: SecretStr = Field(default_factory=lambda: SecretStr(os.environ.get("AWS_SECRET_ACCESS_KEY", "")))
+    path_style: bool = True
+    """The bucket stands in the path of addresses; false: in the host's name."""
+
+    @field_validator("endpoint")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^/]+/?", value):
+            raise ValueError(f"{value!r} is not an address of a server; write for example http://10.0.0.5:8333")
+        return value
+
+
 class Settings(BaseSettings):
     """Everything `siptrail run` can be told."""
 
@@ -110,6 +132,16 @@ class Settings(BaseSettings):
     filter: str | None = None
     """A BPF expression of the user's own instead of the built-in kernel filter."""
     store: Path = Field(default_factory=default_store)
+    catalogue: str | None = None
+    """postgresql://USER@HOST/DATABASE: the catalogue of a store that several machines share."""
+    data: str | None = None
+    """Where the files of a shared store are: s3://BUCKET/PREFIX, or a folder that all its machines have."""
+    s3: S3Settings = Field(default_factory=S3Settings)
+    """The object store of a shared store."""
+    read_only: bool = False
+    """Only answer from a shared store: record nothing, change nothing."""
+    spool_budget: str = "10GB"
+    """Most that the spool may take of the disk while a shared store is out of reach."""
     listen: str = DEFAULT_LISTEN
     token: str | None = None
     insecure: bool = False
@@ -163,7 +195,7 @@ class Settings(BaseSettings):
         duration_ns(value)
         return value
 
-    @field_validator("store_budget")
+    @field_validator("spool_budget", "store_budget")
     @classmethod
     def _is_size(cls, value: str | None) -> str | None:
         if value is not None:
@@ -195,6 +227,30 @@ class Settings(BaseSettings):
     def _is_address(cls, value: str) -> str:
         address(value)
         return value
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Settings:
+        if (self.catalogue is None) != (self.data is None):
+            missing = "data" if self.data is None else "catalogue"
+            raise ValueError(f"a shared store needs catalogue and data, and {missing} is missing")
+        if self.catalogue is not None and not re.match(r"postgres(ql)?://", self.catalogue):
+            raise ValueError("catalogue is not postgresql://USER@HOST/DATABASE")
+        if self.read_only and self.catalogue is None:
+            raise ValueError("read_only needs a shared store (catalogue and data)")
+        return self
+
+    def shared(self) -> Shared | None:
+        """The store of several machines that these settings name."""
+        if self.catalogue is None or self.data is None:
+            return None
+        if not self.data.startswith("s3://"):
+            return Shared(self.catalogue, Path(self.data), self.read_only)
+        s = self.s3
+        secret = s.secret.get_secret_value()
+        bucket = Bucket(
+            self.data, s.endpoint, s.region, s.key_id, secret, os.environ.get("AWS_SESSION_TOKEN", ""), s.path_style
+        )
+        return Shared(self.catalogue, bucket, self.read_only)
 
     @classmethod
     def settings_customise_sources(

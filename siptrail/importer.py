@@ -100,7 +100,9 @@ def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]], k
     worst = 0
     with ThreadPoolExecutor(1) as beside:
         # The store opens while the kernels of the hot path are loaded.
-        opening = beside.submit(Lake, folder, memory=settings.memory, say=_tell)
+        opening = beside.submit(
+            Lake, folder, memory=settings.memory, say=_tell, shared=settings.shared(), node=settings.node
+        )
         from capture.warm import warm_up
         from diagnose.local import flat
         from index.archive import Archive

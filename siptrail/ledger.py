@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import duckdb
+
 from capture.tlspeers import TlsPeer, merged
 from index.lake import Lake
 from index.trace import Loss
@@ -65,6 +67,7 @@ class Ledger:
 
     def lost(self, loss: Loss, counter: str = "") -> None:
         """Calls that were alive meanwhile will say so; `counter` is what it adds to, '' where that was done already."""
+        loss = replace(loss, node=self._node)
         if counter:
             self.add(loss.interface, {counter: loss.count})
         with self._lock:
@@ -82,16 +85,23 @@ class Ledger:
         """What was missed between two times (ns), stored or not."""
         with self._lock:
             fresh = [x for x in self._on_their_way + self._losses if x.start <= end and x.end >= start]
-        return tuple(dict.fromkeys((*self._lake.losses(start, end), *fresh)))
+        try:
+            stored = self._lake.losses(start, end)
+        except duckdb.Error:
+            if not self._lake.shared:
+                raise
+            stored = ()  # out of reach; whoever cannot do without the store is told so by other questions
+        return tuple(dict.fromkeys((*stored, *fresh)))
 
     def store(self) -> None:
         """Write what is new to the store."""
         with self._storing:
             with self._lock:
                 new = {k: v - self._stored[k] for k, v in self._sums.items()}
-                self._stored.update(new)
                 self._on_their_way, self._losses = self._on_their_way + self._losses, []
             self._lake.count(time.time_ns(), self._node, new)
+            with self._lock:
+                self._stored.update(new)
             self._lake.lose(self._node, self._on_their_way)
             with self._lock:
                 self._on_their_way = []

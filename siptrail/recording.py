@@ -64,7 +64,10 @@ class Recorder:
         self._short = threading.Event()
         """Some interface waits for a socket."""
         self._any = (
-            not sniffers and sockets.missing is None and (not settings.interfaces or "any" in settings.interfaces)
+            not settings.read_only
+            and not sniffers
+            and sockets.missing is None
+            and (not settings.interfaces or "any" in settings.interfaces)
         )
         """Everything that is up is recorded, and whatever comes up later."""
         filter = settings.filter
@@ -80,9 +83,10 @@ class Recorder:
             ),
         )
         try:
-            if not sniffers:
+            if not sniffers and not settings.read_only:
                 self._open_rings(say)
-            self._open_hep()
+            if not settings.read_only:
+                self._open_hep()
         except BaseException:
             self.close()
             raise

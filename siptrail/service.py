@@ -19,6 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from prometheus_client import CollectorRegistry, Gauge
+
 from alerts.book import AlertBook
 from alerts.classify import FAILURES, failure_of
 from alerts.dispatch import Dispatcher
@@ -36,11 +38,13 @@ from index.columns import to_rows
 from index.copies import Copies
 from index.importing import ImportResult, import_file
 from index.lake import Lake
-from index.recovery import recover
+from index.recovery import recover, segment_rows
 from index.spool import Spool
+from index.trace import Loss
+from sip.errors import SiptrailError
 from siptrail import __version__
 from siptrail.analyst import Analyst
-from siptrail.config import Settings, address, duration_ns
+from siptrail.config import Settings, address, duration_ns, size_bytes
 from siptrail.ledger import Ledger
 from siptrail.recording import Recorder
 from siptrail.service_summary import summary
@@ -53,6 +57,7 @@ FLUSH_SECONDS = 15.0
 FLUSH_MESSAGES = 250_000
 FLUSH_BYTES = 128 << 20
 UPKEEP_SECONDS = 60.0
+CATCH_UP_SECONDS = 5.0
 LOOK_BACK_NS = 6 * 3_600_000_000_000
 """A call that failed now began at most so long ago."""
 DIAGNOSED = 10
@@ -95,14 +100,17 @@ class Service:
         check_bind(host, s.token, s.insecure)
         self.recorder = Recorder(s, self._sockets, self.say, self._sniffers)
         try:
-            lake = Lake(s.store, memory=s.memory, say=self.say)
+            lake = Lake(s.store, memory=s.memory, say=self.say, shared=s.shared(), node=s.node)
         except BaseException:
             self.recorder.close()
             raise
         try:
             self.ledger = Ledger(lake, s.node)
             self.archive = Archive(lake, time.time_ns)
-            self.archive.spool = Spool(s.store / "spool")
+            if not s.read_only:
+                self.archive.spool = Spool(
+                    s.store / "spool", budget=size_bytes(s.spool_budget) if lake.shared else None
+                )
             self.archive.losses = self.ledger.between
             self.desk = LocalDesk(
                 self.archive,
@@ -114,7 +122,8 @@ class Service:
             )
             self.analyst = Analyst(self.archive.calls_of, self.desk.diagnosed)
             self.keeper = Keeper(lake, s, flush=self._flush)
-            recover(self.archive, s.node, self.say, self._sip_ports, self._ws_ports)
+            if not s.read_only:
+                recover(self.archive, s.node, self.say, self._sip_ports, self._ws_ports)
             base = s.base_url or f"http://{s.listen}"
             self.book = AlertBook(quiet_ns=duration_ns(s.alert_clear), base_url=base)
             self.dispatcher = Dispatcher(s.sinks)
@@ -125,7 +134,7 @@ class Service:
                 interfaces=self.interfaces,
                 importer=self.import_path,
                 keeper=self.keeper,
-                registry=self.analyst.metrics(),
+                registry=self._metrics(),
                 rules=self.desk.rules,
                 version=__version__,
             )
@@ -139,10 +148,20 @@ class Service:
             self.archive.live_since = time.time_ns()
         sys.setswitchinterval(SWITCH_SECONDS)
         self.recorder.start(self._take, self.ledger)
+        if s.read_only:
+            return
         self._spawn("keeper", self._keep)
         self._spawn("upkeep", self._keep_up)
         self._spawn("alerts", self._alert)
         self._spawn("analyst", self._analyse)
+
+    def _metrics(self) -> CollectorRegistry:
+        registry = self.analyst.metrics()
+        spool = self.archive.spool
+        if self.archive.lake_is_shared and spool is not None:
+            what = "Spool segments that wait because the shared store was out of reach"
+            Gauge("siptrail_spool_waiting", what, registry=registry).set_function(lambda: len(spool.parked))
+        return registry
 
     def wait(self) -> None:
         """Until somebody calls `stop`."""
@@ -160,9 +179,15 @@ class Service:
         for thread in self._threads:
             thread.join(30)
         self.server.stop()
-        self._flush()
-        self.ledger.store()
         self.dispatcher.close()
+        try:
+            if not self.settings.read_only:
+                self._flush()
+                self.ledger.store()
+        except SiptrailError as error:
+            if not self.archive.lake_is_shared:
+                raise
+            log.error("%s; the spool keeps what is not stored for the next start", error)
         self.archive.close()
 
     def _spawn(self, name: str, target: Callable[..., None], *args: Any) -> None:
@@ -184,7 +209,7 @@ class Service:
         return True
 
     def _keep(self) -> None:
-        last_flush = time.monotonic()
+        last_flush, failing = time.monotonic(), 0
         while not self._stop.wait(1.0):
             spool = self.archive.spool
             try:
@@ -198,10 +223,43 @@ class Service:
                     self.archive.verdicts.keep()
                     self.ledger.store()
                     last_flush = time.monotonic()
+                self._catch_up()
+                failing = 0
             except Exception as error:
                 # Rows stay hot and the spool stays on disk: the next round tries again.
-                log.error("the store could not be written (%s); trying again", " ".join(str(error).split())[:200])
+                if failing % 20 == 0:
+                    log.error("the store could not be written (%s); trying again", " ".join(str(error).split())[:300])
+                failing += 1
+                self._park()
                 self._stop.wait(2.0)
+
+    def _park(self) -> None:
+        """A shared store may be out of reach for long: what memory has no room for waits in the spool alone."""
+        messages, size = self.archive.hot_rows()
+        if not self.archive.lake_is_shared or (messages <= FLUSH_MESSAGES and size <= FLUSH_BYTES):
+            return
+        try:
+            count, (lost, low, high) = self.archive.park()
+        except OSError as error:
+            log.error("the spool cannot be written: %s", error)
+            return
+        log.warning("the store is out of reach: %d messages wait in the spool until it is back", count - lost)
+        if lost:
+            log.error("%d messages are given up: the spool has no room for them (spool_budget)", lost)
+            self.ledger.lost(Loss("the spool", low, high, lost, "spool"), "queue_drops")
+
+    def _catch_up(self) -> None:
+        """Store what waits in the spool, for some seconds."""
+        spool, until = self.archive.spool, time.monotonic() + CATCH_UP_SECONDS
+        while spool is not None and spool.parked and not self._stop.is_set() and time.monotonic() < until:
+            name = spool.parked[0]
+            rows = segment_rows(spool.folder / name, self.settings.node, self._sip_ports, self._ws_ports)
+            if rows is None:
+                spool.parked.remove(name)
+                continue
+            self.archive.catch_up(name, rows)
+            if not spool.parked:
+                log.info("all that waited in the spool is stored")
 
     def _flush(self) -> None:
         while self.archive.flush():
@@ -245,7 +303,8 @@ class Service:
     def _analyse(self) -> None:
         while not self._stop.is_set():
             try:
-                self.analyst.work(self._stop)
+                with self.archive.fresh_will_do():
+                    self.analyst.work(self._stop)
             except Exception as error:
                 log.error("calls could not be diagnosed (%s); going on", " ".join(str(error).split())[:200])
                 self._stop.wait(2.0)
@@ -262,6 +321,10 @@ class Service:
                 log.exception("a round of alerts failed")
 
     def _judge_due(self) -> None:
+        with self.archive.fresh_will_do():
+            self._judge()
+
+    def _judge(self) -> None:
         now = time.time_ns()
         calls = self.archive.calls_of(self.watch.due(now), now - LOOK_BACK_NS)
         for call in calls:

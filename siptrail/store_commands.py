@@ -44,11 +44,13 @@ store_app = typer.Typer(name="store", no_args_is_help=True, help="Look after the
 
 
 @store_app.command()
-def stats(store: Store = None, url: Url = None, token: Token = None, as_json: AsJson = False) -> None:
+def stats(
+    config: Config = None, store: Store = None, url: Url = None, token: Token = None, as_json: AsJson = False
+) -> None:
     """Files, rows and bytes by table and by hour; snapshots; what takes the disk."""
     from siptrail.store_output import stats_text
 
-    with asked(url, token, store, None) as ask:
+    with asked(url, token, store, config) as ask:
         record = ask("GET", "stats", {})
     print(json.dumps(record) if as_json else stats_text(record))
 
@@ -57,6 +59,7 @@ def stats(store: Store = None, url: Url = None, token: Token = None, as_json: As
 def check(
     deep: Annotated[bool, typer.Option("--deep", help="Read every file to its end.")] = False,
     repair: Annotated[bool, typer.Option("--repair", help="Set damaged files aside; the rest answers.")] = False,
+    config: Config = None,
     store: Store = None,
     url: Url = None,
     token: Token = None,
@@ -65,7 +68,7 @@ def check(
     """Is every file there, and can it be read? Exit code 1 where one is damaged."""
     from siptrail.store_output import check_text, rebuilt_text
 
-    with asked(url, token, store, None) as ask:
+    with asked(url, token, store, config) as ask:
         record = ask("GET", "check", {"deep": deep})
     print(json.dumps(record) if as_json else check_text(record))
     if not record["faults"]:
@@ -73,7 +76,7 @@ def check(
     if repair:
         from index.rebuild import repair as set_aside
 
-        folder = _nobody_else(url, token, store)
+        folder = _nobody_else(url, token, store, config)
         done = set_aside(folder, deep, lambda text: print(text, file=sys.stderr))
         if done is not None:
             print(rebuilt_text(done), file=sys.stderr if as_json else sys.stdout)
@@ -90,7 +93,7 @@ def rebuild(
     from index.rebuild import rebuild as make_anew
     from siptrail.store_output import rebuilt_text
 
-    folder = load(None, store=store).store
+    folder = _own(load(None, store=store))
     if not (folder / "data").is_dir():
         raise Unreachable(f"there are no files of a store at {folder}; check --store")
     print(rebuilt_text(make_anew(folder, deep, lambda text: print(text, file=sys.stderr))))
@@ -126,6 +129,7 @@ def restore(
     from siptrail.store_output import check_text
 
     settings = load(None, store=store)
+    _own(settings)
     made = bring_back(folder, settings.store)
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(made.made / 1e9))
     print(f"restored {settings.store} as it was at {when} UTC")
@@ -133,11 +137,21 @@ def restore(
         print(check_text(keeper.check(False)))
 
 
-def _nobody_else(url: str | None, token: str | None, store: Path | None) -> Path:
+def _own(settings: Settings) -> Path:
+    """The store's folder, where it is all there is of it."""
+    if settings.shared() is not None:
+        raise SiptrailError(
+            "a shared store is backed up, restored and mended with the means of its servers: pg_dump and pg_restore "
+            "for the catalogue, versions or copies of the bucket; see docs/cluster.md"
+        )
+    return settings.store
+
+
+def _nobody_else(url: str | None, token: str | None, store: Path | None, config: Path | None) -> Path:
     """The store's folder, where no service has it open."""
     if store is None and service(url, token) is not None:
         raise SiptrailError("a running service has the store open; stop it first, then repair")
-    return load(None, store=store).store
+    return _own(load(config, store=store))
 
 
 Ask = Callable[[str, str, dict[str, Any]], dict[str, Any]]
@@ -184,10 +198,17 @@ def opened(settings: Settings) -> Iterator[Any]:
     from index.lake import Lake
     from siptrail.storekeeping import Keeper
 
-    if not (settings.store / "catalogue.duckdb").exists():
+    shared = settings.shared()
+    if shared is None and not (settings.store / "catalogue.duckdb").exists():
         raise Unreachable(f"there is no store at {settings.store}; check --store, or import a capture first")
-    lake = Lake(settings.store, memory=settings.memory, say=lambda text: print(f"siptrail: {text}", file=sys.stderr))
+    lake = Lake(
+        settings.store,
+        memory=settings.memory,
+        say=lambda text: print(f"siptrail: {text}", file=sys.stderr),
+        shared=shared,
+        node=settings.node,
+    )
     try:
-        yield Keeper(lake, settings, alone=True)
+        yield Keeper(lake, settings, alone=shared is None)
     finally:
         lake.close()

@@ -14,8 +14,18 @@ from hypothesis import settings
 settings.register_profile("siptrail", deadline=None)
 settings.load_profile("siptrail")
 
+
+def _has_servers() -> bool:
+    try:
+        from tests.servers import postgres_programs, weed_program
+    except ImportError:
+        return False
+    return postgres_programs() is not None and weed_program() is not None
+
+
 HAVE: dict[str, tuple[Callable[[], bool], str]] = {
     "root": (lambda: os.geteuid() == 0, "needs root (raw sockets, network namespaces)"),
+    "cluster": (_has_servers, "needs PostgreSQL's programs, SeaweedFS (weed) and the packages of siptrail[cluster]"),
     "corpus": (lambda: bool(os.environ.get("SIPTRAIL_CORPUS")), "needs SIPTRAIL_CORPUS set to a folder of captures"),
 }
 

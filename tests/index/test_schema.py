@@ -9,7 +9,8 @@ import pytest
 
 from index import schema
 from index.changes import Change
-from index.lake import Lake, load_ducklake
+from index.extensions import load_extension
+from index.lake import Lake
 from index.rollup import CALL_COLUMNS
 from sip.errors import Unreachable
 from tests.index.stored import START, call, listed, put
@@ -36,7 +37,7 @@ def of_version_1(folder: Path, without: tuple[str, ...] = ()) -> Path:
     """A store as version 1 made it, with a few rows."""
     (folder / "data").mkdir(parents=True)
     con = duckdb.connect()
-    load_ducklake(con)
+    load_extension(con, "ducklake")
     con.execute(f"ATTACH 'ducklake:{folder}/catalogue.duckdb' AS lake (DATA_PATH '{folder}/data/')")
     for name, columns in VERSION_1.items():
         if name not in without:

@@ -20,7 +20,8 @@ import duckdb
 import pytest
 
 from capture.frames import Frame
-from index.lake import Lake, load_ducklake
+from index.extensions import load_extension
+from index.lake import Lake
 from siptrail import cli
 from tests.capture.wire import ether, frame, ip4, sip, udp
 
@@ -265,7 +266,7 @@ def test_a_store_of_a_newer_siptrail_is_left_alone(place: Place) -> None:
     store = place.folder / "newer"
     Lake(store).close()
     con = duckdb.connect()
-    load_ducklake(con)
+    load_extension(con, "ducklake")
     con.execute(f"ATTACH 'ducklake:{store / 'catalogue.duckdb'}' AS lake (DATA_PATH '{store / 'data'}/')")
     con.execute("UPDATE lake.about SET value = '99' WHERE name = 'schema'")
     con.close()

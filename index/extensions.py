@@ -1,0 +1,37 @@
+"""DuckDB's extensions as their wheels carry them: nothing is downloaded where the wheel is installed."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import duckdb
+
+from sip.errors import Unreachable
+
+WHEELS = {
+    "ducklake": "duckdb-extension-ducklake",
+    "httpfs": "duckdb-extension-httpfs",
+    "postgres_scanner": "duckdb-extension-postgres-scanner",
+}
+
+
+def load_extension(con: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Load one extension; Unreachable where it cannot be had."""
+    wheel = WHEELS[name]
+    try:
+        module = importlib.import_module(wheel.replace("-", "_"))
+    except ImportError:
+        try:
+            con.execute(f"INSTALL {name}")
+            con.execute(f"LOAD {name}")
+        except duckdb.Error as error:
+            hint = "" if name == "ducklake" else ": pip install 'siptrail[cluster]'"
+            raise Unreachable(f"DuckDB's extension {name} is missing; install {wheel}{hint}") from error
+        return
+    found = sorted(Path(str(module.__file__)).parent.glob(f"extensions/v{duckdb.__version__}/*.duckdb_extension"))
+    if not found:
+        raise Unreachable(
+            f"the installed {wheel} does not fit duckdb {duckdb.__version__}; install both in one version"
+        )
+    con.execute("LOAD '" + str(found[0]).replace("'", "''") + "'")
