@@ -81,6 +81,13 @@ class Postgres:
             con.execute(f"CREATE DATABASE {database}")
         return self.url(database)
 
+    def reader(self, database: str) -> str:
+        """The address for somebody who may only read."""
+        with psycopg.connect(self.url(database), autocommit=True) as con:
+            con.execute("DROP ROLE IF EXISTS reader")
+            con.execute("CREATE ROLE reader LOGIN PASSWORD 'r' IN ROLE pg_read_all_data")
+        return self.url(database).replace("siptrail:pass%20word'1", "reader:r")
+
     def start(self) -> None:
         """Returns when it takes connections."""
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -k {self.folder}"

@@ -108,7 +108,8 @@ def test_two_nodes_record_and_a_third_reads(cluster: Cluster, tmp_path: Path) ->
     first, second = cluster.node("first"), cluster.node("second")
     put(first, tmp_path / "a.pcap", call("one", START), call("two", START + HOUR_NS))
     put(second, tmp_path / "b.pcap", call("three", START + 1), call("four", START + 2 * HOUR_NS))
-    third = cluster.node("third", replace(cluster.shared, read_only=True))
+    reading = cluster.postgres.reader(cluster.name)  # type: ignore[attr-defined]
+    third = cluster.node("third", replace(cluster.shared, catalogue=reading, read_only=True))
     for lake in (first, second, third):
         assert listed(lake) == ["four", "one", "three", "two"]
     archive = Archive(third, lambda: START)
