@@ -60,7 +60,14 @@ def trace_from_json(record: dict[str, Any]) -> CallTrace:
         from_rfc3339(record["capture_end"]),
         frozenset(record["heard"]),
         tuple(
-            Loss(x["interface"], from_rfc3339(x["start"]), from_rfc3339(x["end"]), x["count"], x["kind"], x.get("node", ""))
+            Loss(
+                x["interface"],
+                from_rfc3339(x["start"]),
+                from_rfc3339(x["end"]),
+                x["count"],
+                x["kind"],
+                x.get("node", ""),
+            )
             for x in record["losses"]
         ),
     )
