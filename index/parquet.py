@@ -21,6 +21,9 @@ from capture.gather import renumber
 
 ROW_GROUP = 40_000
 """Rows of frames in a group: about 25 MB before compression, so that one call costs one small read."""
+FRESH, IN_ORDER = 1, 6
+"""How hard zstd tries: with rows that just came in, which takes a fifth less time than level 3 for 4 % more bytes, and
+with a closed hour, which is written once and stays."""
 _DELTA = frozenset({"ts", "seq", "frame_ts", "ip_id"})
 """Numbers that rarely repeat and mostly rise: differences are smaller than dictionaries, and cheaper to write."""
 _PLAIN = _DELTA | {"frame", "payload"}
@@ -79,11 +82,11 @@ def _compact(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array([pa.DictionaryArray.from_arrays(indices, array.dictionary.take(pa.array(kept)))])
 
 
-def layout(names: Sequence[str]) -> dict[str, Any]:
+def layout(names: Sequence[str], level: int = FRESH) -> dict[str, Any]:
     """How columns are written, as pyarrow.parquet wants it."""
     return {
         "compression": "zstd",
-        "compression_level": 3,
+        "compression_level": level,
         "use_dictionary": [n for n in names if n not in _PLAIN],
         "column_encoding": {n: "DELTA_BINARY_PACKED" for n in names if n in _DELTA},
         "write_statistics": [n for n in names if n not in ("frame", "payload")],

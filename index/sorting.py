@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from index.parquet import ROW_GROUP, layout, sync_files
+from index.parquet import FRESH, IN_ORDER, ROW_GROUP, layout, sync_files
 from index.schema import SHAPES
 
 PIECE = 512
@@ -74,14 +74,16 @@ def sort_files(
                 if passes > 1:
                     for path in older:
                         path.unlink()
-            done = _write(table, files, folder, FILE_BYTES, distinct, stop)
+            done = _write(table, files, folder, FILE_BYTES, distinct, stop, IN_ORDER)
             sync_files(done.files)
             return done
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _write(table: str, files: list[Path], folder: Path, most: int, distinct: bool, stop: Callable[[], bool]) -> Sorted:
+def _write(
+    table: str, files: list[Path], folder: Path, most: int, distinct: bool, stop: Callable[[], bool], level: int = FRESH
+) -> Sorted:
     folder.mkdir(parents=True, exist_ok=True)
     out: list[Path] = []
     total = 0
@@ -93,7 +95,7 @@ def _write(table: str, files: list[Path], folder: Path, most: int, distinct: boo
                 raise Stopped
             if writer is None:
                 out.append(folder / f"{uuid.uuid4()}.parquet")
-                writer = pq.ParquetWriter(out[-1], group.schema, **layout(group.schema.names))
+                writer = pq.ParquetWriter(out[-1], group.schema, **layout(group.schema.names, level))
             writer.write_table(group, row_group_size=group.num_rows)
             total += group.num_rows
             if out[-1].stat().st_size > most:
