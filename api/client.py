@@ -16,7 +16,7 @@ from alerts.links import CALLS, call_url, quoted
 from api.records import trace_from_json
 from diagnose.finding import Finding
 from index.legs import CallLegs
-from index.summary import CallPage, CallSummary, Stats
+from index.summary import CallPage, CallSummary, Stats, from_rfc3339
 from index.trace import CallTrace
 from sip.errors import NotFound, SiptrailError, Unreachable
 
@@ -51,7 +51,13 @@ class HttpDesk:
     def calls(self, filter: str = "", limit: int = 100, before: str | None = None) -> CallPage:
         query = f"?limit={limit}&filter={quoted(filter)}" + (f"&before={quoted(before)}" if before else "")
         record = self._json(f"{self.url}{CALLS}{query}")
-        return CallPage(tuple(CallSummary.from_json(c) for c in record["calls"]), record["next"], record["matched"])
+        searched = record.get("searched")
+        return CallPage(
+            tuple(CallSummary.from_json(c) for c in record["calls"]),
+            record["next"],
+            record["matched"],
+            from_rfc3339(searched) if searched else None,
+        )
 
     def call(self, call_id: str) -> CallSummary:
         return CallSummary.from_json(self._json(self._call(call_id)))

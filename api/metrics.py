@@ -20,6 +20,7 @@ from alerts.book import AlertBook
 from alerts.metrics import REGISTRY as NOTICE_REGISTRY
 from diagnose.desk import Desk
 from index.summary import Stats
+from sip.errors import SiptrailError
 
 Interfaces = Callable[[], list[dict[str, Any]]]
 """What each recorded interface has seen: its name, whether it is recording, and counts."""
@@ -58,6 +59,25 @@ COUNTERS = {
 """Field of Stats: help text. They only ever grow."""
 
 
+def _counted(stats: Stats) -> Iterable[Metric]:
+    for name, text in COUNTERS.items():
+        yield CounterMetricFamily(f"siptrail_{name}", text, value=getattr(stats, name))
+    yield from removed(stats.removed or {})
+    # What is stored shrinks when old hours go, so these are gauges.
+    yield GaugeMetricFamily("siptrail_stored_messages", "SIP messages in the store", value=stats.messages)
+    yield GaugeMetricFamily("siptrail_stored_calls", "Call-IDs in the store", value=stats.call_ids)
+    methods = GaugeMetricFamily("siptrail_stored_requests", "Requests in the store by method", labels=["method"])
+    for method, count in known(stats.methods).items():
+        methods.add_metric([method], count)
+    yield methods
+    finals = GaugeMetricFamily(
+        "siptrail_stored_final_responses", "Final responses in the store", labels=["method", "code"]
+    )
+    for (method, code), count in finals_by(stats.finals).items():
+        finals.add_metric([method, code], count)
+    yield finals
+
+
 class DeskCollector(Collector):
     """Asks the desk and the alert book at every scrape."""
 
@@ -75,22 +95,8 @@ class DeskCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         stats = self._recent_stats()
-        for name, text in COUNTERS.items():
-            yield CounterMetricFamily(f"siptrail_{name}", text, value=getattr(stats, name))
-        yield from removed(stats.removed or {})
-        # What is stored shrinks when old hours go, so these are gauges.
-        yield GaugeMetricFamily("siptrail_stored_messages", "SIP messages in the store", value=stats.messages)
-        yield GaugeMetricFamily("siptrail_stored_calls", "Call-IDs in the store", value=stats.call_ids)
-        methods = GaugeMetricFamily("siptrail_stored_requests", "Requests in the store by method", labels=["method"])
-        for method, count in known(stats.methods).items():
-            methods.add_metric([method], count)
-        yield methods
-        finals = GaugeMetricFamily(
-            "siptrail_stored_final_responses", "Final responses in the store", labels=["method", "code"]
-        )
-        for (method, code), count in finals_by(stats.finals).items():
-            finals.add_metric([method, code], count)
-        yield finals
+        if stats is not None:
+            yield from _counted(stats)
         if self.alerts is not None:
             failures = CounterMetricFamily(
                 "siptrail_invite_failures", "INVITEs that failed for good", labels=["rule", "peer", "code"]
@@ -101,12 +107,17 @@ class DeskCollector(Collector):
             yield GaugeMetricFamily("siptrail_alerts_open", "Alerts that are open", value=self.alerts.open_count())
         yield from self._of_interfaces()
 
-    def _recent_stats(self) -> Stats:
+    def _recent_stats(self) -> Stats | None:
         """Counting a large store takes a while; scrapes may take a sixth of the time at most."""
         with self._lock:
             began = time.monotonic()
             if self._stats is None or began > self._good_until:
-                self._stats = self.desk.stats()
+                try:
+                    self._stats = self.desk.stats()
+                except SiptrailError:
+                    # The store is out of reach: the rest is wanted all the more, and the last counts stand.
+                    if self._stats is None:
+                        return None
                 ended = time.monotonic()
                 self._good_until = ended + 5 * (ended - began)
             return self._stats

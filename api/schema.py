@@ -45,6 +45,8 @@ class Calls(BaseModel):
     next: str | None
     """Give it as `before` for the following page; null on the last page."""
     matched: int | None
+    searched: str | None
+    """`text:` was looked for in calls that began since then; `next` goes on. Null where all calls were looked at."""
 
 
 class Leg(Call):

@@ -31,6 +31,7 @@ from diagnose.codec_table import tables
 from diagnose.compare import compare
 from diagnose.desk import Desk, trace_of
 from diagnose.engine import Rule, load_rules
+from index.summary import rfc3339
 from sip.errors import NotFound, SiptrailError, Unreachable
 
 log = logging.getLogger("siptrail.api")
@@ -113,7 +114,14 @@ def call_routes(desk: Desk) -> APIRouter:
     ) -> JSONResponse:
         """Calls that match the filter, newest first."""
         page = desk.calls(filter, limit, before)
-        return JSONResponse({"calls": [c.to_json() for c in page.calls], "next": page.next, "matched": page.matched})
+        return JSONResponse(
+            {
+                "calls": [c.to_json() for c in page.calls],
+                "next": page.next,
+                "matched": page.matched,
+                "searched": None if page.searched is None else rfc3339(page.searched),
+            }
+        )
 
     @router.get("/calls/{call_id}", responses={200: {"model": schema.Call}})
     def call(call_id: CallId) -> JSONResponse:

@@ -33,6 +33,8 @@ from sip.errors import SiptrailError
 CACHE = 20_000
 LIST_BUDGET = 1.5
 """Seconds a list may spend on diagnosing calls that nobody asked about before."""
+TEXT_SECONDS = 2.0
+"""A page looks for texts in messages so long, and the next page goes on."""
 FINDING_BUDGET = 25.0
 """Seconds a search for findings may spend on diagnosing."""
 PAGE = 500
@@ -93,10 +95,17 @@ class LocalDesk:
             if not stamp.isdigit():
                 raise SiptrailError(f"{before!r} is not a page mark; use the `next` of the page before")
             cursor = (int(stamp), call_id)
+        searched = None
+        if where is not None and where.texts:
+            texts, searched = self.archive.look_for(where, cursor[0] if cursor else None, TEXT_SECONDS)
+            where = where.having(texts, searched)
         found = self._matching(where, limit + 1, cursor)
         more = len(found) > limit
         page = self.with_findings(found[:limit])
-        return CallPage(tuple(page), f"{page[-1].start}:{page[-1].call_id}" if more else None)
+        following = f"{page[-1].start}:{page[-1].call_id}" if more else None
+        if following is None and searched is not None:
+            following = f"{searched - 1}:"
+        return CallPage(tuple(page), following, searched=searched)
 
     def _matching(self, where: Filter | None, limit: int, cursor: tuple[int, str] | None) -> list[CallSummary]:
         """The newest calls that match. Where findings are asked for, whoever may match is diagnosed first."""
@@ -137,7 +146,8 @@ class LocalDesk:
             return {c.call_id: self._cache[c.call_id].findings for c in calls if c.call_id in self._cache}
 
     def _diagnose_all(self, calls: list[CallSummary]) -> None:
-        traces = self.archive.traces([c.call_id for c in calls])
+        when = min(c.start for c in calls), max(c.end for c in calls)
+        traces = self.archive.traces([c.call_id for c in calls], between=when)
         known = [(c, traces[c.call_id]) for c in calls if c.call_id in traces]
         told = diagnose_all([trace for _, trace in known], self.rules)
         now, verdicts = self.archive.now(), []

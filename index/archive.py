@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,9 +23,10 @@ from capture.flags import QUOTED
 from capture.frames import Frame
 from capture.pipeline import MessageBlock
 from index.batches import sorted_batch
-from index.columns import FRAMES, MESSAGES, Rows
+from index.columns import FRAMES, HOUR_NS, MESSAGES, Rows
 from index.filter import Filter
 from index.findings import Verdict, Verdicts
+from index.hours import by_slot, data_files, hours
 from index.lake import Lake
 from index.listing import FEW, SOME, places
 from index.partials import partials
@@ -33,6 +35,7 @@ from index.rows import first_row
 from index.spool import Spool
 from index.summary import CallSummary, summary_of
 from index.surroundings import Surroundings
+from index.text_search import Texts, TextSearch, budget
 from index.totals import count_messages
 from index.trace import CallTrace, Loss
 from index.traces import build_trace
@@ -44,6 +47,7 @@ DEADLINE = 30.0
 NEARBY_NS = 2_000_000_000
 """Losses so close to a call may have hit it."""
 MOST_GROUPS = 8
+NO_DOUBT: tuple[int, str, list[str]] = (0, "", [])
 
 
 class QueryTooLong(SiptrailError):
@@ -55,6 +59,8 @@ class _Hot:
     rows: Rows
     size: int
     """Bytes held."""
+    live: bool
+    """From live capture: in the spool, too, if that has room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +90,10 @@ class Archive:
         self._lock = threading.Lock()
         """Over the hot rows. Capture takes it, so nothing that can wait for a disk or a network is done under it."""
         self._flushing = threading.Lock()
-        self._doubtful: tuple[int, list[str]] = (0, [])
-        """Hot batches, the oldest, that a commit without an answer may have stored, and their spool segments."""
+        self._doubtful: tuple[int, str, list[str]] = NO_DOUBT
+        """Hot batches, the oldest, that a commit without an answer may have stored; its mark, and their segments."""
+        self._stale: list[str] = []
+        """Names that the store need not remember any more."""
         self._fresh_will_do = threading.local()
         self._hot: list[_Hot] = []
         self._hot_messages = self._hot_bytes = 0
@@ -93,6 +101,7 @@ class Archive:
         """Partial call rows of hot batches, worked out together."""
         self._rolling = threading.Lock()
         self.verdicts = Verdicts(lake)
+        self._text_search = TextSearch()
         self.changed = 0
         """Counts up whenever rows were added."""
 
@@ -104,7 +113,7 @@ class Archive:
         with self._lock:
             if block is not None and self.spool is not None:
                 self.spool.append(block)
-            self._hot.append(_Hot(rows, size))
+            self._hot.append(_Hot(rows, size, block is not None))
             self._hot_messages += rows.messages.num_rows
             self._hot_bytes += size
             self.changed += 1
@@ -130,18 +139,23 @@ class Archive:
                 return 0
             batch = sorted_batch([h.rows for h in moving])
 
+            mark = f"commit-{uuid.uuid4()}" if self.lake.shared else ""
+            done = False
+
             def publish(commit: Callable[[], None]) -> None:
+                nonlocal done
                 with self._moment:
                     commit()
                     self._drop(len(moving))
+                    done = True
 
             try:
-                self.lake.commit(batch, [*segments, *spooled], imported_at, publish)
+                self.lake.commit(batch, [*segments, *spooled, *([mark] if mark else [])], imported_at, publish)
             except BaseException:
-                if self.lake.shared and spooled:
-                    self._doubtful = len(moving), spooled
+                if mark and not done:
+                    self._doubtful = len(moving), mark, spooled
                 raise
-            self._forget(spooled)
+            self._forget(spooled, mark)
             return int(batch.messages.num_rows)
 
     def park(self) -> tuple[int, tuple[int, int, int]]:
@@ -152,11 +166,12 @@ class Archive:
             return 0, (0, 0, 0)
         with self._flushing:
             moving, spooled = self._moving()
-            self._doubtful = 0, []
+            # Should the doubtful commit have been done, its segments' names are in the store, and `catch_up` sees them.
+            self._doubtful = NO_DOUBT
+            self._drop(len(moving), imported=False)
+            moving = tuple(h for h in moving if h.live)
             count = sum(h.rows.messages.num_rows for h in moving)
-            with self._moment:
-                self._drop(len(moving))
-            lost = count - self.spool.park(spooled)
+            lost = max(0, count - self.spool.park(spooled))
             times = [h.rows.messages["ts"] for h in moving]
             low, high = (
                 (min(pc.min(t).as_py() for t in times), max(pc.max(t).as_py() for t in times)) if lost else (0, 0)
@@ -179,13 +194,14 @@ class Archive:
 
     def _settle_doubt(self) -> None:
         """Whether the last commit, which gave no answer, was done."""
-        count, segments = self._doubtful
-        if count and self.lake is not None:
-            if self.lake.spooled().issuperset(segments):
+        count, mark, segments = self._doubtful
+        if mark and self.lake is not None:
+            done = mark in self.lake.spooled()
+            self._doubtful = NO_DOUBT
+            if done:
                 with self._moment:
                     self._drop(count)
-                self._forget(segments)
-            self._doubtful = 0, []
+                self._forget(segments, mark)
 
     def _moving(self) -> tuple[tuple[_Hot, ...], list[str]]:
         """All hot batches, and the spool segments that hold exactly their rows."""
@@ -194,26 +210,38 @@ class Archive:
             closing = self.spool.rotate() if self.spool is not None and moving else None
         return moving, closing.result() if closing is not None else []
 
-    def _drop(self, count: int) -> None:
+    def _drop(self, count: int, imported: bool = True) -> None:
+        """The oldest batches go; unless `imported`, only those of live capture among them."""
         with self._lock:
-            gone, self._hot = self._hot[:count], self._hot[count:]
+            stay = [] if imported else [h for h in self._hot[:count] if not h.live]
+            gone = [h for h in self._hot[:count] if imported or h.live]
+            self._hot = stay + self._hot[count:]
             self._hot_messages -= sum(h.rows.messages.num_rows for h in gone)
             self._hot_bytes -= sum(h.size for h in gone)
 
-    def _forget(self, spooled: list[str]) -> None:
-        if self.spool is not None and self.lake is not None and spooled:
+    def _forget(self, spooled: list[str], mark: str = "") -> None:
+        """These segments are stored: their files go, then the store forgets their names."""
+        if self.spool is not None:
             self.spool.forget(spooled)
-            self.lake.forget_spooled(spooled)
+        self._stale += [*spooled, *([mark] if mark else [])]
+        if self.lake is not None and self._stale:
+            try:
+                self.lake.forget_spooled(self._stale)
+            except Unreachable:
+                if not self.lake.shared:
+                    raise
+                return  # with the next ones
+            self._stale = []
 
     def known_verdicts(self, calls: Sequence[CallSummary]) -> list[Verdict]:
         """What was said of these calls before, the latest of each."""
         if not calls:
             return []
-        cur = self._con.cursor()
-        try:
+        if self.lake is None:
+            with closing(self._con.cursor()) as cur:
+                return self.verdicts.of(cur, {c.call_id: c.start for c in calls})
+        with self.lake.reading() as cur:
             return self.verdicts.of(cur, {c.call_id: c.start for c in calls})
-        finally:
-            cur.close()
 
     # ---------------------------------------------------------------- reading
 
@@ -318,8 +346,12 @@ class Archive:
             condition = f"({condition}) AND (start < ? OR (start = ? AND call_id > ?))"
             parameters = [*parameters, before[0], before[0], before[1]]
         now = self.now() if now is None else now
+        if where and where.texts and where.found is None:
+            raise ValueError("the texts of this filter were not looked for")
         with self._look() as look:
             cur = look.cur
+            if where and where.found is not None:
+                where.found.show(cur)
             if where and where.possible is not None:
                 self.verdicts.show(cur)
             few = limit * (SOME if where else FEW)
@@ -330,6 +362,33 @@ class Archive:
                 if floor is None or len(found) >= limit:
                     return found
         return []
+
+    def look_for(self, where: Filter, before: int | None, seconds: float) -> tuple[Texts, int | None]:
+        """Look for the filter's texts in messages, from the newest call that began before a time (ns) back, for about
+        so long; an hour at least. Returns what was found, and since when calls were looked at: None for all."""
+        texts, over = Texts(where.texts), budget(seconds)
+        with self._look() as look:
+            frames = look.hot["frames"]
+            self._text_search.hot(texts, frames["call_id"], (look.frames, frames["payload"]))
+            if not look.stored:
+                return texts, None
+            if where.since is None:
+                raise SiptrailError("text: looks into every message; say since when beside it, for example since:2h")
+            newest = first_row(look.cur.execute("SELECT max(last_ts) FROM lake.calls"))
+            tops = [t for t in (before, where.until) if t is not None]
+            must = min([*tops, newest[0] if newest and newest[0] is not None else 0])
+            # A call that began at the end of an hour has most of its messages in the next one.
+            files = by_slot(data_files(look.cur, ["frames"])) if self.lake else {}
+            for slot in sorted(files, reverse=True):
+                if not where.since - HOUR_NS < slot.start <= must + HOUR_NS:
+                    continue
+                some = slot.end <= must
+                if some and over():
+                    return texts, slot.end
+                state = frozenset(f.path for f in files[slot])
+                if not self._text_search.stored(texts, look.cur, slot, state, over if some else lambda: False):
+                    return texts, slot.end
+        return texts, None
 
     def _run(
         self, cur: duckdb.DuckDBPyConnection, source: str, condition: str, parameters: list[Any], limit: int, now: int
@@ -369,12 +428,14 @@ class Archive:
         with self._look() as look:
             return look.cur.execute(sql.format(source=self._source("calls", look)), parameters).fetchall()
 
-    def traces(self, call_ids: Sequence[str], alone: bool = False) -> dict[str, CallTrace]:
+    def traces(
+        self, call_ids: Sequence[str], alone: bool = False, between: tuple[int, int] | None = None
+    ) -> dict[str, CallTrace]:
         """The messages of several calls, parsed; calls that are not there are left out. `alone`: without what the tap
-        heard and lost around them, which takes most of the time."""
+        heard and lost around them, which takes most of the time. `between`: no message is from outside these times."""
         with self._look() as look:
             cur = look.cur
-            messages, frames = self._fetch(look, call_ids)
+            messages, frames = self._fetch(look, call_ids, between)
             # Of some nothing was seen but the ICMP errors that quote them.
             messages = {c: rows for c, rows in messages.items() if any(not r["flags"] & QUOTED for r in rows)}
             if not messages:
@@ -387,7 +448,7 @@ class Archive:
             around = Surroundings(cur, self._source("calls", look), low, high, self.lake is None)
             try:
                 losses = self.losses(low - NEARBY_NS, high + NEARBY_NS)
-            except duckdb.Error:
+            except (duckdb.Error, Unreachable):
                 if look.stored:
                     raise
                 losses = ()
@@ -430,7 +491,7 @@ class Archive:
         return out
 
     def _fetch(
-        self, look: _Look, call_ids: Sequence[str]
+        self, look: _Look, call_ids: Sequence[str], between: tuple[int, int] | None = None
     ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, list[dict[str, Any]]]]:
         out: list[dict[str, list[dict[str, Any]]]] = []
         for name in ("messages", "frames"):
@@ -443,8 +504,10 @@ class Archive:
                 hot = look.hot[name]
                 rows = hot.filter(pc.is_in(hot["call_id"], wanted)).to_pylist()
                 if look.stored:
+                    inside = "true" if between is None else hours(*between)
                     look.cur.register("wanted", pa.table({"call_id": wanted}))
-                    found = look.cur.execute(f"SELECT s.* FROM lake.{name} s JOIN wanted USING (call_id)")
+                    sql = f"SELECT s.* FROM lake.{name} s JOIN wanted USING (call_id) WHERE {inside}"
+                    found = look.cur.execute(sql)
                     rows += found.to_arrow_table().to_pylist()
             for row in sorted(rows, key=lambda r: (r["ts"], r["seq"], r.get("part", 0))):
                 if row.get("place") is not None:

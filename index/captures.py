@@ -71,12 +71,9 @@ def _parts(source: BinaryIO, packed: bool) -> Iterator[bytes]:
 
 def known(lake: Lake, content: str) -> Known | None:
     """The last import of this content, unless retention took something of it since."""
-    cur = lake.cursor()
-    try:
+    with lake.reading() as cur:
         sql = "SELECT name, stamp, messages FROM lake.captures WHERE content = ? ORDER BY stamp DESC LIMIT 1"
         row = first_row(cur.execute(sql, [content]))
-    finally:
-        cur.close()
     return Known(*row) if row else None
 
 

@@ -6,6 +6,7 @@ It owns how the catalogue is attached as `lake`, who may change it when, and wha
 from __future__ import annotations
 
 import logging
+import os
 import re
 import threading
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ WAIT_SECONDS = 60
 _FAMILY = 0x534950
 """Our locks among all advisory locks of the database."""
 CHANGES, UPKEEP = 1, 2
+_OPTIONS = "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 -c tcp_user_timeout=20000"
+"""A machine that is gone without a word must not keep its locks for hours: the server looks, too."""
 _PASSWORD = re.compile(r"(password=)('(?:[^'\\]|\\.)*'|\S+)|(://[^:/@\s]*:)([^@\s]*)(?=@)")
 
 _AT = re.compile(r'Unable to connect to Postgres at "(?:[^"])*": |LINE .*', re.DOTALL)
@@ -93,21 +96,27 @@ class PostgresCatalogue:
 
     shared = True
 
-    def __init__(self, url: str, node: str) -> None:
+    def __init__(self, url: str, node: str, folder: Path) -> None:
         try:
-            from psycopg.conninfo import make_conninfo
+            from psycopg.conninfo import conninfo_to_dict, make_conninfo
         except ImportError as error:
             raise Unreachable(
                 "a PostgreSQL catalogue needs the package psycopg: pip install 'siptrail[cluster]'"
             ) from error
         try:
-            self._dsn = make_conninfo(
-                url,
-                connect_timeout=CONNECT_SECONDS,
-                tcp_user_timeout=20_000,
-                keepalives_idle=10,
-                application_name=f"siptrail {node}"[:63],
-            )
+            said = conninfo_to_dict(url)
+            password = said.pop("password", None)
+            if password is not None:
+                # What is in no address can be in no message about one.
+                said["passfile"] = str(_passfile(folder / "pgpass", str(password)))
+            said.setdefault("options", _OPTIONS)
+            said |= {
+                "connect_timeout": CONNECT_SECONDS,
+                "tcp_user_timeout": 20_000,
+                "keepalives_idle": 10,
+                "application_name": f"siptrail {node}"[:63],
+            }
+            self._dsn = make_conninfo("", **said)
         except Exception as error:
             raise Unreachable(f"the catalogue {_scrubbed(url)} is no PostgreSQL address: {one_line(error)}") from error
         self._locks = {CHANGES: _Lock(self._dsn, CHANGES), UPKEEP: _Lock(self._dsn, UPKEEP)}
@@ -146,26 +155,34 @@ class _Lock:
     @contextmanager
     def held(self, seconds: int) -> Iterator[bool]:
         """Whether it could be had within the time; it is given back at the end."""
-        import psycopg
-
-        with self._one:
-            known = self._con is not None
-            try:
-                try:
-                    mine = self._take(seconds)
-                except psycopg.OperationalError:
-                    self.close()
-                    if not known:
-                        raise
-                    mine = self._take(seconds)  # the server was started again since the last time
-            except psycopg.OperationalError as error:
-                self.close()
-                raise Unreachable(f"the catalogue cannot be reached: {_scrubbed(one_line(error))}") from error
+        if not self._one.acquire(blocking=seconds > 0):
+            yield False
+            return
+        try:
+            mine = self._taken(seconds)
             try:
                 yield mine
             finally:
                 if mine:
                     self._give_back()
+        finally:
+            self._one.release()
+
+    def _taken(self, seconds: int) -> bool:
+        import psycopg
+
+        known = self._con is not None
+        try:
+            try:
+                return self._take(seconds)
+            except psycopg.OperationalError:
+                self.close()
+                if not known:
+                    raise
+                return self._take(seconds)  # the server was started again since the last time
+        except psycopg.OperationalError as error:
+            self.close()
+            raise Unreachable(f"the catalogue cannot be reached: {_scrubbed(one_line(error))}") from error
 
     def _take(self, seconds: int) -> bool:
         import psycopg
@@ -202,6 +219,15 @@ def _attach(con: duckdb.DuckDBPyConnection, catalogue: str, data: str, read_only
     con.execute(
         f"ATTACH '{where}' AS lake (DATA_PATH '{files}', OVERRIDE_DATA_PATH true, DATA_INLINING_ROW_LIMIT 0{options})"
     )
+
+
+def _passfile(path: Path, password: str) -> Path:
+    """The password where only this user can read it, as libpq wants it."""
+    escaped = password.replace("\\", "\\\\").replace(":", "\\:")
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write(f"*:*:*:*:{escaped}\n")
+    return path.resolve()
 
 
 def _scrubbed(text: str) -> str:

@@ -100,7 +100,7 @@ class Change:
         if self._shared and self._asked:
             # The server may have done it before its answer was lost. If it has not, the files go with the orphans.
             return
-        self._place.remove(self._files)
+        self._place.remove(list(dict.fromkeys(self._files)))
 
 
 def write_small(rows: pa.Table, place: Place, table: str) -> Path:

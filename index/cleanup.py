@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -44,18 +45,18 @@ class Cleaner:
 
     def clean(self, now: int, grace_ns: int = LATE_NS, orphans: bool = False) -> int:
         """Forget snapshots older than the grace time, delete the files that none refers to; returns bytes freed."""
-        with self._lock, self._lake.writing(), self._lake.catalogue.changing():
+        lake, place = self._lake, self._lake.place
+        with self._lock:
             if self._held:
                 return 0
-            cur, place = self._lake.cursor(), self._lake.place
-            try:
-                limit, day = _at(now - grace_ns), _at(now - ORPHAN_NS)
-                cur.execute(f"CALL ducklake_expire_snapshots('lake', older_than => {limit})")
+            limit, day = _at(now - grace_ns), _at(now - ORPHAN_NS)
+            with lake.writing(), lake.catalogue.changing(), closing(lake.cursor()) as cur:
+                cur.execute(f"CALL ducklake_expire_snapshots('lake', older_than => {limit})").fetchall()
+            # Deleting objects takes long, and changes nothing that others could be changing.
+            with nullcontext() if place.remote else lake.writing(), lake.reading() as cur:
                 freed = _delete(cur, f"ducklake_cleanup_old_files('lake', older_than => {limit}", place)
                 if orphans:
                     freed += _delete(cur, f"ducklake_delete_orphaned_files('lake', older_than => {day}", place)
-            finally:
-                cur.close()
             return freed
 
 
@@ -63,8 +64,9 @@ def _delete(cur: duckdb.DuckDBPyConnection, call: str, place: Place) -> int:
     paths = [place.local(r[0]) for r in cur.execute(f"CALL {call}, dry_run => true)").fetchall()]
     if not paths:
         return 0
-    size = sum(_size(p, place) for p in paths)
-    cur.execute(f"CALL {call})")
+    with ThreadPoolExecutor(8) as pool:
+        size = sum(pool.map(lambda path: _size(path, place), paths))
+    cur.execute(f"CALL {call})").fetchall()
     if place.remote:
         return size
     for folder in {p.parent for p in paths}:

@@ -36,12 +36,12 @@ def due(
     a file was (ns)."""
     out = []
     for slot, inside in sorted(by_slot(files).items()):
-        if slot.end + QUIET_NS > now or any(_fresh(f.path, now, written) for f in inside):
+        by_table = {table: [f for f in inside if f.table == table] for table in PARTITIONED}
+        wanted = [table for table, mine in by_table.items() if _scattered(mine)]
+        # A bucket is asked about the files of those hours alone that would be put in order.
+        if not wanted or slot.end + QUIET_NS > now or any(_fresh(f.path, now, written) for f in inside):
             continue
-        for table in PARTITIONED:
-            mine = [f for f in inside if f.table == table]
-            if _scattered(mine):
-                out.append((slot, table, mine))
+        out += [(slot, table, by_table[table]) for table in wanted]
     return out
 
 
@@ -92,11 +92,9 @@ class Overtaken(Exception):
 
 def compact_all(lake: Lake, now: int, stop: Callable[[], bool] = lambda: False) -> int:
     """Everything that is due, one hour and table after the other; returns how many files fewer there are."""
-    cur = lake.cursor()
-    try:
-        found = due(data_files(cur, PARTITIONED, lake.place.local), now, lake.place.written)
-    finally:
-        cur.close()
+    with lake.reading() as cur:
+        files = data_files(cur, PARTITIONED, lake.place.local)
+    found = due(files, now, lake.place.written)
     fewer = 0
     for slot, table, files in found:
         if stop():

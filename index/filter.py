@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, ip_network
 
 from index.summary import from_rfc3339
+from index.text_search import Texts
 from sip.errors import SiptrailError
 from sip.ip import literal
 
@@ -36,9 +37,23 @@ class Filter:
     parameters: tuple[object, ...]
     possible: Filter | None = None
     """Where findings are asked for: the calls that may match once they are diagnosed, whatever is known of them now."""
+    texts: tuple[str, ...] = ()
+    """What must be looked for in messages first; the connection must then have it in `texts` (text, call_id)."""
+    since: int | None = None
+    """No call matches that began before (ns)."""
+    until: int | None = None
+    """No call matches that began later (ns)."""
+    found: Texts | None = None
+    """What was looked for was found in these calls."""
     rough: Sql | None = None
     """What a call's first partial row tells already, over the columns of `index.rollup.CALL_COLUMNS`: no call matches
     whose first row does not. None where that leaves all calls."""
+
+    def having(self, found: Texts, floor: int | None) -> Filter:
+        """The same once its texts were looked for; `floor`: not in calls that began before (ns)."""
+        sql = self.sql if floor is None else f"({self.sql}) AND start >= {int(floor)}"
+        possible = self.possible.having(found, floor) if self.possible is not None else None
+        return replace(self, sql=sql, found=found, possible=possible)
 
     def to_sql(self) -> Sql:
         """A WHERE expression with `?` for each parameter."""
@@ -66,9 +81,9 @@ _NUMBERS = {
     "messages": "messages",
     "retransmissions": "retransmissions",
 }
-KEYS = tuple(sorted([*_TEXT, *_PLACES, *_NUMBERS, "code", "since", "until", "finding"]))
-FIRST_KEYS = frozenset({"from", "to", "number", "ua", "node", "method", "transport", "call-id", *_PLACES})
-"""What a call has from its first message on."""
+KEYS = tuple(sorted([*_TEXT, *_PLACES, *_NUMBERS, "code", "since", "until", "finding", "text"]))
+FIRST_KEYS = frozenset({"from", "to", "number", "ua", "node", "method", "transport", "call-id", "text", *_PLACES})
+"""What a call has from its first message on, and what is known of it by its Call-ID."""
 _QUOTED = r'"((?:[^"\\]|\\.)*)"'
 _TOKEN = re.compile(rf'\s*(?:(?P<paren>[()])|(?P<word>(?:[^\s()"]|{_QUOTED})+))', re.DOTALL)
 _SCALE = {"ms": 1.0, "s": 1e3, "m": 6e4, "min": 6e4, "h": 3.6e6, "d": 8.64e7}
@@ -107,7 +122,15 @@ def parse_filter(text: str, now_ns: int) -> Filter:
     hint = (f"coalesce({loose}, true)", some) if rough.known else None
     if possible is not None:
         possible = replace(possible, rough=hint)
-    return Filter(sql, tuple(parameters), possible, hint)
+    return Filter(
+        sql,
+        tuple(parameters),
+        possible,
+        tuple(dict.fromkeys(parser.texts)),
+        max(parser.bounds["since"], default=None),
+        min(parser.bounds["until"], default=None),
+        rough=hint,
+    )
 
 
 class _Parser:
@@ -122,6 +145,12 @@ class _Parser:
         """Something else is asked for."""
         self.asks = False
         """Findings are asked for."""
+        self.texts: list[str] = []
+        """Looked for in messages."""
+        self.inside = 0
+        """Brackets and negations around the present word."""
+        self.bounds: dict[str, list[int]] = {"since": [], "until": []}
+        """Times that hold whatever else does."""
 
     def peek(self) -> str | None:
         return self.tokens[self.at][0] if self.at < len(self.tokens) else None
@@ -130,7 +159,11 @@ class _Parser:
         parts = [self.both()]
         while (self.peek() or "").lower() == "or":
             self.at += 1
+            if not self.inside:
+                self.bounds = {"since": [], "until": []}  # they hold for one side only
+            self.inside += 1
             parts.append(self.both())
+            self.inside -= 1
         return _join(parts, " OR ")
 
     def both(self) -> Sql:
@@ -148,10 +181,12 @@ class _Parser:
         self.at += 1
         if word == "(" or word.lower() == "not":
             self.depth += 1
+            self.inside += 1
             if self.depth > 50:
                 raise FilterError("nested too deep", self.text, place)
             sql, parameters = self.either() if word == "(" else self.one()
             self.depth -= 1
+            self.inside -= 1
             if word == "(":
                 if self.peek() != ")":
                     raise FilterError("this bracket is not closed", self.text, place)
@@ -202,11 +237,19 @@ class _Parser:
                 low = int(value[0]) * 100
                 return "final_code BETWEEN ? AND ?", [low, low + 99]
             return self.amount("final_code", value, place)
+        if key == "text":
+            wanted = _unquoted(value.removeprefix("~")).lower()
+            if len(wanted) < 3:
+                raise FilterError("text: needs three characters or more", self.text, place)
+            self.texts.append(wanted)
+            return "call_id IN (SELECT call_id FROM texts WHERE text = ?)", [wanted]
         if key == "finding":
             self.asks = True
             condition, parameters = _text("name", value, key)
             return f"call_id IN (SELECT call_id FROM findings WHERE {condition})", parameters
         moment = self.moment(_unquoted(value), place)
+        if not self.inside:
+            self.bounds[key].append(moment)
         return ("start >= ?", [moment]) if key == "since" else ("start <= ?", [moment])
 
     def amount(self, column: str, value: str, place: int) -> Sql:

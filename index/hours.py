@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
 
+from index.columns import SANE
 from index.schema import PARTITIONED, TABLES
 
 HOUR_NS = 3_600_000_000_000
@@ -76,6 +77,16 @@ def by_slot(files: Iterable[DataFile]) -> dict[Slot, list[DataFile]]:
         if file.slot is not None and file.table in PARTITIONED:
             out.setdefault(file.slot, []).append(file)
     return out
+
+
+def hours(low: int, high: int) -> str:
+    """A condition for the hours from one time (ns) to another; whole folders without them are not looked at."""
+    (first, at), (last, to) = (divmod(min(max(t, SANE[0]), SANE[1]) // HOUR_NS, 24) for t in (low, high))
+    from_day, to_day = (f"DATE '{date(1970, 1, 1) + timedelta(days=d)}'" for d in (first, last))
+    return (
+        f"(day > {from_day} OR (day = {from_day} AND hour >= {at})) AND "
+        f"(day < {to_day} OR (day = {to_day} AND hour <= {to}))"
+    )
 
 
 def imported(cur: duckdb.DuckDBPyConnection) -> dict[Slot, int]:

@@ -12,8 +12,7 @@ from index.schema import PARTITIONED, TABLES
 
 def inventory(lake: Lake) -> dict[str, Any]:
     """As JSON: tables, hours, snapshots, and what takes the disk."""
-    cur = lake.cursor()
-    try:
+    with lake.reading() as cur:
         files = data_files(cur, local=lake.place.local)
         rows: dict[str, int] = {}
         by_hour: dict[Slot, int] = {}
@@ -24,8 +23,6 @@ def inventory(lake: Lake) -> dict[str, Any]:
         for day, hour, count in cur.execute(sql).fetchall():
             by_hour[Slot(str(day), int(hour))] = int(count)
         snapshots = first_row(cur.execute("SELECT count(*) FROM ducklake_snapshots('lake')"))
-    finally:
-        cur.close()
     live = sum(f.size for f in files)
     size, beside = lake.size(), lake.size_beside_data()
     return {

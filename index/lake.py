@@ -117,10 +117,31 @@ class Lake:
         if "about" not in have:
             if self.read_only:
                 raise Unreachable(f"{self.called} is empty; start a node that records first")
+            store = str(uuid.uuid4()) if self.shared else ""
+            if store and self.place.owner() is not None:
+                raise Unreachable(f"{self.place.root} belongs to another catalogue; choose another place for data")
             with self.writing(), self._transaction() as change:
                 schema.create(change)
+                if store:
+                    change.append("about", schema.small("about", [("store", store)]))
+            if store:
+                self.place.take(store)
             schema.set_options(cur)
             return
+        if self.shared:
+            # What this catalogue does not name would go with the orphans: it must be the right one.
+            try:
+                named = first_row(cur.execute("SELECT value FROM lake.about WHERE name = 'store'"))
+            except duckdb.Error as error:
+                raise Unreachable(
+                    f"{self.place.root} does not belong to this catalogue, or cannot be reached; check catalogue and "
+                    f"data: {self._reason(error)}"
+                ) from error
+            owner = self.place.owner()
+            if named is not None and owner is None and not self.read_only:
+                self.place.take(named[0])
+            elif named is None or owner != named[0]:
+                raise Unreachable(f"{self.place.root} does not belong to this catalogue; check catalogue and data")
         version = schema.version_of(cur, self.called)
         if version < schema.SCHEMA_VERSION:
             if self.read_only:
@@ -128,6 +149,19 @@ class Lake:
             with self.writing(), self._transaction() as change:
                 schema.migrate(change, version, self._say)
             self._say("the store is up to date")
+
+    @contextmanager
+    def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor for questions about the store itself; a shared store out of reach is told in one line."""
+        cur = self.con.cursor()
+        try:
+            yield cur
+        except duckdb.Error as error:
+            if not self.shared:
+                raise
+            raise Unreachable(f"{self.called} cannot be read: {self._reason(error)}") from error
+        finally:
+            cur.close()
 
     def must_write(self) -> None:
         """A one-line error where this machine only reads."""
@@ -227,8 +261,8 @@ class Lake:
 
     def spooled(self) -> set[str]:
         """Names of spool segments whose rows are committed."""
-        with self._writes:
-            names = {r[0] for r in self.con.cursor().execute("SELECT segment FROM lake.spooled").fetchall()}
+        with self._writes, self.reading() as cur:
+            names = {r[0] for r in cur.execute("SELECT segment FROM lake.spooled").fetchall()}
         return {n.removeprefix(self._mark) for n in names if n.startswith(self._mark)}
 
     def forget_spooled(self, segments: Iterable[str]) -> None:
@@ -246,7 +280,8 @@ class Lake:
 
     def counts(self) -> dict[str, int]:
         """Sums of the store's counters."""
-        rows = self.con.cursor().execute("SELECT name, sum(value)::BIGINT FROM lake.counts GROUP BY name").fetchall()
+        with self.reading() as cur:
+            rows = cur.execute("SELECT name, sum(value)::BIGINT FROM lake.counts GROUP BY name").fetchall()
         return {name: int(value) for name, value in rows}
 
     def lose(self, node: str, losses: Iterable[Loss]) -> None:
@@ -258,30 +293,30 @@ class Lake:
 
     def losses(self, start: int, end: int) -> tuple[Loss, ...]:
         """What was not seen between two times (ns), oldest first; 10,000 entries at most."""
-        rows = self.con.cursor().execute(
-            "SELECT interface, start, stop, lost, kind, node FROM lake.losses WHERE start <= ? AND stop >= ? "
-            "ORDER BY start LIMIT 10000",
-            [end, start],
-        )
-        return tuple(Loss(*row) for row in rows.fetchall())
+        with self.reading() as cur:
+            rows = cur.execute(
+                "SELECT interface, start, stop, lost, kind, node FROM lake.losses WHERE start <= ? AND stop >= ? "
+                "ORDER BY start LIMIT 10000",
+                [end, start],
+            ).fetchall()
+        return tuple(Loss(*row) for row in rows)
 
     def size(self) -> int:
         """Bytes of the store, wherever they are."""
-        if self.place.folder.parent == self.folder and not self.place.remote:
+        if not self.shared:
             return _size(self.folder)
-        return self.size_beside_data() + self._live()
+        return self._live() if self.place.remote else _size(self.place.folder)
 
     def _live(self) -> int:
         """Bytes of the files that the catalogue names."""
-        cur = self.cursor()
-        try:
+        with self.reading() as cur:
             row = first_row(cur.execute("SELECT sum(file_size_bytes) FROM ducklake_table_info('lake')"))
-        finally:
-            cur.close()
         return int(row[0] or 0) if row else 0
 
     def size_beside_data(self) -> int:
-        """The same without the Parquet files: catalogue and spool."""
+        """The same without the Parquet files: catalogue and spool. Of a shared store nothing is beside."""
+        if self.shared:
+            return 0
         return sum(_size(p) for p in self.folder.iterdir() if p.name != "data")
 
     def close(self) -> None:
@@ -318,7 +353,7 @@ def lock_store(folder: Path) -> TextIO:
 def _parts(folder: Path, shared: Shared | None, node: str) -> tuple[Catalogue, Place]:
     if shared is None:
         return CatalogueFile(folder / CATALOGUE), Folder(folder / "data")
-    catalogue = PostgresCatalogue(shared.catalogue, node)
+    catalogue = PostgresCatalogue(shared.catalogue, node, folder)
     if isinstance(shared.data, Path):
         return catalogue, Folder(shared.data)
     return catalogue, Objects(folder / "outgoing", shared.data)
@@ -328,8 +363,13 @@ def _identity(folder: Path) -> str:
     """What tells this machine's folder from all others, also after a change of its name."""
     path = folder / "identity"
     try:
-        if not path.exists():
-            path.write_text(f"{uuid.uuid4()}\n")
+        if not path.exists() or not path.read_text().strip():
+            part = folder / "identity.part"
+            with part.open("w") as file:
+                file.write(f"{uuid.uuid4()}\n")
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
         return path.read_text().strip()
     except OSError as error:
         raise Unreachable(f"cannot write {path}: {(error.strerror or str(error)).lower()}; check --store") from error

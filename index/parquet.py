@@ -99,8 +99,13 @@ def sync_files(files: list[Path]) -> None:
         with open(path, "rb") as file:
             os.fsync(file.fileno())
     for folder in {parent for path in files for parent in (path.parent, path.parent.parent, path.parent.parent.parent)}:
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -73,6 +73,13 @@ class Place(Protocol):
     def fetched(self, paths: Iterable[Path]) -> Any:
         """A context in which the files are here."""
 
+    def owner(self) -> str | None:
+        """Which store the place belongs to; None: to nobody yet."""
+        ...
+
+    def take(self, store: str) -> None:
+        """The place belongs to this store from now on."""
+
 
 class Folder:
     """Files in a folder of this machine, or of a network file system that all machines have."""
@@ -114,6 +121,14 @@ class Folder:
     @contextmanager
     def fetched(self, paths: Iterable[Path]) -> Iterator[None]:
         yield
+
+    def owner(self) -> str | None:
+        # Beside the folder: in it, it would go with the orphans.
+        path = self.folder.with_name(f"{self.folder.name}.store")
+        return path.read_text().strip() if path.exists() else None
+
+    def take(self, store: str) -> None:
+        self.folder.with_name(f"{self.folder.name}.store").write_text(f"{store}\n")
 
 
 class Objects:
@@ -191,12 +206,17 @@ class Objects:
         return self.folder / name.removeprefix(self.root)
 
     def remove(self, paths: Iterable[Path]) -> None:
+        there = True
         for path in paths:
             path.unlink(missing_ok=True)
             try:
-                self._fs.delete_file(self._key(path))
+                if there:
+                    self._fs.delete_file(self._key(path))
+            except FileNotFoundError:
+                continue
             except OSError as error:
-                log.debug("%s stays until orphans are looked for: %s", self.name(path), error)
+                there = False  # each further try would take as long
+                log.debug("%s and others stay until orphans are looked for: %s", self.name(path), error)
 
     def size(self, path: Path) -> int:
         return int(self._info(path).size)
@@ -223,6 +243,17 @@ class Objects:
         finally:
             for path in todo:
                 path.unlink(missing_ok=True)
+
+    def owner(self) -> str | None:
+        try:
+            with self._fs.open_input_stream(f"{self._prefix}.store") as file:
+                return bytes(file.read()).decode().strip()
+        except FileNotFoundError:
+            return None
+
+    def take(self, store: str) -> None:
+        with self._fs.open_output_stream(f"{self._prefix}.store") as file:
+            file.write(f"{store}\n".encode())
 
     def _fetch(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -36,10 +36,20 @@ def recover(
         if name in committed:
             spool.forget([name])
             continue
+        if lake.shared:
+            spool.parked.append(name)  # there may be many, and recording must not wait for them
+            continue
         rows = segment_rows(spool.folder / name, node, sip_ports, ws_ports)
-        if rows is not None:
+        if rows is None:
+            continue
+        try:
             archive.catch_up(name, rows)
             say(f"recovered {sum(r.messages.num_rows for r in rows)} messages of the last run from {name}")
+        except SiptrailError as error:
+            log.warning("the spool segment %s waits: %s", name, error)
+            spool.parked.append(name)
+    if spool.parked:
+        say(f"{len(spool.parked)} segments of the last run are being stored")
     lake.forget_spooled(committed)
 
 
@@ -51,10 +61,14 @@ def segment_rows(
 ) -> list[Rows] | None:
     """What a segment holds; None where it cannot be read, which is logged: it is left where it is."""
     try:
-        source = PcapFile(str(path))
+        return _rows(path, node, sip_ports, ws_ports)
     except SiptrailError as error:
         log.warning("the spool segment %s cannot be read and is left where it is: %s", path.name, error)
         return None
+
+
+def _rows(path: Path, node: str, sip_ports: frozenset[int], ws_ports: frozenset[int]) -> list[Rows]:
+    source = PcapFile(str(path))
     decoder, copies = Decoder(sip_ports, int(time.time()) << 30, ws_ports), Copies()
     rows: list[Rows] = []
     try:

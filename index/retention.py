@@ -17,8 +17,10 @@ from index.hours import Slot, by_slot, data_files, imported
 from index.lake import Lake, counted
 from index.rows import first_row
 from index.schema import PARTITIONED
+from sip.errors import Unreachable
 
 log = logging.getLogger("siptrail")
+MOST_FAILURES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +63,8 @@ class Removal:
 
 def plan(lake: Lake, limits: Limits, now: int, disk: Disk | None = None) -> list[Removal]:
     """What must go, oldest first. Nothing of the present hour goes, however full the disk is."""
-    cur = lake.cursor()
-    try:
+    with lake.reading() as cur:
         return _plan(lake, cur, limits, now, disk or Disk.of(lake.place.folder))
-    finally:
-        cur.close()
 
 
 def _plan(lake: Lake, cur: duckdb.DuckDBPyConnection, limits: Limits, now: int, disk: Disk) -> list[Removal]:
@@ -101,7 +100,7 @@ def _plan(lake: Lake, cur: duckdb.DuckDBPyConnection, limits: Limits, now: int, 
 
 def remove(lake: Lake, removals: list[Removal], now: int, node: str, keep_ns: int) -> list[Removal]:
     """Do it, hour by hour, and count it; returns what went. An hour that cannot be read stays, and is told."""
-    gone = []
+    gone, failures = [], 0
     for removal in removals:
         slot = removal.slot
         try:
@@ -114,9 +113,13 @@ def remove(lake: Lake, removals: list[Removal], now: int, node: str, keep_ns: in
                 counts = {"hours": 1, "messages": removal.messages, "bytes": removal.size}
                 names = {f"removed_{what}_{removal.reason}": n for what, n in counts.items()}
                 change.append("counts", counted(now, node, names))
-        except duckdb.Error as error:
-            reason = " ".join(str(error).split())[:200]
-            log.error("cannot remove %s (%s); see `siptrail store check`", slot, reason)
+        except (duckdb.Error, Unreachable) as error:
+            if isinstance(error, Unreachable) and not lake.shared:
+                raise
+            failures += 1
+            log.error("cannot remove %s (%s); see `siptrail store check`", slot, " ".join(str(error).split())[:200])
+            if lake.shared and failures == MOST_FAILURES:
+                break  # rather the server than these hours
             continue
         gone.append(removal)
         log.info("removed %s", line(removal))

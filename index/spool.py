@@ -6,11 +6,13 @@ files; it parses nothing.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import struct
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import BinaryIO
@@ -22,6 +24,7 @@ from capture.frames import Interface
 from capture.jit import kernel
 from capture.pipeline import MessageBlock
 from capture.words import copy_bytes
+from index.parquet import sync_folder
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +78,7 @@ class Spool:
         self._budget = budget
         self.parked: list[str] = []
         """Segments whose rows are nowhere else, oldest first."""
-        self._on_disk = 0
+        self._on_disk = sum(p.stat().st_size for p in folder.glob("*.pcapng"))
         """Bytes of the closed segments."""
         self._holds: dict[str, int] = {}
         """Messages in the closed segments."""
@@ -155,14 +158,17 @@ class Spool:
 
     def forget(self, names: list[str]) -> None:
         """Delete segments whose rows are committed."""
+        gone = 0
         for name in names:
             path = self.folder / name
-            try:
-                self._on_disk -= path.stat().st_size
+            with suppress(FileNotFoundError):
+                gone += path.stat().st_size
                 path.unlink()
-            except FileNotFoundError:
-                continue
+        if gone:
+            # Only then may the store forget their names: what is back after a power cut must be known.
+            sync_folder(self.folder)
         with self._lock:
+            self._on_disk -= gone
             self._closed = [n for n in self._closed if n not in names]
             self.parked = [n for n in self.parked if n not in names]
             for name in names:
@@ -239,10 +245,16 @@ class Spool:
 
     def _begin(self, stamp: int) -> None:
         self._count += 1
-        self._name = f"{stamp:020d}-{os.getpid()}-{self._count:06d}.pcapng"
-        self._file = open(self.folder / self._name, "wb", buffering=0)  # noqa: SIM115
-        self._interfaces = {}
-        self._good = self._file.write(_SECTION)
+        name = f"{stamp:020d}-{os.getpid()}-{self._count:06d}.pcapng"
+        file = open(self.folder / name, "wb", buffering=0)  # noqa: SIM115
+        try:
+            if file.write(_SECTION) != len(_SECTION):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            file.close()
+            (self.folder / name).unlink()
+            raise
+        self._file, self._name, self._interfaces, self._good = file, name, {}, len(_SECTION)
 
     def _end_segment(self) -> list[str]:
         with self._lock:

@@ -92,6 +92,8 @@ class CallPage:
     """Pass as `before` to get the following page; None on the last page."""
     matched: int | None = None
     """How many calls match in all, where that is known cheaply."""
+    searched: int | None = None
+    """Texts were looked for in calls that began since then (ns); the following page goes on from there."""
 
 
 @dataclass(frozen=True, slots=True)

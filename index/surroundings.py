@@ -32,22 +32,26 @@ class Surroundings:
         """`calls`: SQL of partial rows. `one_capture`: all rows are of one capture that was never interrupted."""
         self._cur, self._calls, self._low, self._high = cur, calls, low, high
         self._whole: tuple[int, int] | None = None
-        self._steps: list[int] = []
+        self._steps: list[int] | None = None
         if one_capture:
             self._whole = first_row(cur.execute(f"SELECT min(first_ts), max(last_ts) FROM ({calls})"))
-            return
-        found = cur.execute(
-            f"WITH near AS (SELECT first_ts, last_ts FROM ({calls}) WHERE last_ts >= ? AND first_ts <= ?) "
-            f"SELECT DISTINCT first_ts // {STEP_NS} FROM near UNION SELECT DISTINCT last_ts // {STEP_NS} FROM near",
-            [low - HOUR_NS, high + HOUR_NS],
-        ).fetchall()
-        self._steps = sorted(int(step) for (step,) in found)
+
+    def _activity(self) -> list[int]:
+        """Steps in which there was any packet, an hour around. Live calls need none of this."""
+        if self._steps is None:
+            found = self._cur.execute(
+                f"WITH near AS (SELECT first_ts, last_ts FROM ({self._calls}) WHERE last_ts >= ? AND first_ts <= ?) "
+                f"SELECT DISTINCT first_ts // {STEP_NS} FROM near UNION SELECT DISTINCT last_ts // {STEP_NS} FROM near",
+                [self._low - HOUR_NS, self._high + HOUR_NS],
+            ).fetchall()
+            self._steps = sorted(int(step) for (step,) in found)
+        return self._steps
 
     def listened(self, start: int, end: int) -> tuple[int, int]:
         """Since when and until when packets kept coming around a call: to a longer pause, or an hour at most."""
         if self._whole is not None:
             return min(self._whole[0], start), max(self._whole[1], end)
-        steps = self._steps
+        steps = self._activity()
         first = bisect_right(steps, start // STEP_NS) - 1
         while first > 0 and steps[first] - steps[first - 1] <= LONGEST_PAUSE:
             first -= 1

@@ -74,7 +74,7 @@ class Upkeep:
 
     def retain(self, now: int) -> list[Removal]:
         """Remove what must go; returns what went."""
-        with self._one, self.lake.catalogue.keeping() as mine:
+        with self.lake.catalogue.keeping() as mine, self._one:
             if not mine:
                 raise SiptrailError("another machine is doing the store's upkeep; try again in a minute")
             return self._remove(now)

@@ -156,6 +156,7 @@ def calls(
     desk = find_desk(url, token, store, pcap, keylog=keylog)
     writer: Any = None
     shown, before = 0, None
+    from index.summary import rfc3339
     from siptrail.output import call_line, csv_cell, header_line
 
     while shown < limit:
@@ -177,6 +178,8 @@ def calls(
         before = page.next
         if before is None:
             break
+        if page.searched is not None and sys.stderr.isatty():
+            print(f"looked at calls since {rfc3339(page.searched)[:19]}Z …", end="\r", file=sys.stderr, flush=True)
     if not shown and not as_json and not as_csv:
         print("no calls match" if filter else "no calls recorded yet")
     elif before is not None and not as_json:

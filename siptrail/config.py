@@ -235,6 +235,8 @@ class Settings(BaseSettings):
             raise ValueError(f"a shared store needs catalogue and data, and {missing} is missing")
         if self.catalogue is not None and not re.match(r"postgres(ql)?://", self.catalogue):
             raise ValueError("catalogue is not postgresql://USER@HOST/DATABASE")
+        if self.data is not None and not self.data.startswith("s3://") and not Path(self.data).is_absolute():
+            raise ValueError(f"data {self.data!r} is neither s3://BUCKET/PREFIX nor a folder from the root on")
         if self.read_only and self.catalogue is None:
             raise ValueError("read_only needs a shared store (catalogue and data)")
         return self

@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import duckdb
-
 from capture.tlspeers import TlsPeer, merged
 from index.lake import Lake
 from index.trace import Loss
+from sip.errors import Unreachable
 
 NEAR_NS = 2_000_000_000
 """Losses on one interface closer than this become one."""
@@ -40,6 +39,8 @@ class Ledger:
         """By capture thread."""
         self._imported: tuple[TlsPeer, ...] = ()
         self._on_their_way: list[Loss] = []
+        self._known: Counter[str] = Counter()
+        """What the store had when it was asked last; a shared one may be out of reach."""
 
     def add(self, interface: str, counts: Mapping[str, int]) -> None:
         """Count what an interface has seen; the same names are added up over all interfaces."""
@@ -87,7 +88,7 @@ class Ledger:
             fresh = [x for x in self._on_their_way + self._losses if x.start <= end and x.end >= start]
         try:
             stored = self._lake.losses(start, end)
-        except duckdb.Error:
+        except Unreachable:
             if not self._lake.shared:
                 raise
             stored = ()  # out of reach; whoever cannot do without the store is told so by other questions
@@ -108,7 +109,12 @@ class Ledger:
 
     def totals(self) -> dict[str, int]:
         """Sums since the store began: what earlier runs stored and what this one has counted since."""
-        total = Counter(self._lake.counts())
+        try:
+            self._known = Counter(self._lake.counts())
+        except Unreachable:
+            if not self._lake.shared:
+                raise
+        total = self._known.copy()
         with self._lock:
             total.update({k: v - self._stored[k] for k, v in self._sums.items()})
         return dict(total)

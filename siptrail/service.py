@@ -151,6 +151,7 @@ class Service:
         if s.read_only:
             return
         self._spawn("keeper", self._keep)
+        self._spawn("sync", self._sync)
         self._spawn("upkeep", self._keep_up)
         self._spawn("alerts", self._alert)
         self._spawn("analyst", self._analyse)
@@ -188,7 +189,8 @@ class Service:
             if not self.archive.lake_is_shared:
                 raise
             log.error("%s; the spool keeps what is not stored for the next start", error)
-        self.archive.close()
+        finally:
+            self.archive.close()
 
     def _spawn(self, name: str, target: Callable[..., None], *args: Any) -> None:
         thread = threading.Thread(target=target, args=args, name=name, daemon=True)
@@ -208,18 +210,24 @@ class Service:
         self.analyst.observe(rows)
         return True
 
+    def _sync(self) -> None:
+        """Whatever the store does meanwhile, a power cut takes a second at most."""
+        while not self._stop.wait(1.0):
+            try:
+                if self.archive.spool is not None:
+                    self.archive.spool.sync()
+            except OSError as error:
+                log.error("the spool cannot be made safe: %s", (error.strerror or str(error)).lower())
+
     def _keep(self) -> None:
         last_flush, failing = time.monotonic(), 0
         while not self._stop.wait(1.0):
-            spool = self.archive.spool
             try:
-                if spool is not None:
-                    spool.sync()
                 messages, size = self.archive.hot_rows()
                 if messages and (
                     time.monotonic() - last_flush > FLUSH_SECONDS or messages > FLUSH_MESSAGES or size > FLUSH_BYTES
                 ):
-                    self._flush()
+                    self.archive.flush()  # once: live traffic would go on for ever
                     self.archive.verdicts.keep()
                     self.ledger.store()
                     last_flush = time.monotonic()
@@ -255,7 +263,7 @@ class Service:
             name = spool.parked[0]
             rows = segment_rows(spool.folder / name, self.settings.node, self._sip_ports, self._ws_ports)
             if rows is None:
-                spool.parked.remove(name)
+                spool.parked.remove(name)  # told, and left where it is
                 continue
             self.archive.catch_up(name, rows)
             if not spool.parked:

@@ -26,7 +26,7 @@ from textual.binding import Binding
 from textual.widgets import Footer, Input, Static
 
 from diagnose.desk import Desk
-from index.summary import CallPage, CallSummary, Stats
+from index.summary import CallPage, CallSummary, Stats, rfc3339
 from sip.text import printable
 from tui import call_columns
 from tui.asking import AskingScreen
@@ -97,6 +97,8 @@ class CallListScreen(AskingScreen):
         self.paused = False
         self.share: float | None = None
         self.next: str | None = None
+        self.searched: int | None = None
+        """Texts were looked for in calls since then (ns)."""
         self.stats: Stats | None = None
         self.matched: int | None = None
         self.error = ""
@@ -134,7 +136,8 @@ class CallListScreen(AskingScreen):
 
     def refresh_calls(self, only_if_idle: bool = False) -> None:
         """Ask for the newest calls again."""
-        if only_if_idle and self.is_waiting("calls", "more"):
+        # To look into messages again each second would never end; F5 or another filter begins anew.
+        if only_if_idle and (self.is_waiting("calls", "more") or re.search(r"\btext:", self.filter, re.IGNORECASE)):
             return
         desk, wanted = self.desk, self.filter
         limit = max(PAGE, min(len(self.table.calls), REFRESH_MOST)) if self.table.calls else FIRST
@@ -156,6 +159,14 @@ class CallListScreen(AskingScreen):
         page, self.share = answer
         fresh, old = list(page.calls), self.table.calls
         self.changing = old[: len(fresh)] != fresh
+        if page.searched is not None:
+            # Texts are looked for page by page; to begin again each second would never end.
+            self.searched, self.next = page.searched, page.next
+            self.table.replace(fresh)
+            self.matched, self.error, self.submitted = None, "", False
+            self.search_on()
+            return
+        self.searched = None
         if page.next is not None and fresh and len(old) > len(fresh):
             ids, last = {call.call_id for call in fresh}, fresh[-1].start
             self.table.replace(fresh + [call for call in old if call.start <= last and call.call_id not in ids])
@@ -176,6 +187,15 @@ class CallListScreen(AskingScreen):
         known = {call.call_id for call in self.table.calls}
         self.next = page.next
         self.table.replace(self.table.calls + [call for call in page.calls if call.call_id not in known])
+        if self.searched is not None:
+            self.searched = page.searched
+            self.search_on()
+
+    def search_on(self) -> None:
+        """Look for the filter's texts in older calls, until the screen is full."""
+        if self.next is not None and self.searched is not None and len(self.table.calls) < PAGE:
+            desk, wanted, before = self.desk, self.filter, self.next
+            self.ask("more", lambda: desk.calls(wanted, PAGE, before), self.take_more)
 
     def on_lines_moved(self, moved: Lines.Moved) -> None:
         """Fetch older calls before the cursor gets to the end."""
@@ -238,6 +258,8 @@ class CallListScreen(AskingScreen):
             text.append(" · ".join(parts)).append(" · ").append(f"{lost} lost", "bold red" if lost else "")
         else:
             text.append(" · ".join(parts))
+        if self.searched is not None:
+            text.append(f" · looked at calls since {rfc3339(self.searched)[:16]}Z", "yellow")
         if self.share is not None:
             text.append(f" · reading {self.share:.0%}", "yellow")
         elif self.is_waiting("calls", "more") and not self.live:
