@@ -56,6 +56,8 @@ log = logging.getLogger("siptrail")
 FLUSH_SECONDS = 15.0
 FLUSH_MESSAGES = 250_000
 FLUSH_BYTES = 128 << 20
+MOST_SECONDS = 30.0
+"""Flushing again and again, before anything else that the keeper has to do."""
 UPKEEP_SECONDS = 60.0
 CATCH_UP_SECONDS = 5.0
 LOOK_BACK_NS = 6 * 3_600_000_000_000
@@ -221,16 +223,19 @@ class Service:
 
     def _keep(self) -> None:
         last_flush, failing = time.monotonic(), 0
-        while not self._stop.wait(1.0):
+        busy = False
+        while not self._stop.wait(0.0 if busy else 1.0):
+            busy = False
             try:
                 messages, size = self.archive.hot_rows()
                 if messages and (
                     time.monotonic() - last_flush > FLUSH_SECONDS or messages > FLUSH_MESSAGES or size > FLUSH_BYTES
                 ):
-                    self.archive.flush()  # once: live traffic would go on for ever
+                    self._flush_most()
                     self.archive.verdicts.keep()
                     self.ledger.store()
                     last_flush = time.monotonic()
+                    busy = self.archive.hot_rows()[1] > FLUSH_BYTES // 5
                 self._catch_up()
                 failing = 0
             except Exception as error:
@@ -268,6 +273,15 @@ class Service:
             self.archive.catch_up(name, rows)
             if not spool.parked:
                 log.info("all that waited in the spool is stored")
+
+    def _flush_most(self) -> None:
+        """Flush, and again while much came in meanwhile; to the last row it would never end under live traffic."""
+        until = time.monotonic() + MOST_SECONDS
+        while True:
+            self.archive.flush()
+            messages, size = self.archive.hot_rows()
+            if time.monotonic() > until or (messages < FLUSH_MESSAGES // 5 and size < FLUSH_BYTES // 5):
+                return
 
     def _flush(self) -> None:
         while self.archive.flush():
