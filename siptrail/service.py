@@ -222,15 +222,12 @@ class Service:
                 log.error("the spool cannot be made safe: %s", (error.strerror or str(error)).lower())
 
     def _keep(self) -> None:
-        last_flush, failing = time.monotonic(), 0
-        busy = False
+        last_flush, failing, busy = time.monotonic(), 0, False
         while not self._stop.wait(0.0 if busy else 1.0):
-            busy = False
             try:
                 messages, size = self.archive.hot_rows()
-                if messages and (
-                    time.monotonic() - last_flush > FLUSH_SECONDS or messages > FLUSH_MESSAGES or size > FLUSH_BYTES
-                ):
+                late = time.monotonic() - last_flush > FLUSH_SECONDS
+                if messages and (busy or late or messages > FLUSH_MESSAGES or size > FLUSH_BYTES):
                     self._flush_most()
                     self.archive.verdicts.keep()
                     self.ledger.store()
@@ -242,7 +239,7 @@ class Service:
                 # Rows stay hot and the spool stays on disk: the next round tries again.
                 if failing % 20 == 0:
                     log.error("the store could not be written (%s); trying again", " ".join(str(error).split())[:300])
-                failing += 1
+                failing, busy = failing + 1, False
                 self._park()
                 self._stop.wait(2.0)
 
