@@ -233,6 +233,8 @@ class Service:
                     self.ledger.store()
                     last_flush = time.monotonic()
                     busy = self.archive.hot_rows()[1] > FLUSH_BYTES // 5
+                else:
+                    busy = False
                 self._catch_up()
                 failing = 0
             except Exception as error:
