@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.jit import kernel
-from capture.words import eight_bytes, hash_of, newline
+from capture.words import copy_bytes, eight_bytes, hash_of, newline
 
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
@@ -51,10 +51,9 @@ def codec_lines(data: U8, at: int, end: int, out: U8) -> int:
                 and data[pos + 6] == 97
                 and data[pos + 7] == 112
             ):
-                for j in range(pos, line):
-                    if n < limit:
-                        out[n] = data[j]
-                        n += 1
+                size = min(line - pos, limit - n)
+                copy_bytes(data, np.uint64(pos), out, np.uint64(n), np.uint64(size))
+                n += size
                 if n < limit:
                     out[n] = 10
                     n += 1
@@ -113,44 +112,6 @@ def views_of(data: U8, starts: I64, lengths: I32, views: I32) -> None:
         views[i, 1] = np.int32(head if head < 2147483648 else head - 4294967296)
         views[i, 2] = 0
         views[i, 3] = at
-
-
-@kernel
-def number_slices(values: U8, offsets: I32, codes: I32, first: I64) -> int:
-    """Number the distinct slices values[offsets[i]:offsets[i+1]] in order of appearance, like `number_pairs`."""
-    count = len(offsets) - 1
-    size = 64
-    while size < 2 * count:
-        size *= 2
-    table = np.full(size, -1, np.int64)
-    n = 0
-    for i in range(count):
-        start = offsets[i]
-        length = offsets[i + 1] - start
-        # FNV-1a, kept below 2^32 so that it is the same with and without compilation.
-        mixed = 2166136261
-        for j in range(start, start + length):
-            mixed = ((mixed ^ int(values[j])) * 16777619) & 0xFFFFFFFF
-        at = (mixed ^ (mixed >> 15)) & (size - 1)
-        while True:
-            seen = table[at]
-            if seen < 0:
-                table[at] = i
-                first[n] = i
-                codes[i] = n
-                n += 1
-                break
-            other = offsets[seen]
-            equal = offsets[seen + 1] - other == length
-            j = 0
-            while equal and j < length:
-                equal = values[other + j] == values[start + j]
-                j += 1
-            if equal:
-                codes[i] = codes[seen]
-                break
-            at = (at + 1) & (size - 1)
-    return n
 
 
 @kernel
@@ -225,6 +186,30 @@ def renumber(codes: I32, place: I32, kept: I32) -> int:
             n += 1
         codes[i] = place[old]
     return n
+
+
+@kernel
+def in_order_of(keys: I64, order: I64, out: I64, places: I64) -> None:
+    """`order` (row numbers) once more in `out`, by ascending keys; rows of one key stay as they were.
+
+    Keys are 0 or more and below len(places) - 1; `places` is zero and is used up."""
+    for i in range(len(order)):
+        places[keys[order[i]] + 1] += 1
+    for k in range(1, len(places)):
+        places[k] += places[k - 1]
+    for i in range(len(order)):
+        key = keys[order[i]]
+        out[places[key]] = order[i]
+        places[key] += 1
+
+
+@kernel
+def ascends(ts: I64, seq: I64) -> bool:
+    """Whether rows stand in the order of (ts, seq), which may repeat."""
+    for i in range(1, len(ts)):
+        if ts[i] < ts[i - 1] or (ts[i] == ts[i - 1] and seq[i] < seq[i - 1]):
+            return False
+    return True
 
 
 @kernel

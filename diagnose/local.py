@@ -20,7 +20,7 @@ from diagnose.finding import SEVERITIES, Finding
 from index.archive import Archive, QueryTooLong
 from index.filter import Filter, parse_filter
 from index.findings import Verdict
-from index.importing import ImportResult, import_file
+from index.importing import ImportResult, flat, import_file
 from index.lake import Lake
 from index.leg import LegRules
 from index.leg_search import legs_of_call
@@ -282,23 +282,6 @@ class LocalDesk:
 
     def close(self) -> None:
         self.archive.close()
-
-
-def flat(counters: Counters) -> dict[str, int]:
-    """A decoder's counters under their public names."""
-    careful = counters.careful
-    return {
-        "packets": counters.packets,
-        "not_sip": counters.not_sip + careful.get("not_sip", 0),
-        "unreadable": counters.unreadable + careful.get("unreadable", 0),
-        "fragments_lost": careful.get("fragments_lost", 0),
-        "stream_gaps": careful.get("stream_gaps", 0),
-        "keepalives": counters.keepalives,
-        "encrypted": careful.get("encrypted", 0),
-        "decrypted": counters.decrypted,
-        "tunnels_too_deep": careful.get("tunnels_too_deep", 0),
-        "evicted": careful.get("evicted", 0),
-    }
 
 
 class FileDesk(LocalDesk):

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from capture.flags import QUOTED
 from capture.frames import Frame
 from capture.pipeline import MessageBlock
-from index.batches import sorted_batch
+from index.batches import NOTHING, sorted_batch
 from index.columns import FRAMES, HOUR_NS, MESSAGES, Rows
 from index.filter import Filter
 from index.findings import Verdict, Verdicts
@@ -158,6 +158,28 @@ class Archive:
             self._forget(spooled, mark)
             return int(batch.messages.num_rows)
 
+    def store(self, rows: Sequence[Rows], segments: Sequence[str] = (), imported_at: int | None = None) -> int:
+        """Rows of a file go straight to the lake; returns how many messages. Several threads may do so at once."""
+        assert self.lake is not None
+        if not rows and not segments:
+            return 0
+        batch = sorted_batch(list(rows)) if rows else NOTHING
+        mark = f"commit-{uuid.uuid4()}" if self.lake.shared else ""
+
+        def publish(commit: Callable[[], None]) -> None:
+            with self._moment:
+                commit()
+
+        try:
+            self.lake.commit(batch, [*segments, *([mark] if mark else [])], imported_at, publish)
+        except Unreachable:
+            if not mark or mark not in self.lake.spooled():
+                raise
+        with self._lock:
+            self.changed += 1
+        self._forget([], mark)
+        return int(batch.messages.num_rows)
+
     def park(self) -> tuple[int, tuple[int, int, int]]:
         """Let go of all hot rows, because the store cannot be reached and memory has an end; the spool has them, and
         `catch_up` stores them later. Returns messages let go; how many of them the spool does not have, and the times
@@ -223,15 +245,16 @@ class Archive:
         """These segments are stored: their files go, then the store forgets their names."""
         if self.spool is not None:
             self.spool.forget(spooled)
-        self._stale += [*spooled, *([mark] if mark else [])]
-        if self.lake is not None and self._stale:
+        with self._lock:
+            stale, self._stale = [*self._stale, *spooled, *([mark] if mark else [])], []
+        if self.lake is not None and stale:
             try:
-                self.lake.forget_spooled(self._stale)
+                self.lake.forget_spooled(stale)
             except Unreachable:
                 if not self.lake.shared:
                     raise
-                return  # with the next ones
-            self._stale = []
+                with self._lock:
+                    self._stale += stale  # with the next ones
 
     def known_verdicts(self, calls: Sequence[CallSummary]) -> list[Verdict]:
         """What was said of these calls before, the latest of each."""

@@ -11,9 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from index.columns import Rows
+from capture.gather import ascends, in_order_of
+from index.columns import FRAMES, MESSAGES, Rows
 from index.lake import Batch
 from index.partials import partials
+
+MOST_HOURS = 10_000
+"""Rows between hours further apart are sorted in another way, without a place for each hour."""
 
 
 def sorted_batch(rows: list[Rows]) -> Batch:
@@ -26,6 +30,10 @@ def sorted_batch(rows: list[Rows]) -> Batch:
     frames = _reordered(frames, order if frames.num_rows == messages.num_rows else _sorted(frames))
     # Partial rows come in the order in which their calls first appear: that of the messages.
     return Batch(messages, frames, partials(messages))
+
+
+NOTHING = Batch(MESSAGES.empty_table(), FRAMES.empty_table(), partials(MESSAGES.empty_table()))
+"""A batch of no rows, for a commit that only tells of something else."""
 
 
 def _reordered(frames: pa.Table, order: Any) -> pa.Table:
@@ -41,10 +49,22 @@ def _reordered(frames: pa.Table, order: Any) -> pa.Table:
 def _sorted(table: pa.Table) -> pa.Array:
     """Row order by (day, hour, call_id, ts, seq, part); by ranks of distinct Call-IDs, as sorting strings is slow."""
     ids = table["call_id"].combine_chunks()
-    rank = np.empty(len(ids.dictionary), np.int64)
-    rank[pc.sort_indices(ids.dictionary).to_numpy()] = np.arange(len(rank))
+    ranks = np.empty(len(ids.dictionary), np.int64)
+    ranks[pc.sort_indices(ids.dictionary).to_numpy()] = np.arange(len(ranks))
+    rank = ranks[ids.indices.to_numpy()]
     slot = table["day"].cast(pa.int32()).to_numpy().astype(np.int64) * 24 + table["hour"].to_numpy()
-    keys = [table["seq"].to_numpy(), table["ts"].to_numpy(), rank[ids.indices.to_numpy()], slot]
+    ts, seq = table["ts"].to_numpy(), table["seq"].to_numpy()
+    if "part" not in table.column_names and len(slot) and ascends(ts, seq):
+        slot -= slot.min()
+        hours = int(slot.max()) + 1
+        if hours <= MOST_HOURS:
+            order, other = np.arange(len(slot)), np.empty(len(slot), np.int64)
+            in_order_of(rank, order, other, np.zeros(len(ranks) + 1, np.int64))
+            if hours == 1:
+                return pa.array(other)
+            in_order_of(slot, other, order, np.zeros(hours + 1, np.int64))
+            return pa.array(order)
+    keys = [seq, ts, rank, slot]
     if "part" in table.column_names:
         keys.insert(0, table["part"].to_numpy())
     return pa.array(np.lexsort(keys))

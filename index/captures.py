@@ -87,13 +87,20 @@ def remember(lake: Lake, content: str, result: ImportResult, stamp: int) -> None
 
 
 def import_once(
-    archive: Archive, path: str, again: bool, work: Callable[[int], ImportResult], keylog: Path | None = None
+    archive: Archive,
+    path: str,
+    again: bool,
+    work: Callable[[int], ImportResult],
+    keylog: Path | None = None,
+    look: Callable[[str, Path | None], str | None] = content_of,
 ) -> ImportResult | Known:
-    """`work(now)` imports the file, with a key log or without, unless its content is known; `again`: even then."""
+    """`work(now)` imports the file, with a key log or without, unless its content is known; `again`: even then.
+
+    `look` is who tells the content, where that is being read already."""
     lake = archive.lake
     if lake is not None:
         lake.must_write()
-    content = content_of(path, keylog) if lake is not None else None
+    content = look(path, keylog) if lake is not None else None
     if lake is not None and content is not None and not again:
         before = known(lake, content)
         if before is not None:

@@ -21,7 +21,6 @@ from capture.gather import (
     gather_size,
     number_pairs,
     number_pieces,
-    number_slices,
     views_of,
 )
 from capture.pipeline import TRANSPORTS, MessageBlock
@@ -258,7 +257,8 @@ def _codecs(block: MessageBlock) -> pa.Array:
     offsets = np.empty(n + 1, np.int32)
     size = gather_codecs(block.data, bodies, values, offsets)
     codes, first = np.empty(n, np.int32), np.empty(n, np.int64)
-    distinct = number_slices(values[:size], offsets, codes, first)
+    pieces = np.column_stack((offsets[:-1], np.diff(offsets))).astype(np.int64)
+    distinct = number_pieces(values[:size], pieces, codes, first)
     names = [codec_names(values[offsets[i] : offsets[i + 1]].tobytes()) for i in first[:distinct]]
     same = pa.array(names, pa.string()).dictionary_encode()  # different lines may name the same codecs
     return _named(same.indices.to_numpy()[codes], same.dictionary)

@@ -5,6 +5,7 @@ from `capture.sources.keylog`."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,11 +17,19 @@ from capture.sources.keylog import Decryption, keys_for
 from capture.sources.pcapfile import PcapFile
 from capture.tlspeers import TlsPeer
 from index.archive import Archive
-from index.columns import to_rows
+from index.columns import Rows, to_rows
 from index.copies import Copies
+from sip.errors import Unreachable
 
 FLUSH_MESSAGES = 100_000
+FIRST_MESSAGES = 25_000
+"""The first batch is smaller, and the next ones grow, so that the second core does not wait long for work."""
 FLUSH_BYTES = 80 << 20
+WRITERS = 2
+
+
+class NotStored(Unreachable):
+    """The store takes no more; what was read before is in it."""
 
 
 @dataclass(slots=True)
@@ -64,23 +73,14 @@ def import_file(
     source = PcapFile(path)
     decoder, copies = Decoder(sip_ports, first_seq, ws_ports), Copies()
     result = ImportResult(source.name, counters=decoder.counters)
-    # Writing overlaps with reading, one batch behind: both cores work, and memory stays bounded.
-    writer = ThreadPoolExecutor(1, "import-flush")
-    writing: Future[int] | None = None
-    handed, size = 0, 0
+    batches = _Batches(archive, segments, imported_at)
     decryption: Decryption | None = None
     try:
         decryption = keys.decrypt(sip_ports | ws_ports, stop) if keys is not None else None
         for block in source.blocks():
-            _add(archive, decoder.feed(block), copies, node, result)
+            batches.add(decoder.feed(block), copies, node, result, len(block.data))
             if decryption is not None:
-                _add(archive, decoder.take(decryption.feed(block)), copies, node, result)
-            if archive.lake is not None:
-                size += len(block.data)
-                if result.messages - handed >= FLUSH_MESSAGES or size >= FLUSH_BYTES:
-                    if writing is not None:
-                        writing.result()
-                    writing, handed, size = writer.submit(archive.flush, (), imported_at), result.messages, 0
+                batches.add(decoder.take(decryption.feed(block)), copies, node, result)
             if progress:
                 progress(result, source.position())
             if stop():
@@ -89,26 +89,90 @@ def import_file(
         else:
             result.warn(source.damage)
         if decryption is not None:
-            _add(archive, decoder.take(decryption.flush()), copies, node, result)
+            batches.add(decoder.take(decryption.flush()), copies, node, result)
             result.warn(decryption.complaint)
-        _add(archive, decoder.flush(), copies, node, result)
-        if writing is not None:
-            writing.result()
-        archive.flush(segments, imported_at)
+        batches.add(decoder.flush(), copies, node, result)
+        batches.finish()
         result.tls = decoder.tls_peers()
     finally:
-        writer.shutdown()
+        batches.close()
         if decryption is not None:
             decryption.close()
         source.close()
     return result
 
 
-def _add(archive: Archive, blocks: list[MessageBlock], copies: Copies, node: str, result: ImportResult) -> None:
-    for block in blocks:
-        copies.mark(block)
-        archive.add(to_rows(block, node))
-        result.messages += int((block.flags & QUOTED == 0).sum())
-        low, high = int(block.ts.min()), int(block.ts.max())
-        result.first = low if result.first is None else min(result.first, low)
-        result.last = high if result.last is None else max(result.last, high)
+class _Batches:
+    """What was read and is not stored yet. Without a store it stays in the archive's memory, searchable at once.
+
+    Writing overlaps with reading: batches are put in order and written by two threads, and a third one is read
+    meanwhile, so that every core has work and memory is bounded."""
+
+    def __init__(self, archive: Archive, segments: Sequence[str], imported_at: int | None) -> None:
+        self._archive, self._segments, self._imported_at = archive, segments, imported_at
+        self._writers = ThreadPoolExecutor(WRITERS, "import-write")
+        self._writing: deque[Future[int]] = deque()
+        self._rows: list[Rows] = []
+        self._messages = self._size = 0
+        self._enough = FIRST_MESSAGES
+
+    def add(
+        self, blocks: list[MessageBlock], copies: Copies, node: str, result: ImportResult, held: int = 0
+    ) -> None:
+        """Take messages in; `held`: bytes that they keep in memory beside their own."""
+        self._size += held
+        for block in blocks:
+            copies.mark(block)
+            rows = to_rows(block, node)
+            if self._archive.lake is None:
+                self._archive.add(rows)
+            else:
+                self._rows.append(rows)
+            self._messages += len(block)
+            result.messages += int((block.flags & QUOTED == 0).sum())
+            low, high = int(block.ts.min()), int(block.ts.max())
+            result.first = low if result.first is None else min(result.first, low)
+            result.last = high if result.last is None else max(result.last, high)
+        if self._rows and (self._messages >= self._enough or self._size >= FLUSH_BYTES):
+            self._enough = min(2 * self._enough, FLUSH_MESSAGES)
+            if len(self._writing) == WRITERS:
+                self._wait()
+            self._writing.append(self._writers.submit(self._archive.store, self._rows, (), self._imported_at))
+            self._rows, self._messages, self._size = [], 0, 0
+
+    def finish(self) -> None:
+        """Store the rest; the segments that held all of it are named with the last of it."""
+        while self._writing:
+            self._wait()
+        if self._archive.lake is not None:
+            try:
+                self._archive.store(self._rows, self._segments, self._imported_at)
+            except Unreachable as error:
+                raise NotStored(str(error)) from error
+
+    def _wait(self) -> None:
+        try:
+            self._writing.popleft().result()
+        except Unreachable as error:
+            raise NotStored(str(error)) from error
+
+    def close(self) -> None:
+        """Wait until nothing is being written."""
+        self._writers.shutdown(cancel_futures=True)
+
+
+def flat(counters: Counters) -> dict[str, int]:
+    """A decoder's counters under their public names."""
+    careful = counters.careful
+    return {
+        "packets": counters.packets,
+        "not_sip": counters.not_sip + careful.get("not_sip", 0),
+        "unreadable": counters.unreadable + careful.get("unreadable", 0),
+        "fragments_lost": careful.get("fragments_lost", 0),
+        "stream_gaps": careful.get("stream_gaps", 0),
+        "keepalives": counters.keepalives,
+        "encrypted": careful.get("encrypted", 0),
+        "decrypted": counters.decrypted,
+        "tunnels_too_deep": careful.get("tunnels_too_deep", 0),
+        "evicted": careful.get("evicted", 0),
+    }

@@ -175,14 +175,18 @@ class Lake:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """One write at a time; a full disk is told in one line."""
+        with self._told(), self._writes:
+            yield
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
         self.must_write()
-        with self._writes:
-            try:
-                yield
-            except (duckdb.Error, OSError) as error:
-                if not _full(error) and not self.shared:
-                    raise
-                raise Unreachable(f"cannot write {self.called}: {self._reason(error)}") from error
+        try:
+            yield
+        except (duckdb.Error, OSError) as error:
+            if not _full(error) and not self.shared:
+                raise
+            raise Unreachable(f"cannot write {self.called}: {self._reason(error)}") from error
 
     @contextmanager
     def change(self) -> Iterator[Change]:
@@ -217,22 +221,22 @@ class Lake:
             hours = batch.calls.select(["day", "hour"]).group_by(["day", "hour"]).aggregate([])
             stamps = pa.repeat(pa.scalar(imported_at, pa.int64()), hours.num_rows)
             small["imported"] = hours.append_column("stamp", stamps)
-        with self.writing():
-            # All files are in their place before the queue of other machines is entered.
+        with self._told():
+            # All files are in their place before the queue of writes, here and on other machines, is entered.
             files = self._written(batch, small)
-            begun = False
-            try:
-                with self.catalogue.changing(), self._transaction() as change:
-                    begun = True
-                    for paths in files.values():
-                        change.own(paths)
-                    for name, paths in files.items():
-                        change.add(name, paths, hive=name in schema.PARTITIONED)
-                    publish(change.commit)
-            except BaseException:
-                if not begun:
-                    self._remove(files)
-                raise
+        begun = False
+        try:
+            with self.change() as change:
+                begun = True
+                for paths in files.values():
+                    change.own(paths)
+                for name, paths in files.items():
+                    change.add(name, paths, hive=name in schema.PARTITIONED)
+                publish(change.commit)
+        except BaseException:
+            if not begun:
+                self._remove(files)
+            raise
 
     def _written(self, batch: Batch, small: Mapping[str, pa.Table]) -> dict[str, list[Path]]:
         """The files of a commit, in their place."""

@@ -18,15 +18,24 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from capture.gather import renumber
+from index.columns import FRAMES, MESSAGES
+from index.rollup import CALL_COLUMNS
 
 ROW_GROUP = 40_000
 """Rows of frames in a group: about 25 MB before compression, so that one call costs one small read."""
 FRESH, IN_ORDER = 1, 6
 """How hard zstd tries: with rows that just came in, which takes a fifth less time than level 3 for 4 % more bytes, and
 with a closed hour, which is written once and stays."""
-_DELTA = frozenset({"ts", "seq", "frame_ts", "ip_id"})
+_DELTA = frozenset({"ts", "seq", "frame_ts", "ip_id"}) | {
+    name for name, kind in CALL_COLUMNS.items() if kind == "BIGINT" and name.endswith(("_ts", "_key"))
+}
 """Numbers that rarely repeat and mostly rise: differences are smaller than dictionaries, and cheaper to write."""
 _PLAIN = _DELTA | {"frame", "payload"}
+_MIXED = (frozenset(MESSAGES.names) | frozenset(FRAMES.names) | frozenset(CALL_COLUMNS)) - {
+    "call_id", "ts", "first_ts", "last_ts",
+}  # fmt: skip
+"""Columns of which each file, in the order of Call-IDs, has nearly everything: the lowest and the highest value would
+spare no read, and take a fifth of the time that writing takes."""
 
 
 def write_partitions(table: pa.Table, folder: Path, sync: bool = True) -> list[Path]:
@@ -89,7 +98,7 @@ def layout(names: Sequence[str], level: int = FRESH) -> dict[str, Any]:
         "compression_level": level,
         "use_dictionary": [n for n in names if n not in _PLAIN],
         "column_encoding": {n: "DELTA_BINARY_PACKED" for n in names if n in _DELTA},
-        "write_statistics": [n for n in names if n not in ("frame", "payload")],
+        "write_statistics": [n for n in names if n not in _MIXED],
     }
 
 

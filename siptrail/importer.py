@@ -98,19 +98,24 @@ def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]], k
 
     settings = load(None)
     worst = 0
-    with ThreadPoolExecutor(1) as beside:
-        # The store opens while the kernels of the hot path are loaded.
+    with ThreadPoolExecutor(2) as beside:
+        # The store opens, and the first file is told from others, while the kernels of the hot path are loaded.
         opening = beside.submit(
             Lake, folder, memory=settings.memory, say=_tell, shared=settings.shared(), node=settings.node
         )
         from capture.warm import warm_up
-        from diagnose.local import flat
         from index.archive import Archive
-        from index.captures import import_once
-        from index.importing import ImportResult, import_file
+        from index.captures import content_of, import_once
+        from index.importing import ImportResult, NotStored, flat, import_file
         from siptrail.service_summary import summary
 
+        told_early = {files[0]: beside.submit(content_of, files[0], keylog)}
         warm_up()
+
+    def content(name: str, keys: Path | None) -> str | None:
+        early = told_early.pop(name, None)
+        return early.result() if early else content_of(name, keys)
+
     archive = Archive(opening.result(), time.time_ns)
     try:
         with Progress(
@@ -145,14 +150,14 @@ def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]], k
                     )
 
                 try:
-                    result = import_once(archive, name, again, work, keylog)
+                    result = import_once(archive, name, again, work, keylog, content)
                     if isinstance(result, ImportResult):
                         assert archive.lake is not None
                         archive.lake.count(time.time_ns(), settings.node, flat(result.counters))
                 except SiptrailError as error:
                     worst = max(worst, _complain(error))
-                    if archive.hot_rows()[0]:
-                        break  # the store takes nothing more
+                    if isinstance(error, NotStored):
+                        break
                     continue
                 finally:
                     bar.remove_task(task)

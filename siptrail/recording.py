@@ -22,7 +22,7 @@ from capture.sources.hep import HepReceiver, server_context
 from capture.sources.ring import NoSpareSocket, Replaced, Ring
 from capture.sources.rings import Plan, Rings
 from capture.sources.scapy import Sniffer
-from diagnose.local import flat
+from index.importing import flat
 from index.trace import Loss
 from sip.errors import SiptrailError, Unreachable
 from siptrail.config import Settings, address

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from diagnose.local import flat
 from index.captures import Known
-from index.importing import ImportResult
+from index.importing import ImportResult, flat
 from index.summary import rfc3339, tls_record
 
 
