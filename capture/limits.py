@@ -19,8 +19,8 @@ class Limits:
     """Fragments of one datagram."""
     fragment_bytes: int = 32 << 20
     """Frames held for all waiting datagrams."""
-    streams: int = 10_000
-    """Directions of TCP connections remembered; the one silent for longest goes first."""
+    streams: int = 40_000
+    """Directions of TCP connections remembered, about 1 KB each; the one silent for longest goes first."""
     stream_bytes: int = 256 << 10
     """Longest header block or body of one message on a stream."""
     segments: int = 1024

@@ -62,6 +62,10 @@ def looks_like_sip(data: bytes) -> bool:
 class SipStream:
     """One direction of a connection. Feed it bytes in order; `gap` says that some are missing."""
 
+    __slots__ = (
+        "_base", "_buffer", "_end", "_flags", "_head", "_lies", "_limit", "_scanned", "_started", "_trusts_body",
+        "quiet",
+    )  # fmt: skip
     transport = "tcp"
     hopeless = False
 

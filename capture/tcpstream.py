@@ -380,6 +380,8 @@ class TcpStreams:
                 frames += [f for f in segment.frames if not any(f is g for g in frames[-2:])]
             out.append(Found(key, d.stream.transport, cut, tuple(frames), flags, parts[0].ip_id if parts else -1))
         self._drop_parts(d, d.stream.needed_from)
+        if isinstance(d.stream, WebStream) and (plain := d.stream.settled) is not None:
+            d.stream = plain
 
 
 def _ahead(a: int, b: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from capture.flags import STREAM_GAP, TRUNCATED
 from capture.sipstream import Cut, SipStream, looks_like_sip
@@ -32,6 +32,11 @@ class _Frame(NamedTuple):
 class WebStream:
     """A direction on a port where WebSocket is expected; the same interface as SipStream."""
 
+    __slots__ = (
+        "_base", "_buffer", "_compressed", "_flags", "_inflater", "_limit", "_message", "_message_from", "_mode",
+        "_plain", "hopeless",
+    )  # fmt: skip
+
     def __init__(self, limit: int = 256 << 10) -> None:
         self._limit = limit
         self._mode = NEW
@@ -42,10 +47,16 @@ class WebStream:
         self._message = bytearray()
         self._message_from: int | None = None
         self._compressed = False
-        self._inflater = zlib.decompressobj(-15)
+        self._inflater: Any = None
+        """Made when the first compressed message comes: it takes more memory than all the rest."""
         self._flags = 0
         self.hopeless = False
         """HTTP without an upgrade: nothing of ours will follow."""
+
+    @property
+    def settled(self) -> SipStream | None:
+        """What takes this stream's place, once it carries plain SIP for sure."""
+        return self._plain if self._mode == PLAIN and not self._plain.quiet else None
 
     @property
     def transport(self) -> str:
@@ -180,12 +191,13 @@ class WebStream:
     def _inflate(self, data: bytes) -> bytes:
         # RFC 7692 section 7.2.2: the sender left these four bytes out.
         try:
+            self._inflater = self._inflater or zlib.decompressobj(-15)
             out = self._inflater.decompress(data + b"\0\0\xff\xff", self._limit)
         except zlib.error:
-            self._inflater = zlib.decompressobj(-15)
+            self._inflater = None
             return b""
         if self._inflater.eof or self._inflater.unconsumed_tail:
-            self._inflater = zlib.decompressobj(-15)
+            self._inflater = None
         return out
 
     def _rest(self, flag: int) -> list[Cut]:
@@ -197,7 +209,7 @@ class WebStream:
             self._message += frame.payload
         self._drop(len(self._buffer))
         out = self._finish_message(flag)
-        self._inflater = zlib.decompressobj(-15)
+        self._inflater = None
         return out
 
     def _drop(self, count: int) -> None:

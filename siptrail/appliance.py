@@ -24,6 +24,7 @@ from sip.errors import SiptrailError, Unreachable
 from sip.text import printable
 from siptrail import __version__
 from siptrail.config import DEFAULT_LISTEN, Settings, load
+from siptrail.memory import forget_pages, share_heaps
 
 if TYPE_CHECKING:
     from capture.sources.scapy import Sniffer
@@ -89,6 +90,7 @@ def run(
         from siptrail.account import leaving_root
 
         leave_root = leaving_root(settings)
+    share_heaps()
     sockets = PacketSockets(settings.workers, leave_root)
     from siptrail.service import Service
 
@@ -106,6 +108,7 @@ def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.request_stop())
     service.start()
+    forget_pages()
     recorded = (
         ", ".join(
             [name for name in service.recorder.recording() if name != "hep"] + [f"HEP on {h}" for h in settings.hep]

@@ -31,12 +31,12 @@ from capture.pipeline import MessageBlock
 from capture.sources.scapy import Sniffer
 from diagnose.engine import fingerprint, load_rules
 from diagnose.finding import Finding
-from diagnose.local import LocalDesk, flat
+from diagnose.local import LocalDesk
 from index.archive import Archive
 from index.captures import import_once
 from index.columns import to_rows
 from index.copies import Copies
-from index.importing import ImportResult, import_file
+from index.importing import ImportResult, flat, import_file
 from index.lake import Lake
 from index.recovery import recover, segment_rows
 from index.spool import Spool
@@ -46,6 +46,7 @@ from siptrail import __version__
 from siptrail.analyst import Analyst
 from siptrail.config import Settings, address, duration_ns, size_bytes
 from siptrail.ledger import Ledger
+from siptrail.memory import forget_pages, give_back
 from siptrail.recording import Recorder
 from siptrail.service_summary import summary
 from siptrail.storekeeping import Keeper
@@ -56,6 +57,8 @@ log = logging.getLogger("siptrail")
 FLUSH_SECONDS = 15.0
 FLUSH_MESSAGES = 250_000
 FLUSH_BYTES = 128 << 20
+SOME_SECONDS, SOME_BYTES = 5.0, 16 << 20
+"""Not so often that the store gets many small files, yet early enough that what is in memory stays little."""
 MOST_SECONDS = 30.0
 """Flushing again and again, before anything else that the keeper has to do."""
 UPKEEP_SECONDS = 60.0
@@ -227,12 +230,15 @@ class Service:
             try:
                 messages, size = self.archive.hot_rows()
                 late = time.monotonic() - last_flush > FLUSH_SECONDS
-                if messages and (busy or late or messages > FLUSH_MESSAGES or size > FLUSH_BYTES):
+                some = size > SOME_BYTES and time.monotonic() - last_flush > SOME_SECONDS
+                if messages and (busy or late or some or messages > FLUSH_MESSAGES or size > FLUSH_BYTES):
                     self._flush_most()
                     self.archive.verdicts.keep()
                     self.ledger.store()
                     last_flush = time.monotonic()
                     busy = self.archive.hot_rows()[1] > FLUSH_BYTES // 5
+                    if not busy:
+                        give_back()
                 else:
                     busy = False
                 self._catch_up()
@@ -292,6 +298,7 @@ class Service:
                 self.keeper.upkeep.round(time.time_ns(), self._stop.is_set)
             except Exception as error:
                 log.error("the store's upkeep failed (%s); trying again", " ".join(str(error).split())[:200])
+            forget_pages()
             if self._stop.wait(UPKEEP_SECONDS):
                 return
 
