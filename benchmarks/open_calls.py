@@ -104,7 +104,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, default=200_000)
     parser.add_argument("--streams", type=int, default=10_000)
-    parser.add_argument("--rate", type=int, default=4000, help="packets/s")
+    parser.add_argument("--rate", type=int, default=2500, help="packets/s")
     parser.add_argument("--after", type=int, default=60, help="seconds to look on afterwards")
     chosen = parser.parse_args()
     if os.geteuid() != 0:

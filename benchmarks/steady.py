@@ -27,6 +27,7 @@ from index.columns import to_rows
 from index.lake import Lake
 from index.retention import Limits
 from index.upkeep import Upkeep
+from siptrail.memory import give_back, share_heaps
 from siptrail.watch import FailureWatch
 
 SECOND = 1_000_000_000
@@ -84,6 +85,7 @@ def main() -> None:
     parser.add_argument("--rate", type=int, default=1000, help="messages a simulated second")
     parser.add_argument("--memory", default="512MB", help="what DuckDB may use, as the setting `memory`")
     chosen = parser.parse_args()
+    share_heaps()
     warm_up()
     folder = Path(tempfile.mkdtemp(prefix="siptrail-steady-"))
     now = 1_780_000_000 * SECOND
@@ -107,6 +109,7 @@ def main() -> None:
                 watch.observe(rows)
             watch.due(now)
             archive.flush()
+            give_back()
             now += STEP * SECOND
             if (step + 1) % (3600 // STEP) == 0 or step == steps - 1:
                 upkeep.round(now)

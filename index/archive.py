@@ -63,7 +63,7 @@ class _Hot:
     """From live capture: in the spool, too, if that has room."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Look:
     cur: duckdb.DuckDBPyConnection
     hot: dict[str, pa.Table]
@@ -72,6 +72,23 @@ class _Look:
     """The bytes of the hot frames, by their `place`."""
     stored: bool
     """The lake is there."""
+    calls: Callable[[], pa.Table]
+    """Partial call rows of the hot messages."""
+    has_calls: bool = False
+    """These are in the table `hot_calls`, or those of them that are wanted."""
+
+    def need_calls(self, only: pa.Array | None = None) -> None:
+        """Let SQL see the partial call rows; `only` those of some calls."""
+        if self.has_calls:
+            return
+        table = self.calls()
+        if only is not None:
+            table = table.filter(pc.is_in(table["call_id"], only))
+        self.cur.register("hot_calls_arrow", table)
+        # In a join with the lake, DuckDB would hand Arrow a Bloom filter, which Arrow does not know.
+        kind = "TEMP TABLE" if self.stored else "TEMP VIEW"
+        self.cur.execute(f"CREATE {kind} hot_calls AS SELECT * FROM hot_calls_arrow")
+        self.has_calls = True
 
 
 class Archive:
@@ -307,11 +324,9 @@ class Archive:
             narrow = frames.drop_columns(["frame"]).append_column("place", places)
             cur.register("hot_messages", messages)
             cur.register("hot_frames", narrow)
-            cur.register("hot_calls_arrow", self._hot_calls(hot))
-            # In a join with the lake, DuckDB would hand Arrow a Bloom filter, which Arrow does not know.
-            kind = "TEMP TABLE" if stored else "TEMP VIEW"
-            cur.execute(f"CREATE {kind} hot_calls AS SELECT * FROM hot_calls_arrow")
-            yield _Look(cur, {"messages": messages, "frames": narrow}, frames["frame"], stored)
+            yield _Look(
+                cur, {"messages": messages, "frames": narrow}, frames["frame"], stored, lambda: self._hot_calls(hot)
+            )
         except duckdb.InterruptException as error:
             raise QueryTooLong(
                 f"the search took longer than {deadline:.0f} s; narrow it, for example with since:1h"
@@ -353,6 +368,8 @@ class Archive:
 
     def _source(self, name: str, look: _Look) -> str:
         schema = {"calls": CALL_COLUMNS, "messages": MESSAGES.names, "frames": FRAMES.names}[name]
+        if name == "calls":
+            look.need_calls()
         names = [f'"{c}"' for c in schema if c != "frame"]
         here = there = ", ".join(names)
         if name == "frames":
@@ -426,6 +443,7 @@ class Archive:
     def call(self, call_id: str) -> CallSummary:
         """One call; NotFound when no message carries this Call-ID."""
         with self._look() as look:
+            look.need_calls(pa.array([call_id], pa.string()))
             one = f"SELECT * FROM ({self._source('calls', look)}) WHERE call_id = ?"
             sql = CALLS.format(source=one).replace("$now", str(int(self.now())))
             rows = look.cur.execute(sql, [call_id])
@@ -441,7 +459,9 @@ class Archive:
             return []
         with self._look() as look:
             cur = look.cur
-            cur.register("wanted", pa.table({"call_id": pa.array(list(call_ids), pa.string())}))
+            wanted = pa.array(list(call_ids), pa.string())
+            look.need_calls(wanted)
+            cur.register("wanted", pa.table({"call_id": wanted}))
             recent = f"SELECT s.* FROM ({self._source('calls', look)}) s JOIN wanted USING (call_id)"
             recent = f"{recent} WHERE last_ts >= {since}"
             return self._run(cur, recent, "true", [], len(call_ids), self.now())
@@ -468,7 +488,7 @@ class Archive:
             out = {}
             low = min(rows[0]["ts"] for rows in messages.values())
             high = max(rows[-1]["ts"] for rows in messages.values())
-            around = Surroundings(cur, self._source("calls", look), low, high, self.lake is None)
+            around = Surroundings(cur, lambda: self._source("calls", look), low, high, self.lake is None)
             try:
                 losses = self.losses(low - NEARBY_NS, high + NEARBY_NS)
             except (duckdb.Error, Unreachable):

@@ -46,13 +46,17 @@ def mark(
     resent: int,
 ) -> None:
     """Set the bit `copy` or `resent` in the flags of messages that were seen before. frame_start: -1 where a message
-    is not one slice of one frame; path: a hash of where it went; known: the memory (hash, time, tap, number)."""
+    is not one slice of one frame; path: a hash of where it went, used up; known: the memory (hash, time, tap, number)."""
     mask = np.uint64(len(known) // 2 - 1)
+    # All hashes first: then the processor fetches many places of the memory at a time.
+    for i in range(len(start)):
+        at = np.uint64(start[i])
+        path[i] ^= hash_of(data, at, at + np.uint64(length[i]))
     for i in range(len(start)):
         if flags[i] & QUOTED:
             continue
         at = np.uint64(start[i])
-        place = hash_of(data, at, at + np.uint64(length[i])) ^ path[i]
+        place = path[i]
         mixed = np.int64(place)
         tap = np.int64(0)
         if frame_start[i] >= 0 and start[i] - frame_start[i] >= 28:

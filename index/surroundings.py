@@ -6,7 +6,7 @@ Rules that reason from silence rest on this. It reads partial call rows only, ne
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import duckdb
 
@@ -27,20 +27,20 @@ class Surroundings:
     """The other calls near some calls that lie between two times (ns)."""
 
     def __init__(
-        self, cur: duckdb.DuckDBPyConnection, calls: str, low: int, high: int, one_capture: bool = False
+        self, cur: duckdb.DuckDBPyConnection, calls: Callable[[], str], low: int, high: int, one_capture: bool = False
     ) -> None:
-        """`calls`: SQL of partial rows. `one_capture`: all rows are of one capture that was never interrupted."""
+        """`calls`: tells SQL of partial rows. `one_capture`: all rows are of one capture that was never interrupted."""
         self._cur, self._calls, self._low, self._high = cur, calls, low, high
         self._whole: tuple[int, int] | None = None
         self._steps: list[int] | None = None
         if one_capture:
-            self._whole = first_row(cur.execute(f"SELECT min(first_ts), max(last_ts) FROM ({calls})"))
+            self._whole = first_row(cur.execute(f"SELECT min(first_ts), max(last_ts) FROM ({calls()})"))
 
     def _activity(self) -> list[int]:
         """Steps in which there was any packet, an hour around. Live calls need none of this."""
         if self._steps is None:
             found = self._cur.execute(
-                f"WITH near AS (SELECT first_ts, last_ts FROM ({self._calls}) WHERE last_ts >= ? AND first_ts <= ?) "
+                f"WITH near AS (SELECT first_ts, last_ts FROM ({self._calls()}) WHERE last_ts >= ? AND first_ts <= ?) "
                 f"SELECT DISTINCT first_ts // {STEP_NS} FROM near UNION SELECT DISTINCT last_ts // {STEP_NS} FROM near",
                 [self._low - HOUR_NS, self._high + HOUR_NS],
             ).fetchall()
@@ -71,7 +71,7 @@ class Surroundings:
         seen: dict[str, list[tuple[int, int]]] = {}
         if asked:
             rows = self._cur.execute(
-                f"WITH near AS (SELECT * FROM ({self._calls}) WHERE last_ts >= ? AND first_ts <= ?), "
+                f"WITH near AS (SELECT * FROM ({self._calls()}) WHERE last_ts >= ? AND first_ts <= ?), "
                 f"minutes AS (SELECT *, first_ts // {MINUTE_NS} AS low, last_ts // {MINUTE_NS} AS high FROM near) "
                 "SELECT DISTINCT dst_ip, low, high FROM minutes WHERE list_contains(?, dst_ip) "
                 "UNION SELECT DISTINCT src_ip, low, high FROM minutes WHERE list_contains(?, src_ip) "

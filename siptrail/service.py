@@ -59,6 +59,7 @@ FLUSH_MESSAGES = 250_000
 FLUSH_BYTES = 128 << 20
 SOME_SECONDS, SOME_BYTES = 5.0, 16 << 20
 """Not so often that the store gets many small files, yet early enough that what is in memory stays little."""
+GIVE_BACK_SECONDS = 5.0
 MOST_SECONDS = 30.0
 """Flushing again and again, before anything else that the keeper has to do."""
 UPKEEP_SECONDS = 60.0
@@ -225,7 +226,8 @@ class Service:
                 log.error("the spool cannot be made safe: %s", (error.strerror or str(error)).lower())
 
     def _keep(self) -> None:
-        last_flush, failing, busy = time.monotonic(), 0, False
+        last_flush = given_back = time.monotonic()
+        failing, busy = 0, False
         while not self._stop.wait(0.0 if busy else 1.0):
             try:
                 messages, size = self.archive.hot_rows()
@@ -237,11 +239,12 @@ class Service:
                     self.ledger.store()
                     last_flush = time.monotonic()
                     busy = self.archive.hot_rows()[1] > FLUSH_BYTES // 5
-                    if not busy:
-                        give_back()
                 else:
                     busy = False
                 self._catch_up()
+                if not busy and time.monotonic() - given_back > GIVE_BACK_SECONDS:
+                    give_back()
+                    given_back = time.monotonic()
                 failing = 0
             except Exception as error:
                 # Rows stay hot and the spool stays on disk: the next round tries again.
