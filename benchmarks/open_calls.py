@@ -24,7 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from live import HERE, LISTEN, TO, ask, replay, run, wire
+from live import HERE, LISTEN, TO, ask, replay, wire
 
 SWITCH, CARRIER = bytes((192, 0, 2, 1)), bytes((192, 0, 2, 2))
 SDP = (

@@ -16,8 +16,7 @@ import threading
 import time
 from pathlib import Path
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from capture.frames import FrameBlock
 from capture.pipeline import Decoder
@@ -29,6 +28,8 @@ from index.lake import Lake
 from index.spool import Spool
 from siptrail.service import SWITCH_SECONDS
 from siptrail.watch import FailureWatch
+
+GENERATE = Path(__file__).with_name("generate.py")
 
 
 def record(blocks: list[FrameBlock], workers: int, folder: Path) -> float:
@@ -73,7 +74,7 @@ def main() -> None:
         folder = Path(name)
         capture = folder / "traffic.pcap"
         subprocess.run(
-            [sys.executable, str(HERE / "generate.py"), "--messages", str(chosen.messages), "-o", str(capture)],
+            [sys.executable, str(GENERATE), "--messages", str(chosen.messages), "-o", str(capture)],
             check=True,
             stdout=subprocess.DEVNULL,
         )

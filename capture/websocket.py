@@ -192,7 +192,7 @@ class WebStream:
         # RFC 7692 section 7.2.2: the sender left these four bytes out.
         try:
             self._inflater = self._inflater or zlib.decompressobj(-15)
-            out = self._inflater.decompress(data + b"\0\0\xff\xff", self._limit)
+            out: bytes = self._inflater.decompress(data + b"\0\0\xff\xff", self._limit)
         except zlib.error:
             self._inflater = None
             return b""

@@ -12,7 +12,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from capture.pipeline import Counters
 from capture.ports import DEFAULT_WS_PORTS
 from capture.tlspeers import TlsPeer
 from diagnose.engine import Rule, diagnose, diagnose_all, load_rules

@@ -46,7 +46,8 @@ def mark(
     resent: int,
 ) -> None:
     """Set the bit `copy` or `resent` in the flags of messages that were seen before. frame_start: -1 where a message
-    is not one slice of one frame; path: a hash of where it went, used up; known: the memory (hash, time, tap, number)."""
+    is not one slice of one frame; path: a hash of where it went, used up; known: the memory (hash, time, tap, number).
+    """
     mask = np.uint64(len(known) // 2 - 1)
     # All hashes first: then the processor fetches many places of the memory at a time.
     for i in range(len(start)):
