@@ -17,6 +17,7 @@ from capture.ipfragments import Datagram, Fragments, Key
 from capture.limits import DEFAULT_LIMITS, Limits
 from capture.links import IPV4, IPV6, UnknownLinkType, Unreadable, by_version, mpls, network_layer
 from capture.ports import DEFAULT_SIP_PORTS, DEFAULT_WS_PORTS
+from capture.sctp import SctpMessages
 from capture.sipstream import looks_like_sip
 from capture.tcpfast import I32, I64, ReadyStreams
 from capture.tcpstream import Found, Segment, TcpStreams
@@ -65,11 +66,12 @@ class CarefulDecoder:
         ws_ports: frozenset[int] = DEFAULT_WS_PORTS,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
-        self._ports = sip_ports
         self._limits = limits
         self._fragments = Fragments(limits)
         self._streams = TcpStreams(sip_ports, ws_ports, limits)
+        self._sctp_messages = SctpMessages(sip_ports, limits)
         self._ready = ReadyStreams()
+        self._datagrams_lost = 0
         self.counters: dict[str, int] = dict.fromkeys(COUNTERS, 0)
         self.unknown_links: set[int] = set()
 
@@ -125,7 +127,7 @@ class CarefulDecoder:
 
     def pending_frames(self) -> list[Frame]:
         """Frames that open reassembly still needs, oldest first."""
-        held = {id(f): f for f in [*self._fragments.frames(), *self._streams.frames()]}
+        held = {id(f): f for f in [*self._fragments.frames(), *self._sctp_messages.frames(), *self._streams.frames()]}
         return sorted(held.values(), key=lambda f: f.ts)
 
     # Each step returns whether the frame may lead to SIP; one that leads nowhere is counted as not SIP.
@@ -252,25 +254,22 @@ class CarefulDecoder:
         return led
 
     def _sctp(self, body: bytes, packet: _Packet, out: list[Payload]) -> bool:
-        """SIP over SCTP (RFC 4168) in DATA chunks (RFC 9260 section 3.3.1) that are not fragmented."""
-        if len(body) < 12:
-            raise Unreadable("short SCTP header")
-        sport, dport = struct.unpack_from(">HH", body)
-        at, before = 12, len(out)
-        while at + 4 <= len(body):
-            kind, bits, size = struct.unpack_from(">BBH", body, at)
-            data = body[at + 16 : at + size]
-            if kind == 0 and bits & 3 == 3 and looks_like_sip(data):
-                flags = packet.flags | (TRUNCATED if at + size > len(body) else 0)
-                out.append(_payload(packet, "sctp", sport, dport, data, flags))
-            at += max(4, (size + 3) & ~3)
-        return len(out) > before or sport in self._ports or dport in self._ports
+        found: list[Found] = []
+        led = self._sctp_messages.packet(
+            packet.src + packet.dst, body, packet.frames, packet.flags, packet.ip_id, found
+        )
+        out += map(from_stream, found)
+        return led
 
     def _give_up_fragments(self, now: int | None, out: list[Payload]) -> None:
         for lost in self._fragments.expired(now):
-            self.counters["fragments_lost"] += 1
+            self._datagrams_lost += 1
             if (payload := _beginning(lost)) is not None:
                 out.append(payload)
+        found: list[Found] = []
+        self._sctp_messages.expired(now, found)
+        out += map(from_stream, found)
+        self.counters["fragments_lost"] = self._datagrams_lost + self._sctp_messages.lost
 
     def _give_up_streams(self, now: int | None, out: list[Payload]) -> None:
         found: list[Found] = []

@@ -5,7 +5,7 @@ TRUNCATED = 1
 FRAGMENTED = 2
 """It came in several IP fragments."""
 STREAM_GAP = 4
-"""Bytes of its TCP stream are missing just before it, or inside it."""
+"""Bytes of its stream (TCP, WebSocket, SCTP) are missing just before it, or inside it."""
 LENGTH_LIES = 8
 """Content-Length disagrees with the bytes that are there."""
 NO_CALL_ID = 16

@@ -13,10 +13,21 @@ from index.ladder import clock
 NAME = public_name(__name__)
 SEVERITY, PRECEDENCE, REFERENCE = "info", 0, "the capture's own counters"
 _MARKS = {
-    TRUNCATED: "was cut by the capture's snap length",
-    STREAM_GAP: "follows a gap in its TCP stream",
-    FRAGMENT_LOST: "lacks IP fragments",
+    FRAGMENT_LOST: (
+        "lacks IP fragments",
+        "Fragments of it never came by: look for a firewall or NAT that drops them, and whether a filter of your own "
+        "keeps them from the capture; a message below the MTU, or TCP, needs none.",
+    ),
+    STREAM_GAP: (
+        "has a gap in its stream, before it or inside it",
+        "Segments passed the capture unseen: look at its losses (siptrail stats), and that it sees every path.",
+    ),
+    TRUNCATED: (
+        "was cut by the capture's snap length",
+        "Capture whole packets (no snap length) at a point that sees both directions.",
+    ),
 }
+"""What a message may lack, the cause before its effect, and what to do."""
 
 
 def check(call: Call) -> Iterator[Finding]:
@@ -39,16 +50,18 @@ def check(call: Call) -> Iterator[Finding]:
             REFERENCE,
             PRECEDENCE,
         )
-    marked = [(s, text) for s in call.steps for bit, text in _MARKS.items() if s.m.flags & bit]
+    lacks = ((s, next((mark for bit, mark in _MARKS.items() if s.m.flags & bit), None)) for s in call.steps)
+    marked = [(s, mark) for s, mark in lacks if mark]
     if marked:
+        step, (text, advice) = marked[0]
         yield Finding(
             NAME,
             SEVERITY,
             "certain",
-            f"This trace may be incomplete: message {marked[0][0].number} {marked[0][1]}"
+            f"This trace may be incomplete: message {step.number} {text}"
             + (f", and {len(marked) - 1} more." if len(marked) > 1 else "."),
-            tuple(fact(s, f"the message {text}") for s, text in marked[:10]),
-            "Capture whole packets (no snap length) at a point that sees both directions.",
+            tuple(fact(s, f"the message {lack}") for s, (lack, _) in marked[:10]),
+            advice,
             REFERENCE,
             PRECEDENCE,
         )

@@ -240,6 +240,7 @@ SEEDS = [
     ether(ip4(6, tcp(MESSAGE, 1))),
     ether(ip4(6, tcp(b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n", 1, dport=8080))),
     ether(ip4(132, sctp(data_chunk(MESSAGE)))),
+    ether(ip4(132, sctp(data_chunk(MESSAGE[:80], 2)))),
     ether(ip4(47, b"\x30\0\x88\xbe" + bytes(16) + ether(PLAIN))),
     ether(ip4(17, udp(b"\x08\0\0\0\0\0\x2a\0" + ether(PLAIN), 1, 4789))),
     ether(EXTENSIONS["routing and destination"]),
