@@ -6,12 +6,13 @@ wire format, no rules and no HTTP. Readers may come from any thread.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import duckdb
@@ -61,6 +62,8 @@ class _Hot:
     """Bytes held."""
     live: bool
     """From live capture: in the spool, too, if that has room."""
+    number: int = field(default_factory=itertools.count().__next__)
+    """Stands for it where its rows must not be held."""
 
 
 @dataclass(slots=True)
@@ -114,8 +117,8 @@ class Archive:
         self._fresh_will_do = threading.local()
         self._hot: list[_Hot] = []
         self._hot_messages = self._hot_bytes = 0
-        self._rolled: list[tuple[frozenset[_Hot], pa.Table]] = []
-        """Partial call rows of hot batches, worked out together."""
+        self._rolled: list[tuple[frozenset[int], pa.Table]] = []
+        """Partial call rows of hot batches, by number, worked out together."""
         self._rolling = threading.Lock()
         self.verdicts = Verdicts(lake)
         self._text_search = TextSearch()
@@ -173,6 +176,10 @@ class Archive:
                     self._doubtful = len(moving), mark, spooled
                 raise
             self._forget(spooled, mark)
+            with self._lock:
+                here = {h.number for h in self._hot}
+            with self._rolling:
+                self._rolled = [(group, table) for group, table in self._rolled if group <= here]
             return int(batch.messages.num_rows)
 
     def store(self, rows: Sequence[Rows], segments: Sequence[str] = (), imported_at: int | None = None) -> int:
@@ -355,12 +362,12 @@ class Archive:
         """Partial call rows of the hot messages. Live batches are small: rolled up one by one, they would give a row
         for nearly each message, so they are rolled up together, and again when there are many groups."""
         with self._rolling:
-            here = frozenset(hot)
+            here = frozenset(h.number for h in hot)
             rolled = [(group, table) for group, table in self._rolled if group <= here]
             done = frozenset().union(*(group for group, _ in rolled))
-            loose = [h for h in hot if h not in done]
+            loose = [h for h in hot if h.number not in done]
             if loose or not rolled:
-                rolled.append((frozenset(loose), _rolled_up(loose)))
+                rolled.append((frozenset(h.number for h in loose), _rolled_up(loose)))
             if len(rolled) > MOST_GROUPS:
                 rolled = [(here, _rolled_up(hot))]
             self._rolled = rolled

@@ -96,6 +96,9 @@ class Lake:
                     "temp_directory": str(temp),
                     "enable_external_file_cache": self.place.remote,
                     "preserve_insertion_order": True,
+                    # What a query took goes back to the machine after it, not once it was a lot.
+                    "allocator_flush_threshold": "1MB",
+                    "allocator_bulk_deallocation_flush_threshold": "1MB",
                 }
             )
             self.place.prepare(self.con)

@@ -15,7 +15,7 @@ from typing import Any
 
 ARENA_MAX, MMAP_THRESHOLD = -8, -3
 """mallopt's numbers for how many heaps threads share, and from which size on memory is no heap's (malloc.h)."""
-ARENAS, LARGE = 2, 256 << 10
+ARENAS, LARGE = 2, 64 << 10
 DONTNEED = 4
 """madvise's number for pages that can be read from their file again (asm-generic/mman-common.h)."""
 _MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ \S+ (\d+)\s*(/.*)?")

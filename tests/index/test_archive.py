@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -252,6 +253,23 @@ def test_the_spool_brings_back_what_was_not_flushed(tmp_path: Path, lake: Lake) 
         import_file(again, str(spool.folder / name), "n1", segments=[name])
     assert again.call("one").messages == 5 and again.call("two").messages == 5
     again.close()
+
+
+def test_what_is_stored_leaves_memory_whoever_asked_before(tmp_path: Path, lake: Lake) -> None:
+    archive = Archive(lake, lambda: START + DAY_NS)
+    held = []
+    for block in PcapFile(str(capture(tmp_path / "a.pcap", call(b"one", START)))).blocks():
+        for messages in Decoder().feed(block):
+            rows = to_rows(messages, "n1")
+            held.append(weakref.ref(rows.frames))
+            archive.add(rows)
+    del rows
+    assert archive.call("one").messages == 5 and archive.calls(None, 10)
+    assert held and all(rows() is not None for rows in held)
+    archive.flush()
+    assert all(rows() is None for rows in held)
+    assert archive.call("one").messages == 5
+    archive.close()
 
 
 def test_a_second_process_is_refused_in_words(tmp_path: Path, lake: Lake) -> None:
