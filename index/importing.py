@@ -116,9 +116,7 @@ class _Batches:
         self._messages = self._size = 0
         self._enough = FIRST_MESSAGES
 
-    def add(
-        self, blocks: list[MessageBlock], copies: Copies, node: str, result: ImportResult, held: int = 0
-    ) -> None:
+    def add(self, blocks: list[MessageBlock], copies: Copies, node: str, result: ImportResult, held: int = 0) -> None:
         """Take messages in; `held`: bytes that they keep in memory beside their own."""
         self._size += held
         for block in blocks:

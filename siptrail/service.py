@@ -46,7 +46,7 @@ from siptrail import __version__
 from siptrail.analyst import Analyst
 from siptrail.config import Settings, address, duration_ns, size_bytes
 from siptrail.ledger import Ledger
-from siptrail.memory import forget_pages, give_back
+from siptrail.memory import forget_pages, give_back, in_haste
 from siptrail.recording import Recorder
 from siptrail.service_summary import summary
 from siptrail.storekeeping import Keeper
@@ -227,7 +227,7 @@ class Service:
 
     def _keep(self) -> None:
         last_flush = given_back = time.monotonic()
-        failing, busy = 0, False
+        failing, busy, hasty = 0, False, False
         while not self._stop.wait(0.0 if busy else 1.0):
             try:
                 messages, size = self.archive.hot_rows()
@@ -241,6 +241,9 @@ class Service:
                     busy = self.archive.hot_rows()[1] > FLUSH_BYTES // 5
                 else:
                     busy = False
+                if busy != hasty:
+                    in_haste(busy)
+                    hasty = busy
                 self._catch_up()
                 if not busy and time.monotonic() - given_back > GIVE_BACK_SECONDS:
                     give_back()
