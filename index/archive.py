@@ -75,8 +75,8 @@ class _Look:
     """The bytes of the hot frames, by their `place`."""
     stored: bool
     """The lake is there."""
-    calls: Callable[[], pa.Table]
-    """Partial call rows of the hot messages."""
+    calls: Callable[[pa.Array | None], pa.Table]
+    """Partial call rows of the hot messages, or of those of some calls."""
     has_calls: bool = False
     """These are in the table `hot_calls`, or those of them that are wanted."""
 
@@ -84,10 +84,7 @@ class _Look:
         """Let SQL see the partial call rows; `only` those of some calls."""
         if self.has_calls:
             return
-        table = self.calls()
-        if only is not None:
-            table = table.filter(pc.is_in(table["call_id"], only))
-        self.cur.register("hot_calls_arrow", table)
+        self.cur.register("hot_calls_arrow", self.calls(only))
         # In a join with the lake, DuckDB would hand Arrow a Bloom filter, which Arrow does not know.
         kind = "TEMP TABLE" if self.stored else "TEMP VIEW"
         self.cur.execute(f"CREATE {kind} hot_calls AS SELECT * FROM hot_calls_arrow")
@@ -332,7 +329,11 @@ class Archive:
             cur.register("hot_messages", messages)
             cur.register("hot_frames", narrow)
             yield _Look(
-                cur, {"messages": messages, "frames": narrow}, frames["frame"], stored, lambda: self._hot_calls(hot)
+                cur,
+                {"messages": messages, "frames": narrow},
+                frames["frame"],
+                stored,
+                lambda only: self._hot_calls(hot) if only is None else _rolled_up_of(hot, only),
             )
         except duckdb.InterruptException as error:
             raise QueryTooLong(
@@ -460,8 +461,9 @@ class Archive:
             raise unknown(call_id)
         return summary_of(dict(zip(names, row, strict=True)))
 
-    def calls_of(self, call_ids: Sequence[str], since: int) -> list[CallSummary]:
-        """Those of the calls that were alive after `since` (ns), in one query; unknown ones are left out."""
+    def calls_of(self, call_ids: Sequence[str], since: int, likely: int | None = None) -> list[CallSummary]:
+        """Those of the calls that were alive after `since` (ns), in one query; unknown ones are left out. `likely`:
+        most of them began after that time, and only for those that did not is looked further back."""
         if not call_ids:
             return []
         with self._look() as look:
@@ -469,9 +471,16 @@ class Archive:
             wanted = pa.array(list(call_ids), pa.string())
             look.need_calls(wanted)
             cur.register("wanted", pa.table({"call_id": wanted}))
-            recent = f"SELECT s.* FROM ({self._source('calls', look)}) s JOIN wanted USING (call_id)"
-            recent = f"{recent} WHERE last_ts >= {since}"
-            return self._run(cur, recent, "true", [], len(call_ids), self.now())
+            some = f"SELECT s.* FROM ({self._source('calls', look)}) s JOIN wanted USING (call_id)"
+            first = since if likely is None else max(since, likely)
+            cur.execute(f"CREATE TEMP TABLE found AS {some} WHERE last_ts >= {first}")
+            if first > since:
+                begun = cur.execute("SELECT DISTINCT call_id FROM found WHERE initial").to_arrow_table()["call_id"]
+                wanted = wanted.filter(pc.invert(pc.is_in(wanted, begun)))
+                if len(wanted):
+                    cur.register("wanted", pa.table({"call_id": wanted}))
+                    cur.execute(f"INSERT INTO found {some} WHERE last_ts >= {since} AND last_ts < {first}")
+            return self._run(cur, "SELECT * FROM found", "true", [], len(call_ids), self.now())
 
     def ask(self, sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
         """What a question over partial call rows gives; `{source}` in it stands for those rows."""
@@ -588,6 +597,18 @@ class Archive:
 
 def _rolled_up(hot: Sequence[_Hot]) -> pa.Table:
     return partials(pa.Table.from_batches([h.rows.messages for h in hot], MESSAGES))
+
+
+def _rolled_up_of(hot: Sequence[_Hot], call_ids: pa.Array) -> pa.Table:
+    """The same for some calls: all other rows stay out of it."""
+    batches = []
+    for h in hot:
+        ids = h.rows.messages["call_id"]
+        wanted = pc.is_in(ids.dictionary, call_ids).to_numpy(zero_copy_only=False)
+        if wanted.any():
+            rows = np.flatnonzero(wanted[ids.indices.to_numpy()])
+            batches.append(h.rows.messages.take(pa.array(rows)))
+    return partials(pa.Table.from_batches(batches, MESSAGES))
 
 
 def unknown(call_id: str) -> NotFound:

@@ -55,17 +55,23 @@ from siptrail.watch import CHALLENGE_NS, FailureWatch
 log = logging.getLogger("siptrail")
 
 FLUSH_SECONDS = 15.0
-FLUSH_MESSAGES = 250_000
-FLUSH_BYTES = 128 << 20
+FLUSH_MESSAGES = 100_000
+FLUSH_BYTES = 80 << 20
 SOME_SECONDS, SOME_BYTES = 5.0, 16 << 20
 """Not so often that the store gets many small files, yet early enough that what is in memory stays little."""
 GIVE_BACK_SECONDS = 5.0
+KEEP_SECONDS = 0.2
+"""How often the keeper looks what there is to do."""
+HASTE_SECONDS = 5.0
+"""After so long without much to do, memory counts more than time."""
 MOST_SECONDS = 30.0
 """Flushing again and again, before anything else that the keeper has to do."""
 UPKEEP_SECONDS = 60.0
 CATCH_UP_SECONDS = 5.0
 LOOK_BACK_NS = 6 * 3_600_000_000_000
 """A call that failed now began at most so long ago."""
+LIKELY_NS = 300_000_000_000
+"""Nearly all of them did so within this time."""
 DIAGNOSED = 10
 """Failed calls that are diagnosed in one round of alerts (one a second)."""
 FRESH_NS = 30_000_000_000
@@ -227,33 +233,33 @@ class Service:
 
     def _keep(self) -> None:
         last_flush = given_back = time.monotonic()
-        failing, busy, hasty = 0, False, False
-        while not self._stop.wait(0.0 if busy else 1.0):
+        last_much = -HASTE_SECONDS
+        failing, hasty = 0, False
+        while not self._stop.wait(KEEP_SECONDS):
             try:
-                messages, size = self.archive.hot_rows()
-                late = time.monotonic() - last_flush > FLUSH_SECONDS
-                some = size > SOME_BYTES and time.monotonic() - last_flush > SOME_SECONDS
-                if messages and (busy or late or some or messages > FLUSH_MESSAGES or size > FLUSH_BYTES):
+                now, (messages, size) = time.monotonic(), self.archive.hot_rows()
+                late, some = now - last_flush > FLUSH_SECONDS, size > SOME_BYTES and now - last_flush > SOME_SECONDS
+                much = messages > FLUSH_MESSAGES or size > FLUSH_BYTES
+                if much:
+                    last_much = now
+                if hasty != (now - last_much < HASTE_SECONDS):
+                    hasty = not hasty
+                    in_haste(hasty)
+                if messages and (late or some or much):
                     self._flush_most()
                     self.archive.verdicts.keep()
                     self.ledger.store()
                     last_flush = time.monotonic()
-                    busy = self.archive.hot_rows()[1] > FLUSH_BYTES // 5
-                else:
-                    busy = False
-                if busy != hasty:
-                    in_haste(busy)
-                    hasty = busy
                 self._catch_up()
-                if not busy and time.monotonic() - given_back > GIVE_BACK_SECONDS:
+                if not hasty and now - given_back > GIVE_BACK_SECONDS:
                     give_back()
-                    given_back = time.monotonic()
+                    given_back = now
                 failing = 0
             except Exception as error:
                 # Rows stay hot and the spool stays on disk: the next round tries again.
                 if failing % 20 == 0:
                     log.error("the store could not be written (%s); trying again", " ".join(str(error).split())[:300])
-                failing, busy = failing + 1, False
+                failing += 1
                 self._park()
                 self._stop.wait(2.0)
 
@@ -291,7 +297,7 @@ class Service:
         while True:
             self.archive.flush()
             messages, size = self.archive.hot_rows()
-            if time.monotonic() > until or (messages < FLUSH_MESSAGES // 5 and size < FLUSH_BYTES // 5):
+            if time.monotonic() > until or (messages < FLUSH_MESSAGES and size < FLUSH_BYTES):
                 return
 
     def _flush(self) -> None:
@@ -360,7 +366,7 @@ class Service:
 
     def _judge(self) -> None:
         now = time.time_ns()
-        calls = self.archive.calls_of(self.watch.due(now), now - LOOK_BACK_NS)
+        calls = self.archive.calls_of(self.watch.due(now), now - LOOK_BACK_NS, now - LIKELY_NS)
         for call in calls:
             if call.state == "challenged":
                 self.watch.look_again(call.call_id, call.end + CHALLENGE_NS)

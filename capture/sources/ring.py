@@ -15,6 +15,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 from typing import cast
 
 import numpy as np
@@ -52,6 +53,9 @@ FRAME_BYTES = 2048
 """Only divides the block as the kernel's sanity check wants it; version 3 packs frames of any size."""
 MOST_BYTES = 8 << 20
 """Frames copied out by one `poll`, at most (but always one block)."""
+GATHER_SECONDS, NAP_SECONDS = 0.05, 0.005
+"""Where one block after the other is full, as many as come within this time are taken together: each lot costs the
+same to handle, however small it is."""
 SWAPPED = sys.byteorder == "big"
 
 
@@ -95,6 +99,9 @@ class Ring:
         self._bytes: NDArray[np.uint8] = np.frombuffer(self._map, np.uint8)
         self._words: NDArray[np.uint32] = np.frombuffer(self._map, np.uint32)
         self._next = 0
+        self._taken = 0.0
+        """When frames were last taken (monotonic seconds)."""
+        self._many = max(1, min(MOST_BYTES // block_bytes, blocks // 4))
         self._index = -1
         self._down = False
         self._packets = self._drops = 0
@@ -141,6 +148,7 @@ class Ring:
         Raises CaptureError while the interface is down or gone; the next call tries again, with the same socket."""
         if self._socket is None:
             raise CaptureError(f"the capture on {self.interface.name} is closed")
+        self._gather(timeout)
         block = self._take()
         if block is not None:
             return block
@@ -157,6 +165,18 @@ class Ring:
                     raise CaptureError(f"interface {self.interface.name}: {word}; recording it goes on once it is up")
                 return block
         return self._take()
+
+    def _gather(self, timeout: float) -> None:
+        """Under heavy traffic, until many blocks are ready, or enough time has passed since the last were."""
+        until = self._taken + min(timeout, GATHER_SECONDS)
+        while self._ready(0) and not self._ready(self._many - 1):
+            left = until - time.monotonic()
+            if left <= 0:
+                return
+            time.sleep(min(left, NAP_SECONDS))
+
+    def _ready(self, ahead: int) -> bool:
+        return bool(self._word((self._next + ahead) % self._blocks, BLOCK_STATUS) & USER)
 
     def _word(self, block: int, at: int) -> int:
         return int(self._words[(block * self._block_bytes + at) >> 2])
@@ -198,7 +218,7 @@ class Ring:
             room = frames = 0
             while len(ready) < self._blocks and room < MOST_BYTES:
                 block = (self._next + len(ready)) % self._blocks
-                if not self._word(block, BLOCK_STATUS) & USER:
+                if not self._ready(len(ready)):
                     break
                 ready.append(block)
                 # The ring's own headers leave more room than the VLAN tags need.
@@ -213,6 +233,7 @@ class Ring:
                 used, n = self._walk(block, data, used, offset, captured, original, ts, n)
                 self._words[(block * self._block_bytes + BLOCK_STATUS) >> 2] = 0
             self._next = (ready[-1] + 1) % self._blocks
+            self._taken = time.monotonic()
         if n == 0:
             return None
         # The filter accepts frames of any length, so only the block can have been too small.

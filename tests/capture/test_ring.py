@@ -239,6 +239,31 @@ print(sorted(f for part in parts for f, _, _ in part) == sorted(frame(sip(i), po
 
 
 @pytest.mark.needs("root", "ip")
+def test_where_block_after_block_is_full_many_are_taken_together(inside: Inside) -> None:
+    out = inside("""
+import threading
+import capture.sources.ring as source
+source.GATHER_SECONDS = 60.0
+ring, out = open_ring("b", program=None, **SMALL), sender("a")
+
+def send(blocks):
+    for _ in range(blocks * 50):  # a little more than a block holds
+        out.send(frame(bytes(1300)))
+
+send(1)
+first, began = ring.poll(60.0), time.monotonic()
+send(2)
+later = threading.Timer(0.3, send, [8])
+later.start()
+many = ring.poll(60.0)
+print(len(first) <= 50, len(many) > 7 * 40, time.monotonic() - began < 30)
+send(1)
+print(ring.poll(0.0) is not None)  # who is about to stop does not wait
+""")
+    assert out.split() == ["True"] * 4
+
+
+@pytest.mark.needs("root", "ip")
 def test_an_interface_that_is_down_or_unknown_is_named(inside: Inside) -> None:
     out = inside("""
 ip("link", "set", "dev", "a", "down")

@@ -272,6 +272,22 @@ def test_what_is_stored_leaves_memory_whoever_asked_before(tmp_path: Path, lake:
     archive.close()
 
 
+def test_a_call_is_whole_however_long_ago_it_began(tmp_path: Path, lake: Lake) -> None:
+    """Only those whose beginning is not among the recent rows are looked for further back."""
+    archive = Archive(lake, lambda: START + HOUR_NS)
+    again = message("INVITE sip:2002@b SIP/2.0", b"old", "3 INVITE", ";tag=2"), START + 30 * 60 * 10**9
+    refused = message("SIP/2.0 488 Not Acceptable Here", b"old", "3 INVITE", ";tag=2"), again[1] + 1
+    old = [(again[1], frame(again[0])), (refused[1], frame(refused[0], TO, FROM))]
+    new = call(b"new", again[1], 503, "Service Unavailable")
+    import_file(archive, str(capture(tmp_path / "a.pcap", call(b"old", START)[:3], call(b"o", START))), "n")
+    import_file(archive, str(capture(tmp_path / "b.pcap", old, new)), "n")
+    found = {c.call_id: c for c in archive.calls_of(["old", "new", "none"], 0, again[1] - 10**9)}
+    assert {c: (x.messages, x.start) for c, x in found.items()} == {"old": (5, START), "new": (3, again[1])}
+    assert found == {c.call_id: c for c in archive.calls_of(["old", "new"], 0)}
+    assert archive.calls_of(["o"], START + HOUR_NS, START + HOUR_NS) == []
+    archive.close()
+
+
 def test_a_second_process_is_refused_in_words(tmp_path: Path, lake: Lake) -> None:
     with pytest.raises(Unreachable, match="open in another process"):
         Lake(tmp_path / "store")
