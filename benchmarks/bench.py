@@ -107,13 +107,17 @@ def generate(capture: Path, messages: int, *options: str) -> None:
 
 
 def report_rates(runs: list[Run], messages: int) -> None:
+    """A line each; how much faster siptrail is: with its start-up, and handed to a running service."""
+    served = next((run for run in runs if run.name == "into a service" and not run.failed), None)
     ours = next((run for run in runs if run.name == "siptrail import" and not run.failed), None)
     print(f"\n{'':<16}{'wall s':>9}{'cpu s':>9}{'messages/s':>13}{'peak MB':>9}   siptrail is")
     for run in runs:
         if run.failed:
             print(f"{run.name:<16}failed: {run.failed}")
             continue
-        ratio = f"{run.wall / ours.wall:.1f} x as fast" if ours and run is not ours else ""
+        ratio = f"{run.wall / ours.wall:.1f} x as fast" if ours and run not in (ours, served) else ""
+        if ratio and served:
+            ratio += f", {run.wall / served.wall:.1f} x where its service runs"
         rate = messages / run.wall
         print(f"{run.name:<16}{run.wall:>9.2f}{run.cpu:>9.2f}{rate:>13,.0f}{run.peak_mb:>9.0f}   {ratio}".rstrip())
 
@@ -146,9 +150,41 @@ def report_first_screen(siptrail: list[str], capture: Path) -> None:
     print(f"first calls on the screen, `siptrail tui FILE` with its start-up: {last_word(done)}")
 
 
+def into_service(siptrail: list[str], capture: Path, folder: Path) -> Run:
+    """The same import, handed to a service that runs already; processor time and memory are the service's."""
+    name, command = "into a service", [*siptrail, "run", "--source", "ring", "-i", "lo", "--listen", "127.0.0.1:8997"]
+    log = (folder / "service.log").open("wb")
+    service = subprocess.Popen([*command, "--store", str(folder / "service-store")], stdout=log, stderr=log)
+    try:
+        until = time.monotonic() + 60
+        while b"web page" not in (folder / "service.log").read_bytes():
+            if service.poll() is not None or time.monotonic() > until:
+                return Run(name, 0, 0, 0, "the service did not start")
+            time.sleep(0.2)
+        time.sleep(2)
+        before = cpu_seconds(service.pid)
+        run = measure(name, [*siptrail, "import", str(capture), "--url", "http://127.0.0.1:8997"], folder / "log")
+        cpu = run.cpu + cpu_seconds(service.pid) - before
+        status = Path(f"/proc/{service.pid}/status").read_text()
+        peak = int(next(x for x in status.splitlines() if x.startswith("VmHWM")).split()[1]) / 1024
+        return Run(name, run.wall, cpu, peak, run.failed)
+    finally:
+        service.terminate()
+        service.wait(60)
+        log.close()
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process has taken."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def compare(siptrail: list[str], capture: Path, store: Path, messages: int, folder: Path) -> list[Run]:
     """siptrail and the others on the same file in turn."""
     runs = [measure("siptrail import", [*siptrail, "import", str(capture), "--store", str(store)], folder / "log")]
+    if sys.platform.startswith("linux"):
+        runs.append(into_service(siptrail, capture, folder))
     missing = []
     for name, other in other_commands(capture, messages):
         if shutil.which(other[0]):

@@ -10,7 +10,7 @@ import itertools
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 from capture.flags import QUOTED
 from capture.frames import Frame
 from capture.pipeline import MessageBlock
-from index.batches import NOTHING, sorted_batch
+from index.batches import no_rows, sorted_batch
 from index.columns import FRAMES, HOUR_NS, MESSAGES, Rows
 from index.filter import Filter
 from index.findings import Verdict, Verdicts
@@ -179,12 +179,14 @@ class Archive:
                 self._rolled = [(group, table) for group, table in self._rolled if group <= here]
             return int(batch.messages.num_rows)
 
-    def store(self, rows: Sequence[Rows], segments: Sequence[str] = (), imported_at: int | None = None) -> int:
+    def store(self, rows: Iterable[Rows], segments: Sequence[str] = (), imported_at: int | None = None) -> int:
         """Rows of a file go straight to the lake; returns how many messages. Several threads may do so at once."""
         assert self.lake is not None
-        if not rows and not segments:
+        held = list(rows)
+        if not held and not segments:
             return 0
-        batch = sorted_batch(list(rows)) if rows else NOTHING
+        batch = sorted_batch(held) if held else no_rows()
+        del held, rows
         mark = f"commit-{uuid.uuid4()}" if self.lake.shared else ""
 
         def publish(commit: Callable[[], None]) -> None:

@@ -5,6 +5,7 @@ It owns that order (day, hour, Call-ID, time). It writes nothing.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -32,8 +33,10 @@ def sorted_batch(rows: list[Rows]) -> Batch:
     return Batch(messages, frames, partials(messages))
 
 
-NOTHING = Batch(MESSAGES.empty_table(), FRAMES.empty_table(), partials(MESSAGES.empty_table()))
-"""A batch of no rows, for a commit that only tells of something else."""
+@lru_cache(maxsize=1)
+def no_rows() -> Batch:
+    """A batch of no rows, for a commit that only tells of something else."""
+    return Batch(MESSAGES.empty_table(), FRAMES.empty_table(), partials(MESSAGES.empty_table()))
 
 
 def _reordered(frames: pa.Table, order: Any) -> pa.Table:

@@ -26,6 +26,9 @@ FIRST_MESSAGES = 25_000
 """The first batch is smaller, and the next ones grow, so that the second core does not wait long for work."""
 FLUSH_BYTES = 80 << 20
 WRITERS = 2
+LAST = 4
+"""Towards the end of a file batches become smaller again: each holds at most this part of the bytes that are left, so
+that the writers end soon after the reader."""
 
 
 class NotStored(Unreachable):
@@ -73,14 +76,15 @@ def import_file(
     source = PcapFile(path)
     decoder, copies = Decoder(sip_ports, first_seq, ws_ports), Copies()
     result = ImportResult(source.name, counters=decoder.counters)
-    batches = _Batches(archive, segments, imported_at)
+    batches = _Batches(archive, node, segments, imported_at)
     decryption: Decryption | None = None
     try:
         decryption = keys.decrypt(sip_ports | ws_ports, stop) if keys is not None else None
         for block in source.blocks():
-            batches.add(decoder.feed(block), copies, node, result, len(block.data))
+            batches.left = source.left()
+            batches.add(decoder.feed(block), copies, result, len(block.data))
             if decryption is not None:
-                batches.add(decoder.take(decryption.feed(block)), copies, node, result)
+                batches.add(decoder.take(decryption.feed(block)), copies, result)
             if progress:
                 progress(result, source.position())
             if stop():
@@ -89,9 +93,9 @@ def import_file(
         else:
             result.warn(source.damage)
         if decryption is not None:
-            batches.add(decoder.take(decryption.flush()), copies, node, result)
+            batches.add(decoder.take(decryption.flush()), copies, result)
             result.warn(decryption.complaint)
-        batches.add(decoder.flush(), copies, node, result)
+        batches.add(decoder.flush(), copies, result)
         batches.finish()
         result.tls = decoder.tls_peers()
     finally:
@@ -108,35 +112,41 @@ class _Batches:
     Writing overlaps with reading: batches are put in order and written by two threads, and a third one is read
     meanwhile, so that every core has work and memory is bounded."""
 
-    def __init__(self, archive: Archive, segments: Sequence[str], imported_at: int | None) -> None:
-        self._archive, self._segments, self._imported_at = archive, segments, imported_at
+    def __init__(self, archive: Archive, node: str, segments: Sequence[str], imported_at: int | None) -> None:
+        self._archive, self._node, self._segments, self._imported_at = archive, node, segments, imported_at
         self._writers = ThreadPoolExecutor(WRITERS, "import-write")
         self._writing: deque[Future[int]] = deque()
         self._rows: list[Rows] = []
         self._messages = self._size = 0
         self._enough = FIRST_MESSAGES
+        self.left: int | None = None
+        """Bytes of the file that were not read yet, where that is known."""
 
-    def add(self, blocks: list[MessageBlock], copies: Copies, node: str, result: ImportResult, held: int = 0) -> None:
+    def add(self, blocks: list[MessageBlock], copies: Copies, result: ImportResult, held: int = 0) -> None:
         """Take messages in; `held`: bytes that they keep in memory beside their own."""
         self._size += held
         for block in blocks:
             copies.mark(block)
-            rows = to_rows(block, node)
             if self._archive.lake is None:
-                self._archive.add(rows)
+                self._archive.add(to_rows(block, self._node))
             else:
-                self._rows.append(rows)
+                self._rows.append(to_rows(block, self._node))
             self._messages += len(block)
             result.messages += int((block.flags & QUOTED == 0).sum())
             low, high = int(block.ts.min()), int(block.ts.max())
             result.first = low if result.first is None else min(result.first, low)
             result.last = high if result.last is None else max(result.last, high)
-        if self._rows and (self._messages >= self._enough or self._size >= FLUSH_BYTES):
+        if self._rows and self._is_enough():
             self._enough = min(2 * self._enough, FLUSH_MESSAGES)
             if len(self._writing) == WRITERS:
                 self._wait()
             self._writing.append(self._writers.submit(self._archive.store, self._rows, (), self._imported_at))
             self._rows, self._messages, self._size = [], 0, 0
+
+    def _is_enough(self) -> bool:
+        if self._messages >= self._enough or self._size >= FLUSH_BYTES:
+            return True
+        return self._messages >= FIRST_MESSAGES and self.left is not None and self._size * LAST >= self.left > 0
 
     def finish(self) -> None:
         """Store the rest; the segments that held all of it are named with the last of it."""

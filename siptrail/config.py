@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from capture.ports import DEFAULT_SIP_PORTS, DEFAULT_WS_PORTS
 from index.leg import LegRules
@@ -120,10 +120,10 @@ class S3Settings(BaseModel):
         return value
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Everything `siptrail run` can be told."""
 
-    model_config = SettingsConfigDict(env_prefix="SIPTRAIL_", extra="forbid")
+    model_config = ConfigDict(extra="forbid")
 
     interfaces: list[str] = Field(default_factory=list)
     """Interfaces to record; empty: all that are up."""
@@ -254,16 +254,26 @@ class Settings(BaseSettings):
         )
         return Shared(self.catalogue, bucket, self.read_only)
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings
+
+def _environment() -> dict[str, Any]:
+    """What SIPTRAIL_… variables say: lists and tables are JSON, all else is text. Other variables are not ours."""
+    out: dict[str, Any] = {}
+    ours = {name.upper(): value for name, value in os.environ.items()}
+    for name, field in Settings.model_fields.items():
+        value = ours.get(f"SIPTRAIL_{name.upper()}")
+        if value is None:
+            continue
+        out[name] = value
+        kind = get_origin(field.annotation) or field.annotation
+        if not (isinstance(kind, type) and issubclass(kind, (list, dict, BaseModel))):
+            continue
+        try:
+            out[name] = json.loads(value)
+        except ValueError as error:
+            raise SiptrailError(
+                f"the variable SIPTRAIL_{name.upper()} cannot be read: {error}; write lists as JSON"
+            ) from error
+    return out
 
 
 def load(config: Path | None, **given: Any) -> Settings:
@@ -277,10 +287,9 @@ def load(config: Path | None, **given: Any) -> Settings:
             raise SiptrailError(f"cannot read the configuration {config}: {reason}; check --config") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SiptrailError(f"the configuration {config} is not TOML: {error}; mend that place") from error
-    # The environment overrides the file, so file values only fill what neither gave.
-    values = {k: v for k, v in values.items() if f"SIPTRAIL_{k.upper()}" not in os.environ}
-    from_file = set(values)
-    values |= {k: v for k, v in given.items() if v is not None}
+    environment = _environment()
+    from_file = set(values) - set(environment)
+    values |= environment | {k: v for k, v in given.items() if v is not None}
     try:
         return Settings(**values)
     except ValidationError as error:
@@ -291,6 +300,3 @@ def load(config: Path | None, **given: Any) -> Settings:
             raise SiptrailError(f"there is no setting {where}{place}; check its spelling, or remove it") from error
         reason = first["msg"].removeprefix("Value error, ")
         raise SiptrailError(f"setting {where}{place}: {reason}") from error
-    except SettingsError as error:
-        reason = " ".join(str(error).split())
-        raise SiptrailError(f"a SIPTRAIL_ variable cannot be read: {reason}; write lists as JSON") from error

@@ -102,6 +102,11 @@ class PcapFile:
         except (OSError, ValueError):
             return None
 
+    def left(self) -> int | None:
+        """Bytes of the file that were not read yet; None where its size is unknown."""
+        share = self.position()
+        return None if share is None or self.size is None else round((1 - share) * self.size)
+
     def close(self) -> None:
         """Close the file (standard input is left open)."""
         if self._raw is not sys.stdin.buffer:
