@@ -152,29 +152,31 @@ def as_messages(table: pa.Table) -> pa.Table:
 def _frames(
     block: MessageBlock, day: pa.Array, hour: pa.Array, call_id: pa.Array, names: pa.Array, node: str
 ) -> pa.RecordBatch:
-    owner = pa.array(block.frame_message)
     m = len(block.frame_message)
-    part = np.arange(m) - np.searchsorted(block.frame_message, block.frame_message)
+    ts, seq, part = pa.array(block.ts), pa.array(block.seq), np.zeros(m, np.int16)
     links = np.array([i.link_type for i in block.interfaces], np.int32)
     frame = _frame_views(block)
     if block.reassembled:
+        owner = pa.array(block.frame_message)
+        part = (np.arange(m) - np.searchsorted(block.frame_message, block.frame_message)).astype(np.int16)
+        day, hour, call_id, ts, seq = (column.take(owner) for column in (day, hour, call_id, ts, seq))
         head = part == 0
         lengths = np.where(head, block.length[block.frame_message], 0).astype(np.int64)
         payload = _binary(block.data, block.start[block.frame_message], lengths)
         payload = pa.Array.from_buffers(pa.binary(), m, [pa.array(head).buffers()[1], *payload.buffers()[1:]])
         at, size = np.zeros(m, np.int32), np.zeros(m, np.int32)
     else:
+        # One frame a message, in the same order.
         payload = pa.nulls(m, pa.binary())
-        at = (block.start[block.frame_message] - block.frame_start).astype(np.int32)
-        size = block.length[block.frame_message]
+        at, size = (block.start - block.frame_start).astype(np.int32), block.length
     return pa.record_batch(
         [
-            day.take(owner),
-            hour.take(owner),
-            call_id.take(owner),
-            pa.array(block.ts[block.frame_message]),
-            pa.array(block.seq[block.frame_message]),
-            pa.array(part.astype(np.int16)),
+            day,
+            hour,
+            call_id,
+            ts,
+            seq,
+            pa.array(part),
             _named(np.zeros(m, np.int32), pa.array([node], pa.string())),
             _named(block.frame_interface, names),
             pa.array(links[block.frame_interface]),

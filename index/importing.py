@@ -26,9 +26,6 @@ FIRST_MESSAGES = 25_000
 """The first batch is smaller, and the next ones grow, so that the second core does not wait long for work."""
 FLUSH_BYTES = 80 << 20
 WRITERS = 2
-LAST = 4
-"""Towards the end of a file batches become smaller again: each holds at most this part of the bytes that are left, so
-that the writers end soon after the reader."""
 
 
 class NotStored(Unreachable):
@@ -81,7 +78,6 @@ def import_file(
     try:
         decryption = keys.decrypt(sip_ports | ws_ports, stop) if keys is not None else None
         for block in source.blocks():
-            batches.left = source.left()
             batches.add(decoder.feed(block), copies, result, len(block.data))
             if decryption is not None:
                 batches.add(decoder.take(decryption.feed(block)), copies, result)
@@ -119,8 +115,6 @@ class _Batches:
         self._rows: list[Rows] = []
         self._messages = self._size = 0
         self._enough = FIRST_MESSAGES
-        self.left: int | None = None
-        """Bytes of the file that were not read yet, where that is known."""
 
     def add(self, blocks: list[MessageBlock], copies: Copies, result: ImportResult, held: int = 0) -> None:
         """Take messages in; `held`: bytes that they keep in memory beside their own."""
@@ -136,17 +130,12 @@ class _Batches:
             low, high = int(block.ts.min()), int(block.ts.max())
             result.first = low if result.first is None else min(result.first, low)
             result.last = high if result.last is None else max(result.last, high)
-        if self._rows and self._is_enough():
+        if self._rows and (self._messages >= self._enough or self._size >= FLUSH_BYTES):
             self._enough = min(2 * self._enough, FLUSH_MESSAGES)
             if len(self._writing) == WRITERS:
                 self._wait()
             self._writing.append(self._writers.submit(self._archive.store, self._rows, (), self._imported_at))
             self._rows, self._messages, self._size = [], 0, 0
-
-    def _is_enough(self) -> bool:
-        if self._messages >= self._enough or self._size >= FLUSH_BYTES:
-            return True
-        return self._messages >= FIRST_MESSAGES and self.left is not None and self._size * LAST >= self.left > 0
 
     def finish(self) -> None:
         """Store the rest; the segments that held all of it are named with the last of it."""

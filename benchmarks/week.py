@@ -1,0 +1,187 @@
+"""A week of a carrier's traffic in one store, and how long questions take: `python benchmarks/week.py --messages 1000000`.
+
+Owns: a store with `--messages` spread over 168 hours (each hour is generated traffic with Call-IDs, tags and times of
+its own, stored as hours that were put in order are: one file a table), and the times of the questions that people ask.
+The last line repeats the figures as JSON. `--keep FOLDER` leaves the store there, and uses the one that is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+HERE = Path(__file__).parent
+HOURS = 168
+HOUR_NS = 3_600_000_000_000
+FIRST_NS = 1_767_571_200_000_000_000  # 2026-01-05 00:00:00 UTC
+KINDS = 4
+"""Different generated captures that hours are made of in turn."""
+DIGITS = b"0123456789abcdefghijklmnopqrstuvwxyz"
+MARK = 6
+"""Where in a Call-ID its hour stands: not in front, where it would tell files apart for nothing."""
+LOOK_UPS = 60
+PEER = "203.0.113.20"
+
+
+def fill(archive: Any, captures: list[Path], hours: int) -> list[str]:
+    """Stores the hours; returns some Call-IDs of each."""
+    import numpy as np
+
+    from capture.pipeline import Decoder
+    from capture.scan import CALL_ID
+    from capture.sources.pcapfile import PcapFile
+    from index.columns import to_rows
+
+    some, pick = [], random.Random(7)
+    began = time.monotonic()
+    for hour in range(hours):
+        rows, first, span = [], None, 0
+        blocks = [m for b in PcapFile(str(captures[hour % KINDS])).blocks() for m in Decoder().feed(b)]
+        first, span = int(blocks[0].ts[0]), int(blocks[-1].ts[-1] - blocks[0].ts[0]) + 1
+        mark = np.array([DIGITS[hour // 36], DIGITS[hour % 36]], np.uint8)
+        for n, block in enumerate(blocks):
+            at = block.slices[CALL_ID][:, 0]
+            block.data[at[:, None] + MARK + np.arange(2)] = mark
+            # The hour's traffic is spread over all of it.
+            shifted = ((block.ts - first) * ((HOUR_NS - 1) / span)).astype(np.int64) + FIRST_NS + hour * HOUR_NS
+            block.ts[:] = shifted
+            block.frame_ts[:] = shifted
+            block.seq[:] = (hour << 32) + (n << 17) + np.arange(len(block))
+            rows.append(to_rows(block, "node"))
+        ids = rows[len(rows) // 2].messages["call_id"].dictionary
+        some += [ids[pick.randrange(len(ids))].as_py() for _ in range(3)]
+        del blocks
+        archive.store(rows, imported_at=FIRST_NS + hours * HOUR_NS)
+        if hour % 12 == 11:
+            print(f"{hour + 1} hours, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    return some
+
+
+def captures_of(folder: Path, messages: int) -> list[Path]:
+    """The generated captures, made once."""
+    out = []
+    for seed in range(KINDS):
+        path = folder / f"kind{seed}.pcap"
+        if not path.exists():
+            options = ["--messages", str(messages), "--seed", str(seed + 1), "-o", str(path)]
+            subprocess.run([sys.executable, str(HERE / "generate.py"), *options], check=True, stdout=subprocess.DEVNULL)
+        out.append(path)
+    return out
+
+
+def times(count: int, ask: Callable[[int], Any]) -> list[float]:
+    """Milliseconds of each of `count` questions, the fastest first."""
+    out = []
+    for n in range(count):
+        began = time.perf_counter()
+        ask(n)
+        out.append(1000 * (time.perf_counter() - began))
+    return sorted(out)
+
+
+def told(taken: list[float]) -> str:
+    return f"median {taken[len(taken) // 2]:,.0f} ms, p95 {taken[int(len(taken) * 0.95)]:,.0f} ms, worst {taken[-1]:,.0f} ms"
+
+
+def forget_files() -> bool:
+    """The kernel's copies of files go (as root), so that the next reader is a cold one."""
+    try:
+        os.sync()
+        Path("/proc/sys/vm/drop_caches").write_text("3\n")
+    except OSError:
+        return False
+    return True
+
+
+def memory_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def ask(store: Path, ids: list[str], hours: int) -> dict[str, Any]:
+    """All questions to the store, printed one by one."""
+    from index.archive import Archive
+    from index.filter import parse_filter
+    from index.lake import Lake
+
+    now = FIRST_NS + hours * HOUR_NS
+    out: dict[str, Any] = {}
+
+    def say(name: str, taken: list[float]) -> None:
+        print(f"{name:<64}{told(taken)}", flush=True)
+        out[name] = {"median_ms": taken[len(taken) // 2], "p95_ms": taken[int(len(taken) * 0.95)], "worst_ms": taken[-1]}
+
+    pick = random.Random(3)
+    wanted = [ids[pick.randrange(len(ids))] for _ in range(LOOK_UPS)]
+    if forget_files():
+        cold = []
+        for call_id in wanted[:5]:
+            forget_files()
+            archive = Archive(Lake(store), lambda: now)
+            cold += times(1, lambda n, a=archive, c=call_id: a.trace(c))
+            archive.close()
+        say("messages of a call by Call-ID, files cold, store just opened", sorted(cold))
+    archive = Archive(Lake(store), lambda: now)
+    try:
+        archive.trace(wanted[0])
+        say("messages of a call by Call-ID, no time given", times(LOOK_UPS, lambda n: archive.trace(wanted[n])))
+        say("its frames, as for a pcap", times(LOOK_UPS, lambda n: archive.frames([wanted[n]])))
+        say("a call as lists show it, by Call-ID", times(LOOK_UPS, lambda n: archive.call(wanted[n])))
+        for text in ("", "state:failed", f"dst:{PEER}", "code:503", "from:4416* talk:>60s", "codec:G729 pdd:>2s"):
+            where = parse_filter(f"{text} since:1h".strip(), now)
+            say(f"newest 100 calls, {text or 'all'}, last hour", times(7, lambda n, w=where: archive.calls(w, 100)))
+        where = parse_filter(f"state:failed dst:{PEER} since:7d", now)
+        say("newest 100 failed calls of one peer over 7 days", times(7, lambda n: archive.calls(where, 100)))
+        print(f"memory of the process that asked: {memory_mb():,.0f} MB at most")
+    finally:
+        archive.close()
+    return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--messages", type=int, default=1_000_000)
+    parser.add_argument("--hours", type=int, default=HOURS)
+    parser.add_argument("--keep", type=Path)
+    chosen = parser.parse_args()
+    folder = chosen.keep or Path(tempfile.mkdtemp(prefix="siptrail-week-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    store, names = folder / "store", folder / "call-ids.json"
+    try:
+        if not names.exists():
+            from index.archive import Archive
+            from index.lake import Lake
+
+            captures = captures_of(folder, chosen.messages // chosen.hours)
+            archive = Archive(Lake(store), time.time_ns)
+            began = time.monotonic()
+            try:
+                ids = fill(archive, captures, chosen.hours)
+            finally:
+                archive.close()
+            names.write_text(json.dumps(ids))
+            print(f"stored in {time.monotonic() - began:,.0f} s, with {memory_mb():,.0f} MB of memory at most")
+        count = chosen.messages // chosen.hours * chosen.hours
+        size = sum(p.stat().st_size for p in store.rglob("*") if p.is_file())
+        print(f"{count:,} messages in {chosen.hours} hours: {size / 1e6:,.0f} MB, {size / count:.0f} bytes a message")
+        figures = ask(store, json.loads(names.read_text()), chosen.hours)
+        print(json.dumps({"messages": count, "hours": chosen.hours, "bytes": size, "questions": figures}))
+    finally:
+        if chosen.keep is None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
