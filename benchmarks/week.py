@@ -1,4 +1,4 @@
-"""A week of a carrier's traffic in one store, and how long questions take: `python benchmarks/week.py --messages 1000000`.
+"""A week of a carrier's traffic in one store, and how long questions take: `python benchmarks/week.py`.
 
 Owns: a store with `--messages` spread over 168 hours (each hour is generated traffic with Call-IDs, tags and times of
 its own, stored as hours that were put in order are: one file a table), and the times of the questions that people ask.
@@ -93,7 +93,12 @@ def times(count: int, ask: Callable[[int], Any]) -> list[float]:
 
 
 def told(taken: list[float]) -> str:
-    return f"median {taken[len(taken) // 2]:,.0f} ms, p95 {taken[int(len(taken) * 0.95)]:,.0f} ms, worst {taken[-1]:,.0f} ms"
+    """Median, p95 and worst in words."""
+    return ", ".join(f"{name} {value:,.0f} ms" for name, value in figures(taken).items())
+
+
+def figures(taken: list[float]) -> dict[str, float]:
+    return {"median": taken[len(taken) // 2], "p95": taken[int(len(taken) * 0.95)], "worst": taken[-1]}
 
 
 def forget_files() -> bool:
@@ -121,7 +126,11 @@ def ask(store: Path, ids: list[str], hours: int) -> dict[str, Any]:
 
     def say(name: str, taken: list[float]) -> None:
         print(f"{name:<64}{told(taken)}", flush=True)
-        out[name] = {"median_ms": taken[len(taken) // 2], "p95_ms": taken[int(len(taken) * 0.95)], "worst_ms": taken[-1]}
+        out[name] = {
+            "median_ms": taken[len(taken) // 2],
+            "p95_ms": taken[int(len(taken) * 0.95)],
+            "worst_ms": taken[-1],
+        }
 
     pick = random.Random(3)
     wanted = [ids[pick.randrange(len(ids))] for _ in range(LOOK_UPS)]
@@ -176,8 +185,8 @@ def main() -> None:
         count = chosen.messages // chosen.hours * chosen.hours
         size = sum(p.stat().st_size for p in store.rglob("*") if p.is_file())
         print(f"{count:,} messages in {chosen.hours} hours: {size / 1e6:,.0f} MB, {size / count:.0f} bytes a message")
-        figures = ask(store, json.loads(names.read_text()), chosen.hours)
-        print(json.dumps({"messages": count, "hours": chosen.hours, "bytes": size, "questions": figures}))
+        asked = ask(store, json.loads(names.read_text()), chosen.hours)
+        print(json.dumps({"messages": count, "hours": chosen.hours, "bytes": size, "questions": asked}))
     finally:
         if chosen.keep is None:
             shutil.rmtree(folder, ignore_errors=True)

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import duckdb
@@ -376,7 +377,12 @@ class Archive:
             self._rolled = rolled
             return pa.concat_tables([table for _, table in rolled])
 
-    def _source(self, name: str, look: _Look) -> str:
+    def _where(self, look: _Look, call_ids: Sequence[str]) -> str:
+        """In which hours of the lake calls may have rows, as a condition."""
+        return self.lake.where(look.cur, call_ids) if self.lake is not None and look.stored else "true"
+
+    def _source(self, name: str, look: _Look, inside: str = "true") -> str:
+        """SQL of hot and stored rows; of the stored ones those in the hours `inside`."""
         schema = {"calls": CALL_COLUMNS, "messages": MESSAGES.names, "frames": FRAMES.names}[name]
         if name == "calls":
             look.need_calls()
@@ -385,7 +391,7 @@ class Archive:
         if name == "frames":
             here, there = f"{here}, NULL::BLOB AS frame, place", f"{there}, frame, NULL::BIGINT AS place"
         hot = f"SELECT {here} FROM hot_{name}"
-        return f"{hot} UNION ALL SELECT {there} FROM lake.{name}" if look.stored else hot
+        return f"{hot} UNION ALL SELECT {there} FROM lake.{name} WHERE {inside}" if look.stored else hot
 
     def calls(
         self, where: Filter | None, limit: int, before: tuple[int, str] | None = None, now: int | None = None
@@ -406,7 +412,12 @@ class Archive:
                 self.verdicts.show(cur)
             few = limit * (SOME if where else FEW)
             top, rough = before[0] if before else None, where.rough if where else None
-            for rows, floor in places(cur, self._source("calls", look), look.stored, top, few, rough):
+            since = where.since if where else None
+            latest = self.lake.latest(cur) if self.lake is not None and look.stored else "true"
+            some = partial(self._where, look)
+            for rows, floor in places(
+                cur, self._source("calls", look), look.stored, top, few, rough, since, latest, some
+            ):
                 all_there = "" if floor is None else f" AND start >= {floor}"
                 found = self._run(cur, rows, f"({condition}){all_there}", parameters, limit, now)
                 if floor is None or len(found) >= limit:
@@ -454,7 +465,7 @@ class Archive:
         """One call; NotFound when no message carries this Call-ID."""
         with self._look() as look:
             look.need_calls(pa.array([call_id], pa.string()))
-            one = f"SELECT * FROM ({self._source('calls', look)}) WHERE call_id = ?"
+            one = f"SELECT * FROM ({self._source('calls', look, self._where(look, [call_id]))}) WHERE call_id = ?"
             sql = CALLS.format(source=one).replace("$now", str(int(self.now())))
             rows = look.cur.execute(sql, [call_id])
             names = [d[0] for d in rows.description]
@@ -555,17 +566,18 @@ class Archive:
         self, look: _Look, call_ids: Sequence[str], between: tuple[int, int] | None = None
     ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, list[dict[str, Any]]]]:
         out: list[dict[str, list[dict[str, Any]]]] = []
+        where = self._where(look, call_ids)
         for name in ("messages", "frames"):
             grouped: dict[str, list[dict[str, Any]]] = {}
             if len(call_ids) == 1:
-                sql = f"SELECT * FROM ({self._source(name, look)}) WHERE call_id = ?"
+                sql = f"SELECT * FROM ({self._source(name, look, where)}) WHERE call_id = ?"
                 rows = look.cur.execute(sql, [call_ids[0]]).to_arrow_table().to_pylist()
             else:
                 wanted = pa.array(list(call_ids), pa.string())
                 hot = look.hot[name]
                 rows = hot.filter(pc.is_in(hot["call_id"], wanted)).to_pylist()
                 if look.stored:
-                    inside = "true" if between is None else hours(*between)
+                    inside = f"({where})" if between is None else f"({where}) AND {hours(*between)}"
                     look.cur.register("wanted", pa.table({"call_id": wanted}))
                     sql = f"SELECT s.* FROM lake.{name} s JOIN wanted USING (call_id) WHERE {inside}"
                     found = look.cur.execute(sql)

@@ -13,7 +13,7 @@ import os
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -24,8 +24,11 @@ import duckdb
 import pyarrow as pa
 
 from index import schema
+from index.call_hours import CallHours, inside
 from index.catalogue import Catalogue, CatalogueFile, PostgresCatalogue
 from index.changes import Change, write_small
+from index.columns import DAY_NS
+from index.hours import DataFile, data_files, slot_of
 from index.parquet import write_partitions
 from index.place import Folder, Objects, Place
 from index.rows import first_row
@@ -70,6 +73,9 @@ class Lake:
         self._say = say
         self._writes = threading.Lock()
         self._writer = ThreadPoolExecutor(1, "write-frames")
+        self.call_hours = CallHours(folder / "call-hours")
+        self._named: tuple[int, list[DataFile]] | None = None
+        """A snapshot, and the files of `messages` in it."""
         self._lock = lock_store(folder)
         try:
             if (folder / REBUILDING).exists() and not rebuilding:
@@ -248,6 +254,7 @@ class Lake:
             wide = self._writer.submit(write_partitions, batch.frames, self.folder_of("frames"))
             try:
                 files["messages"] = write_partitions(batch.messages, self.folder_of("messages"))
+                self._note(files["messages"], batch.messages)
                 files["calls"] = write_partitions(batch.calls, self.folder_of("calls"))
                 for name, rows in small.items():
                     files[name] = [write_small(rows, self.place, name)] if rows.num_rows else []
@@ -258,6 +265,44 @@ class Lake:
             self._remove(files)
             raise
         return files
+
+    def _note(self, paths: list[Path], messages: pa.Table) -> None:
+        """Which calls the files of an hour each have."""
+        call_ids = messages["call_id"].combine_chunks()
+        if len(paths) == 1:
+            self.call_hours.note(paths[0], call_ids)
+            return
+        days, hours = messages["day"].cast(pa.int32()).to_numpy(), messages["hour"].to_numpy()
+        for path in paths:
+            slot = slot_of(path)
+            assert slot is not None
+            day = slot.start // DAY_NS
+            self.call_hours.note(path, call_ids.filter(pa.array((days == day) & (hours == slot.hour))))
+
+    def where(self, cur: duckdb.DuckDBPyConnection, call_ids: Sequence[str]) -> str:
+        """The hours in which calls may have rows, as a condition in SQL. `cur` reads in a transaction."""
+        return inside(self.call_hours.hours(call_ids, self.message_files(cur)))
+
+    def latest(self, cur: duckdb.DuckDBPyConnection) -> str:
+        """The newest hour that has messages, as a condition."""
+        newest = max((f.slot for f in self.message_files(cur) if f.slot is not None), default=None)
+        return "true" if newest is None else inside(frozenset([newest]))
+
+    def message_files(self, cur: duckdb.DuckDBPyConnection) -> list[DataFile]:
+        """The files of `messages` as a reader sees them now."""
+        row = first_row(cur.execute("SELECT id FROM ducklake_current_snapshot('lake')"))
+        snapshot = int(row[0]) if row else -1
+        named = self._named
+        if named is None or named[0] != snapshot:
+            self._named = named = snapshot, data_files(cur, ["messages"], self.place.local)
+        return named[1]
+
+    def know_hours(self, stop: Callable[[], bool] = lambda: False) -> None:
+        """Make out which calls the hours have, where that is not known yet."""
+        with self.reading() as cur:
+            files = data_files(cur, ["messages"], self.place.local)
+        self.call_hours.fill(files, self.place.opened, stop)
+        self.call_hours.forget(files)
 
     def _remove(self, files: Mapping[str, list[Path]]) -> None:
         self.place.remove(path for paths in files.values() for path in paths)

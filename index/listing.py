@@ -6,12 +6,12 @@ began after some moment has no row from before it, so the calls with rows since 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
 import duckdb
 
-from index.columns import DAY_NS, HOUR_NS
+from index.columns import DAY_NS, HOUR_NS, SANE
 from index.filter import Sql
 from index.rows import first_row
 
@@ -26,34 +26,63 @@ _LATE = "SELECT call_id FROM {part} GROUP BY call_id HAVING NOT bool_or(initial)
 """Calls without their first request in the window began before it: the older part of exactly these comes along."""
 
 
-def places(
-    cur: duckdb.DuckDBPyConnection, calls: str, stored: bool, before: int | None, count: int, rough: Sql | None = None
-) -> Iterator[tuple[str, int | None]]:
-    """SQL of partial rows, and the time (ns) from which on they have every call: None for all that there are.
+Where = Callable[[Sequence[str]], str]
+"""The hours in which calls may have rows, as a condition."""
 
-    `calls`: SQL of all partial rows; `stored`: they stand in hours; `before`: no call that began later is wanted;
-    `count`: how many calls are looked at first; `rough`: none is wanted whose first row does not match this (see
-    `index.filter.Filter.rough`)."""
+
+def places(
+    cur: duckdb.DuckDBPyConnection,
+    calls: str,
+    stored: bool,
+    before: int | None,
+    count: int,
+    rough: Sql | None = None,
+    since: int | None = None,
+    latest: str = "true",
+    where: Where = lambda call_ids: "true",
+) -> Iterator[tuple[str, int | None]]:
+    """SQL of partial rows, and the time (ns) from which on they have every call: None for all that are wanted.
+
+    `calls`: SQL of all partial rows; `stored`: they stand in hours; `before`, `since`: no call is wanted that began
+    later, or earlier; `count`: how many calls are looked at first; `rough`: none is wanted whose first row does not
+    match this (see `index.filter.Filter.rough`); `latest`: a condition for the newest hour that is stored."""
     if rough is None or not stored:
-        yield from _newest(cur, calls, stored, before, count)
-    elif _alike(cur, calls, rough, MANY) <= MANY:
-        cur.execute(f"CREATE OR REPLACE TEMP TABLE few_calls AS SELECT s.* FROM ({calls}) s JOIN alike USING (call_id)")
+        yield from _newest(cur, calls, stored, before, count, since, latest, where)
+        return
+    # A call that began since then has no row before.
+    recent = calls if since is None else f"SELECT * FROM ({calls}) WHERE {hours_from(since)}"
+    alike = _alike(cur, recent, rough, MANY)
+    if len(alike) <= MANY:
+        some = f"SELECT s.* FROM ({calls}) s JOIN alike USING (call_id) WHERE {where(alike)}"
+        cur.execute(f"CREATE OR REPLACE TEMP TABLE few_calls AS {some}")
         yield "SELECT * FROM few_calls", None
     else:
-        yield from _newest(cur, calls, stored, before, count)
+        yield from _newest(cur, calls, stored, before, count, since, latest, where)
 
 
-def _alike(cur: duckdb.DuckDBPyConnection, calls: str, rough: Sql, most: int) -> int:
-    """Puts the Call-IDs of rows that match into the table `alike`; tells how many. One more than `most` is enough."""
+def hours_from(time: int) -> str:
+    """A condition for the hour of a time (ns) and all later ones."""
+    day, hour = f"DATE '{datetime.fromtimestamp(time // 10**9, UTC).date()}'", time % DAY_NS // HOUR_NS
+    return f"(day > {day} OR (day = {day} AND hour >= {hour}))"
+
+
+def _alike(cur: duckdb.DuckDBPyConnection, calls: str, rough: Sql, most: int) -> list[str]:
+    """Puts the Call-IDs of rows that match into the table `alike`. One more than `most` is enough."""
     condition, parameters = rough
     some = f"SELECT DISTINCT call_id FROM ({calls}) WHERE {condition} LIMIT {most + 1}"
     cur.execute(f"CREATE OR REPLACE TEMP TABLE alike AS {some}", parameters)
-    row = first_row(cur.execute("SELECT count(*) FROM alike"))
-    return int(row[0]) if row else 0
+    return [r[0] for r in cur.execute("SELECT call_id FROM alike").fetchall()]
 
 
 def _newest(
-    cur: duckdb.DuckDBPyConnection, calls: str, stored: bool, before: int | None, count: int
+    cur: duckdb.DuckDBPyConnection,
+    calls: str,
+    stored: bool,
+    before: int | None,
+    count: int,
+    since: int | None,
+    latest: str,
+    where: Where,
 ) -> Iterator[tuple[str, int | None]]:
     if not stored:
         for floor in _few(cur, calls, "true", before, count):
@@ -61,30 +90,31 @@ def _newest(
         yield calls, None
         return
     newest = before
-    if newest is None:
-        newest = (first_row(cur.execute(f"SELECT max(last_ts) FROM ({calls})")) or (None,))[0]
+    for some in (latest, "true"):
+        if newest is None:
+            newest = (first_row(cur.execute(f"SELECT max(last_ts) FROM ({calls}) WHERE {some}")) or (None,))[0]
     if newest is None:
         return
-    for n, window in enumerate(WINDOWS):
-        edge = (newest - window) // HOUR_NS * HOUR_NS
-        day, hour = f"DATE '{datetime.fromtimestamp(edge // 10**9, UTC).date()}'", edge % DAY_NS // HOUR_NS
-        inside = f"(day > {day} OR (day = {day} AND hour >= {hour}))"
-        for floor in _few(cur, calls, inside, before, count) if n == 0 else ():
-            late = [r[0] for r in cur.execute(_LATE.format(part="few_calls")).fetchall()]
-            if late:
-                cur.execute(
-                    f"INSERT INTO few_calls SELECT * FROM ({calls}) "
-                    f"WHERE call_id IN (SELECT unnest(?)) AND NOT {inside}",
-                    [late],
-                )
-            yield "SELECT * FROM few_calls", max(floor, edge)
-        yield (
-            f"WITH part AS (SELECT * FROM ({calls}) WHERE {inside}), late AS ({_LATE.format(part='part')}) "
-            f"SELECT * FROM part UNION ALL SELECT older.* FROM ({calls}) older JOIN late USING (call_id) "
-            f"WHERE NOT {inside}",
-            edge,
-        )
-    yield calls, None
+    floors = [newest - window for window in WINDOWS] if since is None else [max(newest - w, since) for w in WINDOWS]
+    for n, floor in enumerate(dict.fromkeys([*floors, *([] if since is None else [since])])):
+        edge = max(floor, SANE[0]) // HOUR_NS * HOUR_NS
+        inside = hours_from(edge)
+        for low in _few(cur, calls, inside, before, count) if n == 0 else ():
+            cur.execute(f"INSERT INTO few_calls {_older(cur, 'SELECT * FROM few_calls', calls, inside, where)}")
+            yield "SELECT * FROM few_calls", max(low, edge)
+        part = f"SELECT * FROM ({calls}) WHERE {inside}"
+        done = since is not None and floor <= since
+        yield f"{part} UNION ALL {_older(cur, part, calls, inside, where)}", None if done else edge
+    if since is None:
+        yield calls, None
+
+
+def _older(cur: duckdb.DuckDBPyConnection, part: str, calls: str, inside: str, where: Where) -> str:
+    """Calls without their first request in these hours began before them: SQL of their older rows."""
+    late = [r[0] for r in cur.execute(_LATE.format(part=f"({part})")).fetchall()]
+    cur.execute("CREATE OR REPLACE TEMP TABLE late AS SELECT unnest(?::VARCHAR[]) AS call_id", [late])
+    inside = f"NOT {inside} AND ({where(late)})" if late else "false"
+    return f"SELECT older.* FROM ({calls}) older JOIN late USING (call_id) WHERE {inside}"
 
 
 def _few(cur: duckdb.DuckDBPyConnection, calls: str, inside: str, before: int | None, count: int) -> Iterator[int]:
