@@ -100,6 +100,21 @@ def starts_sip(data: U8, at: int, end: int) -> bool:
 
 
 @kernel
+def may_be_hep(data: U8, at: int, end: int) -> bool:
+    """Whether data[at:end] begins like HEP 3, a squeezed packet of it, or a header of version 1 or 2."""
+    if end - at < 8:
+        return False
+    a, b, c, last = int(data[at]), int(data[at + 1]), int(data[at + 2]), int(data[at + 3])
+    if a == 72:
+        return b == 69 and c == 80 and last == 51
+    if a == 31:
+        return b == 139 and c == 8
+    four = c == 2 and (b == 16 or (a == 2 and b == 28))
+    six = (c == 10 or c == 28 or c == 30) and (b == 40 or (a == 2 and b == 52))
+    return (a == 1 or a == 2) and (four or six)
+
+
+@kernel
 def decode_frames(
     data: U8,
     offset: I64,
@@ -245,7 +260,9 @@ def decode_frames(
         while body < stop and (data[body] == 13 or data[body] == 10):
             body += 1
         if not starts_sip(data, body, stop):
-            if sip_port[sp] or sip_port[dp]:
+            if may_be_hep(data, body, stop):
+                kind[f] = CAREFUL
+            elif sip_port[sp] or sip_port[dp]:
                 kind[f] = NOISE
             continue
         kind[f] = SIP_UDP

@@ -87,9 +87,11 @@ class Decoder:
         sip_ports: frozenset[int] = DEFAULT_SIP_PORTS,
         first_seq: int = 0,
         ws_ports: frozenset[int] = DEFAULT_WS_PORTS,
+        hep: bool = True,
     ) -> None:
+        """`hep`: read what goes by in HEP, too."""
         self._table = port_table(sip_ports)
-        self._careful = CarefulDecoder(sip_ports, ws_ports)
+        self._careful = CarefulDecoder(sip_ports, ws_ports, hep=hep)
         self._seq = first_seq
         self.counters = Counters()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from capture.frames import Payload
+from capture.hep import parse_hep
 from capture.sources.hep import HepReceiver, server_context
 from sip.errors import Unreachable
 from tests.capture.heppackets import chunk, hep3
@@ -121,6 +122,7 @@ modparam("siptrace", "duplicate_uri", "sip:127.0.0.1:{hep}")
 modparam("siptrace", "hep_mode_on", 1)
 modparam("siptrace", "hep_version", {version})
 modparam("siptrace", "hep_capture_id", 2001)
+modparam("siptrace", "auth_key", "secret")
 modparam("siptrace", "trace_to_database", 0)
 modparam("siptrace", "trace_on", 1)
 modparam("siptrace", "trace_mode", 1)
@@ -165,6 +167,7 @@ def test_what_kamailio_sends_is_what_it_saw(receiver: HepReceiver, tmp_path: Pat
         if version > 1:
             assert abs(first.ts - time.time_ns()) < 60e9
             assert first.frames[0].interface == "hep:2001"
+        assert parse_hep(first.frames[0].data[28:]).key == (b"secret" if version == 3 else b"")
     finally:
         proxy.terminate()
         proxy.wait(20)
