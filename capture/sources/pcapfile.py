@@ -69,6 +69,8 @@ class PcapFile:
         self._label = Path(path).name if path != "-" else "stdin"
         if self._at_start not in PCAP_MAGIC and self._at_start != PCAPNG_MAGIC:
             self.close()
+            if self.damage is not None:
+                raise Unreachable(f"cannot read {self.name}: {self.damage}; copy or record it again")
             if not self._at_start:
                 raise Unreachable(f"cannot read {self.name}: it is empty; record it again")
             raise Unreachable(
