@@ -13,11 +13,11 @@ import ssl
 import struct
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from capture.frames import Payload
 from capture.hep import KEEPALIVE, SIP, HepError, HepStream, parse_hep
-from capture.hepframes import kept, to_payload
+from capture.hepframes import PREFIX, kept, to_payload
 from sip.errors import Unreachable
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 MOST_PACKETS = 4096
 """Packets of one poll: enough to work in columns, little enough to be searchable at once."""
 MOST_CONNECTIONS = 1024
+MOST_AGENTS = 1024
+"""Agents that are told apart by name; those beyond share one, for names are whatever a packet says."""
 SILENCE = 3600.0
 """Seconds after which a connection that sends nothing is closed."""
 RECEIVE_BUFFER = 16 << 20
@@ -55,6 +57,7 @@ class HepReceiver:
         self._tls: dict[socket.socket, ssl.SSLContext] = {}
         self._overflow: dict[socket.socket, int] = {}
         self._connections: set[_Connection] = set()
+        self._agents: set[str] = set()
         self.counters: Counter[str] = Counter()
         """packets, bad, wrong_key, keepalive, refused, and one of each kind that is no SIP."""
 
@@ -167,11 +170,20 @@ class HepReceiver:
         if self._key and packet.key != self._key:
             counters["wrong_key"] += 1
         elif (payload := to_payload(packet, (kept(data, packet, time.time_ns(), peer, here),))) is not None:
-            out.append(payload)
+            out.append(self._named(payload))
         elif packet.kind == KEEPALIVE or not packet.data.strip(b"\r\n\0"):
             counters["keepalive"] += 1
         else:
             counters[KINDS.get(packet.kind, "not_sip" if packet.kind == SIP else "other")] += 1
+
+    def _named(self, payload: Payload) -> Payload:
+        """With a name that is one of few."""
+        (frame,) = payload.frames
+        if frame.interface not in self._agents:
+            if len(self._agents) >= MOST_AGENTS:
+                return replace(payload, frames=(replace(frame, interface=f"{PREFIX}others"),))
+            self._agents.add(frame.interface)
+        return payload
 
     def _drop_silent(self) -> None:
         edge = time.monotonic() - SILENCE

@@ -23,6 +23,8 @@ from sip.errors import Unreachable
 CHUNK = 2 << 20
 PACKED = 16 << 10
 """Compressed bytes read at a time."""
+MOST_INTERFACES = 4096
+"""Of one pcapng, all sections together: whoever writes more means harm."""
 FRAMES = 65536
 """Frames per block at the most."""
 
@@ -235,6 +237,9 @@ class PcapFile:
                     return
                 if len(buffer) < total:
                     break
+                if len(self._interfaces) == MOST_INTERFACES:
+                    self.damage = f"it has more than {MOST_INTERFACES:,} interfaces; what follows is left out"
+                    return
                 name, link, snap, tick, base = _interface(bytes(buffer[8 : total - 4]), swapped)
                 self._interfaces.append(Interface(name or self._label, link))
                 ticks.append(tick)

@@ -15,7 +15,7 @@ import pytest
 
 from capture.frames import Payload
 from capture.hep import parse_hep
-from capture.sources.hep import HepReceiver, server_context
+from capture.sources.hep import MOST_AGENTS, HepReceiver, server_context
 from sip.errors import Unreachable
 from tests.capture.heppackets import chunk, hep3
 from tests.capture.wire import sip
@@ -62,6 +62,17 @@ def test_datagrams_and_streams(receiver: HepReceiver) -> None:
         assert len(wait_for(receiver, 3)) == 3
     expected = {"packets": 8, "bad": 1, "rtcp": 1, "keepalive": 1, "not_sip": 1}
     assert {k: v for k, v in receiver.counters.items() if v} == expected
+
+
+def test_agents_beyond_the_most_share_a_name(receiver: HepReceiver) -> None:
+    port = free_port()
+    receiver.listen("127.0.0.1", port)
+    with socket.create_connection(("127.0.0.1", port)) as tcp:
+        names = [f"agent-{n}".encode() for n in range(MOST_AGENTS + 2)] + [b"agent-7"]
+        tcp.sendall(b"".join(hep3(OPTIONS, chunk(19, name)) for name in names))
+        seen = [p.frames[0].interface for p in wait_for(receiver, len(names))]
+    assert seen[:MOST_AGENTS] == [f"hep:agent-{n}" for n in range(MOST_AGENTS)]
+    assert seen[MOST_AGENTS:] == ["hep:others", "hep:others", "hep:agent-7"]
 
 
 def test_packets_without_the_key_are_dropped_and_counted() -> None:
