@@ -212,8 +212,11 @@ def decode_frames(
             sh, sl = be64(data, at + 8), be64(data, at + 16)
             dh, dl = be64(data, at + 24), be64(data, at + 32)
             at += 40
-        elif ethertype == 0x8864 or ethertype == 0x8847 or ethertype == 0x8848:
+        elif ethertype == 0x8864 or ethertype == 0x8847 or ethertype == 0x8848 or ethertype == 0x6558:
             kind[f] = CAREFUL
+            continue
+        elif ethertype < 0x600 and end - at >= 8 and data[at] == 0xAA and data[at + 1] == 0xAA:
+            kind[f] = CAREFUL  # LLC/SNAP (RFC 1042)
             continue
         else:
             continue

@@ -215,6 +215,7 @@ class Recorder:
         name, decoder = _name(source), Decoder(self._ports[0], first_seq, self._ports[1], hep=self._hep is None)
         seen: dict[str, int] = {}
         drops, cut, last_look, gone_since, told = 0, 0, time.time_ns(), 0, 0
+        newest, heard = 0, 0.0
         while True:
             stopping = self._stop.is_set()
             block = None
@@ -242,7 +243,15 @@ class Recorder:
                 elif not stopping:
                     stopping = self._stop.wait(WATCH_SECONDS)
             try:
-                for messages in decoder.feed(block) if block is not None else (decoder.flush() if stopping else []):
+                if block is not None:
+                    newest, heard = int(block.ts[-1]), time.monotonic()
+                    found = decoder.feed(block)
+                elif stopping:
+                    found = decoder.flush()
+                else:
+                    # Silence is time, too, by the clock that stamps the frames: somebody may wait for a fragment.
+                    found = decoder.tick(newest + int((time.monotonic() - heard) * 1e9)) if newest else []
+                for messages in found:
                     self._hand_over(name, messages)
             except Exception:
                 log.exception("a block of frames from %s could not be decoded", name)

@@ -59,6 +59,12 @@ def frames() -> dict[str, bytes]:
     out["tcp-order.pcap"] = _pcap(*[tcp_frame(text[a : a + 90], 1 + a, a) for a in (0, 180, 90, 270, 90)])
     out["tcp-hole.pcap"] = _pcap(tcp_frame(text[:90], 1), tcp_frame(text[300:], 301), tcp_frame(FULL, 2000, 9 * SECOND))
     out["tcp-wrap.pcap"] = _pcap(*[tcp_frame(text[a : a + 99], 2**32 - 200 + a, a) for a in range(0, len(text), 99)])
+    texts, number = [FULL, ok("full", BODY), FULL, b"A b SIP/2.0\nl:0\n\n" * 80, FULL], 1
+    segments = []
+    for n, text in enumerate(texts):
+        segments.append(tcp_frame(text, number, n))
+        number += len(text)
+    out["tcp-tiny-messages.pcap"] = _pcap(*segments)
     web = b"".join(websockets()["masked"][2:][at : at + 1] for at in range(400))
     out["websocket.pcap"] = _pcap(tcp_frame(web[:200], 1, dport=80), tcp_frame(web[200:], 201, dport=80))
     hello = tls()["client-hello"][2:]

@@ -19,6 +19,7 @@ from capture.careful import CarefulDecoder
 from capture.frames import Frame, FrameBlock, Interface, frame_of
 from capture.hep import HepError, HepStream, parse_hep
 from capture.hepframes import kept, rebuild, to_payload
+from capture.limits import DEFAULT_LIMITS
 from capture.pipeline import Decoder, MessageBlock
 from capture.sipstream import SipStream
 from capture.sources.keylog import chunks_of, holds_secrets
@@ -84,23 +85,25 @@ def _told(found: list[MessageBlock]) -> str:
 
 
 def frames(capture: bytes) -> str:
-    """Frames of any link: the kernels, the careful path, reassembly, rows. One block, and again one by one."""
+    """Frames of any link: the kernels, the careful path, reassembly, rows. A few in a block, and again one by one."""
     interfaces, found = frames_of(capture)
     if not interfaces:
         return "no frames"
     found = [*found, (len(interfaces), NEIGHBOUR, found[-1][2] if found else 0)]
     interfaces = (*interfaces, Interface("end", 1))
     decoder, careful = Decoder(), CarefulDecoder()
-    blocks = decoder.feed(_block(found, interfaces))
+    blocks = list[MessageBlock]()
+    for at in range(0, len(found), 3):  # streams are taken by the kernel from the second block on
+        blocks += decoder.feed(_block(found[at : at + 3], interfaces))
     blocks += decoder.flush()
     text = _told(blocks)
     each = [p for number, data, ts in found for p in careful.feed(Frame(ts, *_of(interfaces[number]), len(data), data))]
     each += careful.flush()
-    for side in (
-        [bytes(b.data[s : s + n]) for b in blocks for s, n in zip(b.start, b.length, strict=True)],
-        [p.data for p in each],
-    ):
-        assert sip("neighbour") in side, "a frame cost its neighbour"
+    fast = sorted(bytes(b.data[s : s + n]) for b in blocks for s, n in zip(b.start, b.length, strict=True))
+    times = [ts for _, _, ts in found]
+    if max(times) - min(times) < DEFAULT_LIMITS.hole_ns:  # else what waits may be given up a frame sooner or later
+        assert fast == sorted(p.data for p in each), "the fast path and the careful one differ"
+    assert sip("neighbour") in fast, "a frame cost its neighbour"
     assert decoder.counters.packets == len(found)
     return f"{text} {decoder.counters} {decoder.tls_peers()} {digest(*[p.data for p in each])} {careful.counters}"
 
