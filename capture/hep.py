@@ -75,7 +75,7 @@ def parse_hep(packet: bytes) -> Captured:
         packet = _inflate(packet)
     if packet[:4] == b"HEP3":
         return _version3(packet)
-    if packet[:1] in (b"\x01", b"\x02"):
+    if _HEAD12.match(packet):
         return _version12(packet)
     raise HepError("neither HEP3 nor a header of version 1 or 2")
 
@@ -170,13 +170,11 @@ def _unwrapped(data: bytes) -> bytes:
 
 def _version12(packet: bytes) -> Captured:
     """Version, header length, address family, protocol, ports, addresses; version 2 adds time and agent."""
-    if len(packet) < 16:
-        raise HepError("cut short")
-    version, size, family, protocol, sport, dport = struct.unpack_from(">BBBBHH", packet)
-    width = {2: 4, 10: 16, 30: 16, 28: 16}.get(family, 0)
+    width = 4 if packet[2] == 2 else 16
     end = 8 + 2 * width
-    if not width or size not in (end, end + 12) or len(packet) < end + (12 if version == 2 else 0):
-        raise HepError("neither HEP3 nor a header of version 1 or 2")
+    if len(packet) < end + (12 if packet[0] == 2 else 0):
+        raise HepError("cut short")
+    version, _, _, protocol, sport, dport = struct.unpack_from(">BBBBHH", packet)
     ts = agent = 0
     data = packet[end:]
     if version == 2:

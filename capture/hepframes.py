@@ -134,7 +134,7 @@ def _packets(transport: str, packet: Captured, data: bytes, sent: int, answered:
     ports = packet.sport, packet.dport
     if transport == "udp":
         return [_ip(UDP, *ends, _udp(*ports, data[: _MOST - 28]))]
-    pieces = [data[at : at + _SEGMENT] for at in range(0, len(data), _SEGMENT)]
+    pieces = [data[at : at + _SEGMENT] for at in range(0, max(1, len(data)), _SEGMENT)]
     if transport == "sctp":
         return [_ip(SCTP, *ends, _sctp(*ports, sent, pieces[0]))]
     return [

@@ -120,7 +120,7 @@ def whole_message(data: U8, at: int, end: int) -> int:
             while v < line:
                 if not _digit(data[v]):
                     return -1
-                size = size * 10 + data[v] - 48
+                size = size * 10 + int(data[v]) - 48
                 v += 1
         pos = eol + 1
     stop = eol + 1 + size
