@@ -12,12 +12,14 @@ REQUIRE_ALL ?=
 export REQUIRE_ALL
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint bench bench-live wheel lock clean
+FUZZ_ARGS ?=
+.PHONY: help run test check lint fuzz bench bench-live wheel lock clean
 
 help:
 	@echo "make run            install into $(VENV) and start the recorder (DEMO=1 plays the example captures in)"
 	@echo "make test           run the tests; what this machine lacks is skipped (REQUIRE_ALL=1 makes that a failure)"
 	@echo "make check          ruff, mypy --strict, the import rules, then the tests"
+	@echo "make fuzz           feed every decoder with hostile bytes (FUZZ_ARGS='--seconds 600 frames hep')"
 	@echo "make bench          measure against sngrep and tshark (BENCH_ARGS='--messages 100000')"
 	@echo "make bench-live     traffic over a veth pair: what siptrail, tcpdump and sngrep lose of it (as root)"
 	@echo "make wheel          build dist/*.whl"
@@ -51,6 +53,10 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 check: lint test
+
+fuzz: $(VENV)/.installed-dev
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -W ignore -m tests.fuzz $(FUZZ_ARGS)
+	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=.pytest_cache/fuzz $(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
 
 bench-live: $(VENV)/.installed
 	$(BIN)/python benchmarks/live.py $(BENCH_ARGS)

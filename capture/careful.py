@@ -13,6 +13,8 @@ from typing import NamedTuple
 from capture.decode import Decoded
 from capture.flags import FRAGMENT_LOST, FRAGMENTED, QUOTED, TRUNCATED, TUNNELLED
 from capture.frames import Frame, FrameBlock, Payload
+from capture.hep import HepError, looks_like_hep, parse_hep
+from capture.hepframes import to_payload
 from capture.ipfragments import Datagram, Fragments, Key
 from capture.limits import DEFAULT_LIMITS, Limits
 from capture.links import IPV4, IPV6, UnknownLinkType, Unreadable, by_version, mpls, network_layer
@@ -65,8 +67,11 @@ class CarefulDecoder:
         sip_ports: frozenset[int] = DEFAULT_SIP_PORTS,
         ws_ports: frozenset[int] = DEFAULT_WS_PORTS,
         limits: Limits = DEFAULT_LIMITS,
+        hep: bool = True,
     ) -> None:
+        """`hep`: read what goes by in HEP, too."""
         self._limits = limits
+        self._hep = hep
         self._fragments = Fragments(limits)
         self._streams = TcpStreams(sip_ports, ws_ports, limits)
         self._sctp_messages = SctpMessages(sip_ports, limits)
@@ -231,6 +236,8 @@ class CarefulDecoder:
             flags = packet.flags | (TRUNCATED if promised > len(body) else 0)
             out.append(_payload(packet, "udp", sport, dport, message, flags))
             return True
+        if self._hep and not packet.flags & QUOTED and looks_like_hep(data):
+            return _inside_hep(data, packet, out)
         return False  # keep-alives too, as on the fast path
 
     def _tcp(self, body: bytes, packet: _Packet, out: list[Payload]) -> bool:
@@ -320,6 +327,17 @@ def from_stream(found: Found) -> Payload:
         found.ip_id,
         found.cut.flags | found.flags,
     )
+
+
+def _inside_hep(data: bytes, packet: _Packet, out: list[Payload]) -> bool:
+    """What an agent hands over to somebody: addresses, transport and time are those that it tells."""
+    try:
+        payload = to_payload(parse_hep(data), packet.frames, packet.ip_id, packet.flags)
+    except HepError:
+        return False
+    if payload is not None:
+        out.append(payload)
+    return payload is not None
 
 
 def _beginning(lost: Datagram) -> Payload | None:

@@ -100,6 +100,21 @@ def starts_sip(data: U8, at: int, end: int) -> bool:
 
 
 @kernel
+def may_be_hep(data: U8, at: int, end: int) -> bool:
+    """Whether data[at:end] begins like HEP 3, a squeezed packet of it, or a header of version 1 or 2."""
+    if end - at < 8:
+        return False
+    a, b, c, last = int(data[at]), int(data[at + 1]), int(data[at + 2]), int(data[at + 3])
+    if a == 72:
+        return b == 69 and c == 80 and last == 51
+    if a == 31:
+        return b == 139 and c == 8
+    four = c == 2 and (b == 16 or (a == 2 and b == 28))
+    six = (c == 10 or c == 28 or c == 30) and (b == 40 or (a == 2 and b == 52))
+    return (a == 1 or a == 2) and (four or six)
+
+
+@kernel
 def decode_frames(
     data: U8,
     offset: I64,
@@ -197,8 +212,11 @@ def decode_frames(
             sh, sl = be64(data, at + 8), be64(data, at + 16)
             dh, dl = be64(data, at + 24), be64(data, at + 32)
             at += 40
-        elif ethertype == 0x8864 or ethertype == 0x8847 or ethertype == 0x8848:
+        elif ethertype == 0x8864 or ethertype == 0x8847 or ethertype == 0x8848 or ethertype == 0x6558:
             kind[f] = CAREFUL
+            continue
+        elif ethertype < 0x600 and end - at >= 8 and data[at] == 0xAA and data[at + 1] == 0xAA:
+            kind[f] = CAREFUL  # LLC/SNAP (RFC 1042)
             continue
         else:
             continue
@@ -245,7 +263,9 @@ def decode_frames(
         while body < stop and (data[body] == 13 or data[body] == 10):
             body += 1
         if not starts_sip(data, body, stop):
-            if sip_port[sp] or sip_port[dp]:
+            if may_be_hep(data, body, stop):
+                kind[f] = CAREFUL
+            elif sip_port[sp] or sip_port[dp]:
                 kind[f] = NOISE
             continue
         kind[f] = SIP_UDP

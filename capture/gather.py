@@ -108,7 +108,7 @@ def views_of(data: U8, starts: I64, lengths: I32, views: I32) -> None:
         views[i, 0] = lengths[i]
         head = int(data[at + 3])
         for j in (2, 1, 0):
-            head = head * 256 + data[at + j]
+            head = head * 256 + int(data[at + j])
         views[i, 1] = np.int32(head if head < 2147483648 else head - 4294967296)
         views[i, 2] = 0
         views[i, 3] = at

@@ -1,36 +1,39 @@
 """HEP, the encapsulation in which proxies and agents hand over what they saw: versions 1, 2 and 3 (EEP). Sans-IO.
 
-It owns the packet formats and the frames that stand for packets nobody captured. Hostile bytes raise HepError.
-Version 3 is a list of chunks: vendor (0: generic), type, length, value, all in network order.
+It owns the packet formats, with what each product makes of them; the frames that stand for packets are `hepframes`'.
+Hostile bytes raise HepError. Version 3 is a list of chunks: vendor (0: generic), type, length, value, in network order.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from capture.frames import Frame, Payload
 from capture.sipstream import looks_like_sip
-from sip.address import parse_via
 from sip.text import text_of
 
-LINKTYPE_RAW = 101
 MOST_INFLATED = 256 << 10
 """Bytes a compressed payload may become."""
+MOST_BYTES = 65_535
+"""Of one packet of version 3."""
 SANE = (946_684_800, 4_102_444_800)
 """Seconds: 2000 to 2100. A time outside of it is a clock that was never set."""
 
 FAMILY, PROTOCOL, SRC4, DST4, SRC6, DST6, SPORT, DPORT, SECONDS, MICROS, KIND, AGENT = range(1, 13)
 KEY, DATA, COMPRESSED, CORRELATION, NODE = 14, 15, 16, 17, 19
 SIP, KEEPALIVE = 1, 0
-_PLAIN_TRANSPORTS = {17: "udp", 6: "tcp", 132: "sctp", 0: "udp"}
-SECURE = 22
-"""The protocol number (XNS IDP) that Kamailio and OpenSIPS write for TLS, WS and WSS alike."""
+_CUT = -1
 _WIDTHS = {1: "B", 2: ">H", 4: ">I", 8: ">Q"}
+_GZIP = b"\x1f\x8b"
+_HEAD12 = re.compile(rb"\x01(?:\x10\x02|\x28[\x0a\x1c\x1e])|\x02(?:[\x10\x1c]\x02|[\x28\x34][\x0a\x1c\x1e])")
+"""Version, header length (of version 2 with or without the time) and address family."""
+_LENGTH = re.compile(rb"\n(?:content-length|l)[ \t]*:[ \t]*(\d{1,6})[ \t]*\r?\n", re.IGNORECASE)
 
 
 class HepError(ValueError):
@@ -42,7 +45,7 @@ class Captured(NamedTuple):
 
     version: int
     protocol: int
-    """IP protocol number, with SECURE for encrypted transports."""
+    """IP protocol number, or what agents write for TLS and WebSocket (see `hepframes.transport_of`)."""
     src: str
     sport: int
     dst: str
@@ -57,13 +60,22 @@ class Captured(NamedTuple):
     correlation: str
     key: bytes
     data: bytes
+    cut: bool = False
+    """The agent did not send all of `data` that it announced."""
+
+
+def looks_like_hep(data: bytes) -> bool:
+    """Whether a datagram may hold HEP of any version; the same verdict as the fast path's kernel."""
+    return data[:4] == b"HEP3" or data[:3] == b"\x1f\x8b\x08" or _HEAD12.match(data) is not None
 
 
 def parse_hep(packet: bytes) -> Captured:
     """One HEP packet of any version."""
+    if packet[:2] == _GZIP:  # heplify with payload_zip squeezes whole packets
+        packet = _inflate(packet)
     if packet[:4] == b"HEP3":
         return _version3(packet)
-    if packet[:1] in (b"\x01", b"\x02"):
+    if _HEAD12.match(packet):
         return _version12(packet)
     raise HepError("neither HEP3 nor a header of version 1 or 2")
 
@@ -73,6 +85,7 @@ def _version3(packet: bytes) -> Captured:
     data = values.get(DATA, b"")
     if not data and (squeezed := values.get(COMPRESSED)):
         data = _inflate(squeezed)
+    data = _unwrapped(data)
     src, dst = values.get(SRC4) or values.get(SRC6), values.get(DST4) or values.get(DST6)
     if src is None or dst is None or len(src) not in (4, 16) or len(dst) != len(src):
         raise HepError("no addresses")
@@ -96,6 +109,7 @@ def _version3(packet: bytes) -> Captured:
         text_of(values.get(CORRELATION, b"").rstrip(b"\0")),
         values.get(KEY, b""),
         data,
+        _CUT in values,
     )
 
 
@@ -103,20 +117,26 @@ def _chunks(packet: bytes) -> Iterator[tuple[int, bytes]]:
     """Generic chunks by type, the first of each; vendors' own are skipped."""
     if len(packet) < 6:
         raise HepError("cut short")
-    end = int.from_bytes(packet[4:6], "big")
-    if end > len(packet) or end < 6:
-        raise HepError(f"says {end} bytes, has {len(packet)}")
-    at, seen = 6, set()
+    said = int.from_bytes(packet[4:6], "big")
+    if said < 6:
+        raise HepError(f"says {said} bytes, has {len(packet)}")
+    end, at, seen = min(said, len(packet)), 6, set()
     while at < end:
         if at + 6 > end:
             raise HepError("a chunk without header")
         vendor, kind, size = struct.unpack_from(">HHH", packet, at)
-        if size < 6 or at + size > end:
+        if size < 6 or at + size > said:
             raise HepError(f"chunk {kind} has a length of {size}")
         if vendor == 0 and kind not in seen:
             seen.add(kind)
-            yield kind, packet[at + 6 : at + size]
+            yield kind, packet[at + 6 : min(at + size, end)]
+            # FreeSWITCH writes at most 16,000 bytes of a message, and all of its length.
+            if at + size > end and kind == DATA:
+                yield _CUT, b""
+                return
         at += size
+    if at < said:
+        raise HepError(f"says {said} bytes, has {len(packet)}")
 
 
 def _number(values: dict[int, bytes], kind: int) -> int:
@@ -137,15 +157,24 @@ def _inflate(data: bytes) -> bytes:
     raise HepError("a compressed payload that cannot be inflated")
 
 
+def _unwrapped(data: bytes) -> bytes:
+    """OpenSIPS with homer5_on = 0 writes the message as the text "payload" of a JSON object."""
+    if data[:1] != b"{":
+        return data
+    try:
+        inside = json.loads(data.decode("utf-8", "surrogateescape"))["payload"]
+        return inside.encode("utf-8", "surrogateescape") if isinstance(inside, str) else data
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return data
+
+
 def _version12(packet: bytes) -> Captured:
     """Version, header length, address family, protocol, ports, addresses; version 2 adds time and agent."""
-    if len(packet) < 16:
-        raise HepError("cut short")
-    version, size, family, protocol, sport, dport = struct.unpack_from(">BBBBHH", packet)
-    width = {2: 4, 10: 16, 30: 16, 28: 16}.get(family, 0)
+    width = 4 if packet[2] == 2 else 16
     end = 8 + 2 * width
-    if not width or size not in (end, end + 12) or len(packet) < end + (12 if version == 2 else 0):
-        raise HepError("neither HEP3 nor a header of version 1 or 2")
+    if len(packet) < end + (12 if packet[0] == 2 else 0):
+        raise HepError("cut short")
+    version, _, _, protocol, sport, dport = struct.unpack_from(">BBBBHH", packet)
     ts = agent = 0
     data = packet[end:]
     if version == 2:
@@ -157,9 +186,19 @@ def _version12(packet: bytes) -> Captured:
                 break
         # Some agents leave the two bytes of padding out.
         data = packet[end + (10 if looks_like_sip(packet[end + 10 :]) else 12) :]
+    # OpenSIPS counts the addresses twice, and so sends as many zeros behind the message.
+    if data.endswith(bytes(2 * width)) and not _reaches(data, len(data) - 2 * width):
+        data = data[: -2 * width]
     src, dst = packet[8 : 8 + width], packet[8 + width : end]
     places = str(ip_address(src)), sport, str(ip_address(dst)), dport
     return Captured(version, protocol, *places, ts, SIP, agent, "", "", b"", data)
+
+
+def _reaches(data: bytes, place: int) -> bool:
+    """Whether, by its Content-Length, the message goes on beyond a place."""
+    head = data.find(b"\r\n\r\n") + 4
+    length = _LENGTH.search(data, 0, head) if head >= 4 else None
+    return length is not None and head + int(length[1]) > place
 
 
 def _sane(seconds: int) -> bool:
@@ -168,84 +207,63 @@ def _sane(seconds: int) -> bool:
 
 @dataclass(slots=True)
 class HepStream:
-    """HEP 3 over TCP or TLS: packets one behind the other. Bytes that belong to none are counted in `lost`."""
+    """HEP 3 over TCP or TLS: packets one behind the other, each squeezed with gzip by some (heplify with payload_zip).
+
+    Bytes that belong to none are counted in `lost`."""
 
     lost: int = 0
-    _buffer: bytearray | None = None
+    _buffer: bytearray = field(default_factory=bytearray)
+    _unzip: Any = None
+    _plain: bytearray = field(default_factory=bytearray)
 
     def feed(self, data: bytes) -> list[bytes]:
         """The packets that these bytes complete."""
-        buffer = self._buffer = (self._buffer or bytearray()) + data
+        buffer = self._buffer
+        buffer += data
         out: list[bytes] = []
-        while len(buffer) >= 6:
-            if buffer[:4] != b"HEP3" or int.from_bytes(buffer[4:6], "big") < 6:
-                at = buffer.find(b"HEP3", 1)
-                skip = at if at > 0 else len(buffer) - 3
-                self.lost += skip
-                del buffer[:skip]
+        while buffer:
+            if self._unzip is not None or buffer[:3] == b"\x1f\x8b\x08":
+                if not self._squeezed(out):
+                    break
                 continue
+            if len(buffer) < 6:
+                break
             size = int.from_bytes(buffer[4:6], "big")
+            if buffer[:4] != b"HEP3" or size < 6:
+                self._resynchronise()
+                continue
             if len(buffer) < size:
                 break
             out.append(bytes(buffer[:size]))
             del buffer[:size]
         return out
 
+    def _squeezed(self, out: list[bytes]) -> bool:
+        """Take what is there of a squeezed packet; whether it came to its end, good or bad."""
+        buffer = self._buffer
+        if self._unzip is None:
+            self._unzip = zlib.decompressobj(31)
+        try:
+            self._plain += self._unzip.decompress(bytes(buffer), MOST_BYTES + 1 - len(self._plain))
+            good = len(self._plain) <= MOST_BYTES
+        except zlib.error:
+            good = False
+        if good and not self._unzip.eof:
+            buffer.clear()
+            return False
+        rest = self._unzip.unused_data if good else bytes(buffer[1:])
+        if good:
+            out.append(bytes(self._plain))
+        self.lost += not good
+        self._unzip = None
+        self._plain.clear()
+        buffer[:] = rest
+        return True
 
-def transport_of(packet: Captured) -> str:
-    """udp, tcp, tls, ws, wss or sctp; what the number leaves open stands in the message's top Via."""
-    plain = _PLAIN_TRANSPORTS.get(packet.protocol)
-    if plain is not None:
-        return plain
-    head = packet.data[:4096]
-    for mark in (b"\r\nVia:", b"\r\nv:", b"\r\nVIA:", b"\r\nvia:"):
-        _, found, rest = head.partition(mark)
-        via = parse_via(text_of(rest.partition(b"\r\n")[0]).strip()) if found else None
-        if via is not None and via.transport.lower() in ("tls", "ws", "wss"):
-            return via.transport.lower()
-    return "tls"
-
-
-def interface_of(packet: Captured) -> str:
-    """How the agent is named in lists: 'hep:' and its node name, or its number."""
-    return f"hep:{packet.node or packet.agent}"
-
-
-def to_payload(packet: Captured, received: int) -> Payload | None:
-    """The SIP message of a packet with a frame that stands for it; None where it holds no SIP.
-
-    `received`: the time of arrival (ns), used where the agent gave none."""
-    data = packet.data.lstrip(b"\r\n\0")
-    if packet.kind != SIP or not looks_like_sip(data):
-        return None
-    ts = packet.ts or received
-    raw = rebuilt_packet(packet, data)
-    frame = Frame(ts, LINKTYPE_RAW, interface_of(packet), len(raw), raw)
-    places = packet.src, packet.sport, packet.dst, packet.dport
-    return Payload(ts, transport_of(packet), *places, data, (frame,), -1, 0)
-
-
-def rebuilt_packet(packet: Captured, data: bytes) -> bytes:
-    """An IP packet with `data` in UDP, whatever it came in: the headers are made from the chunks, not captured.
-
-    Checksums are right for IPv4 and UDP, so that no tool complains; a message too long for UDP is cut at its end."""
-    src, dst = ip_address(packet.src).packed, ip_address(packet.dst).packed
-    data = data[: 65_535 - 8 - (20 if len(src) == 4 else 0)]
-    size = len(data) + 8
-    pseudo = src + dst + struct.pack(">II", size, 17)
-    head = struct.pack(">HHH", packet.sport, packet.dport, size)
-    check = _checksum(pseudo + head + b"\0\0" + data) or 0xFFFF
-    udp = head + check.to_bytes(2, "big") + data
-    if len(src) == 16:
-        return struct.pack(">IHBB", 6 << 28, size, 17, 64) + src + dst + udp
-    ip = struct.pack(">BBHHHBB", 0x45, 0, size + 20, 0, 0x4000, 64, 17)
-    return ip + _checksum(ip + b"\0\0" + src + dst).to_bytes(2, "big") + src + dst + udp
-
-
-def _checksum(data: bytes) -> int:
-    """The Internet checksum (RFC 1071)."""
-    data += b"\0" * (len(data) & 1)
-    total: int = sum(struct.unpack(f">{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
+    def _resynchronise(self) -> None:
+        """Drop what belongs to no packet, up to where one may begin."""
+        buffer = self._buffer
+        places = [at for at in (buffer.find(b"HEP3", 1), buffer.find(b"\x1f\x8b\x08", 1)) if at > 0]
+        skip = min(places, default=len(buffer) - 3)
+        self.lost += skip
+        del buffer[:skip]

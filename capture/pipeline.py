@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.careful import CarefulDecoder
-from capture.decode import CAREFUL, NOISE, OTHER, SIP_UDP, TAKEN, TCP, UNREADABLE, decode, port_table
+from capture.decode import CAREFUL, NOISE, OTHER, SIP_UDP, TCP, UNREADABLE, decode, port_table
 from capture.frames import Frame, FrameBlock, Interface, Payload, frame_of
 from capture.ports import DEFAULT_SIP_PORTS, DEFAULT_WS_PORTS
 from capture.scan import SLICES, scan_messages
@@ -87,9 +87,11 @@ class Decoder:
         sip_ports: frozenset[int] = DEFAULT_SIP_PORTS,
         first_seq: int = 0,
         ws_ports: frozenset[int] = DEFAULT_WS_PORTS,
+        hep: bool = True,
     ) -> None:
+        """`hep`: read what goes by in HEP, too."""
         self._table = port_table(sip_ports)
-        self._careful = CarefulDecoder(sip_ports, ws_ports)
+        self._careful = CarefulDecoder(sip_ports, ws_ports, hep=hep)
         self._seq = first_seq
         self.counters = Counters()
 
@@ -116,7 +118,7 @@ class Decoder:
             found = self._careful.feed(frame_of(block, f))
             payloads += found
             places += [f] * len(found)
-        if (d.kind == TAKEN).any():
+        if len(block):
             late = self._careful.tick(int(block.ts[-1]))
             payloads += late
             places += [len(block) - 1] * len(late)
@@ -175,9 +177,17 @@ class Decoder:
         self._seq += len(payloads)
         return [from_payloads(payloads, seq)]
 
+    def tick(self, now: int) -> list[MessageBlock]:
+        """Time has come to `now` without a frame: what reassembly waited for in vain, as far as it can be read."""
+        payloads = self._careful.tick(now)
+        self._careful.note_streams()
+        return self._numbered(payloads)
+
     def flush(self) -> list[MessageBlock]:
         """At the end of a capture: what reassembly still holds, as far as it can be read."""
-        payloads = self._careful.flush()
+        return self._numbered(self._careful.flush())
+
+    def _numbered(self, payloads: list[Payload]) -> list[MessageBlock]:
         self.counters.careful = self._careful.counters
         if not payloads:
             return []

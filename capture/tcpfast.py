@@ -25,6 +25,8 @@ U64 = NDArray[np.uint64]
 FREE, READY, ELSEWHERE = 0, 1, 2
 """States of a slot: never used; the stream stands between two messages; the careful path has it."""
 LONGEST = 200_000
+SHORTEST = 12
+"""No whole message has fewer bytes: "SIP/2.0" and a line end, "l:0" and a line end (4), a blank line do not."""
 _MAPPED = 0xFFFF << 32
 
 
@@ -70,6 +72,11 @@ def whole_message(data: U8, at: int, end: int) -> int:
         v = line - 7
         if v <= at or data[v - 1] != 32 or data[v] != 83 or data[v + 1] != 73 or data[v + 2] != 80 or data[v + 3] != 47:
             return -1
+        gap = at
+        while data[gap] != 32:  # behind the method; `starts_sip` has seen one
+            gap += 1
+        if v - 1 < gap + 2:
+            return -1  # no Request-URI
     elif (
         line - at < 11
         or data[at + 7] != 32
@@ -113,7 +120,7 @@ def whole_message(data: U8, at: int, end: int) -> int:
             while v < line:
                 if not _digit(data[v]):
                     return -1
-                size = size * 10 + data[v] - 48
+                size = size * 10 + int(data[v]) - 48
                 v += 1
         pos = eol + 1
     stop = eol + 1 + size
@@ -239,13 +246,13 @@ class ReadyStreams:
         kind: U8,
     ) -> tuple[I64, I64, I32]:
         """Run the kernel over a block: (frame, start, size) of the messages found."""
-        room = len(data) // 60 + 1
+        room = len(data) // SHORTEST + 1
         frame, start, size = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int32)
         n = take_segments(
             data, header, length, *src, *dst, sport, dport, kind, self._keys, self._state, self._following, self._taken,
             frame, start, size,
         )  # fmt: skip
-        assert n >= 0, "a message has more than 60 bytes"
+        assert n >= 0, "a message is shorter than any can be"
         return frame[:n], start[:n], size[:n]
 
     def advanced(self) -> Iterator[tuple[bytes, int]]:

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from capture.hepframes import rebuild
 from capture.ports import DEFAULT_WS_PORTS
 from capture.tlspeers import TlsPeer
 from diagnose.engine import Rule, diagnose, diagnose_all, load_rules
@@ -241,9 +242,8 @@ class LocalDesk:
     def pcap(self, call_id: str, legs: bool = False) -> bytes:
         self.archive.call(call_id)
         frames = self.archive.frames(self.legs(call_id).sure if legs else [call_id])
-        agents = sorted({f.interface for f in frames if f.interface.startswith("hep:")})
-        comment = f"Not captured, but rebuilt from what {', '.join(agents)} sent in HEP" if agents else ""
-        return write_capture(frames, comment)
+        rebuilt = rebuild(frames)
+        return write_capture(rebuilt.frames, rebuilt.comment)
 
     def stats(self) -> Stats:
         counted = self.counters()

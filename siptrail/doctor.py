@@ -28,6 +28,12 @@ LOW_SPACE = 2 << 30
 STA_UNSYNC = 0x0040
 MOST_TLS = 5
 """Clients and servers told of one interface."""
+REFUSED = (
+    ("wrong_key", "HEP packets without the right key", "give agents the key that hep_key asks for (docs/hep.md)"),
+    ("bad", "packets that are no HEP", "look what sends to that address: HEP wants a port of its own"),
+    ("refused", "connections too many", "let fewer agents send over TCP, or over UDP"),
+)
+"""What the HEP receiver counts, what it means, what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,9 @@ def _service(on: Examination) -> Iterator[Result]:
             yield Result("service", "note", text, "see below what goes by on the wire")
         else:
             yield Result("service", "ok", text)
+        for counter, told, advice in REFUSED:
+            if one.get(counter):
+                yield Result("service", "problem", f"{one['name']}: {one[counter]:,} {told}", advice)
     if not on.service:
         yield Result("service", "problem", "the service records no interface", "see rights above, then restart it")
 

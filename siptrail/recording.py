@@ -38,6 +38,8 @@ WATCH_SECONDS = 1.0
 """How often new interfaces are looked for."""
 GONE_NS = 60_000_000_000
 """After so long an interface that is gone is forgotten, where all there are get recorded."""
+LAST_ROUNDS = 2.0
+"""Seconds for what agents sent before the end, and still send."""
 KINDS = {"unreadable": "unreadable", "fragments_lost": "fragment", "stream_gaps": "stream"}
 """Counters that mean something was missed, and how a loss names them."""
 
@@ -209,9 +211,11 @@ class Recorder:
             log.warning("%s", error)
 
     def _capture(self, source: Ring | Sniffer, first_seq: int) -> None:
-        name, decoder = _name(source), Decoder(self._ports[0], first_seq, self._ports[1])
+        # Where HEP comes to this very machine, what goes by on the wire is the same once more.
+        name, decoder = _name(source), Decoder(self._ports[0], first_seq, self._ports[1], hep=self._hep is None)
         seen: dict[str, int] = {}
         drops, cut, last_look, gone_since, told = 0, 0, time.time_ns(), 0, 0
+        newest, heard = 0, 0.0
         while True:
             stopping = self._stop.is_set()
             block = None
@@ -239,7 +243,15 @@ class Recorder:
                 elif not stopping:
                     stopping = self._stop.wait(WATCH_SECONDS)
             try:
-                for messages in decoder.feed(block) if block is not None else (decoder.flush() if stopping else []):
+                if block is not None:
+                    newest, heard = int(block.ts[-1]), time.monotonic()
+                    found = decoder.feed(block)
+                elif stopping:
+                    found = decoder.flush()
+                else:
+                    # Silence is time, too, by the clock that stamps the frames: somebody may wait for a fragment.
+                    found = decoder.tick(newest + int((time.monotonic() - heard) * 1e9)) if newest else []
+                for messages in found:
                     self._hand_over(name, messages)
             except Exception:
                 log.exception("a block of frames from %s could not be decoded", name)
@@ -298,21 +310,26 @@ class Recorder:
         receiver = self._hep
         assert receiver is not None
         seen: Counter[str] = Counter()
-        drops, last_look = 0, time.time_ns()
-        while not self._stop.is_set():
-            payloads = receiver.poll(0.2)
+        drops, last_look, last_round = 0, time.time_ns(), 0.0
+        while True:
+            stopping = self._stop.is_set()
+            last_round = last_round or (time.monotonic() + LAST_ROUNDS if stopping else 0.0)
+            payloads = receiver.poll(0.0 if stopping else 0.2)
             try:
                 if payloads:
                     self._hand_over("hep", from_payloads(payloads, np.arange(seq, seq + len(payloads))))
                     seq += len(payloads)
             except Exception:
                 log.exception("HEP packets could not be decoded")
+                self._ledger.add("hep", {"unreadable": len(payloads)})
             self._ledger.add("hep", receiver.counters - seen)
             seen = receiver.counters.copy()
             now, lost = time.time_ns(), receiver.losses()
             if lost > drops:
                 self._ledger.lost(Loss("hep", last_look, now, lost - drops, "kernel"), "kernel_drops")
             drops, last_look = lost, now
+            if stopping and (not payloads or time.monotonic() > last_round):
+                return
 
     def _hand_over(self, name: str, messages: MessageBlock) -> None:
         if not self._take(messages):

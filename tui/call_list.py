@@ -256,6 +256,9 @@ class CallListScreen(AskingScreen):
             lost = self.stats.kernel_drops + self.stats.queue_drops
             parts.append(f"{self.stats.messages} messages")
             text.append(" · ".join(parts)).append(" · ").append(f"{lost} lost", "bold red" if lost else "")
+            for name, count in (("incomplete", self.stats.fragments_lost), ("unreadable", self.stats.unreadable)):
+                if count:
+                    text.append(f" · {count} {name}", "bold red")
         else:
             text.append(" · ".join(parts))
         if self.searched is not None:

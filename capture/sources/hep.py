@@ -13,10 +13,11 @@ import ssl
 import struct
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from capture.frames import Payload
-from capture.hep import KEEPALIVE, SIP, HepError, HepStream, parse_hep, to_payload
+from capture.hep import KEEPALIVE, SIP, HepError, HepStream, parse_hep
+from capture.hepframes import PREFIX, kept, to_payload
 from sip.errors import Unreachable
 
 log = logging.getLogger(__name__)
@@ -24,18 +25,24 @@ log = logging.getLogger(__name__)
 MOST_PACKETS = 4096
 """Packets of one poll: enough to work in columns, little enough to be searchable at once."""
 MOST_CONNECTIONS = 1024
+MOST_AGENTS = 1024
+"""Agents that are told apart by name; those beyond share one, for names are whatever a packet says."""
 SILENCE = 3600.0
 """Seconds after which a connection that sends nothing is closed."""
 RECEIVE_BUFFER = 16 << 20
 SO_RXQ_OVFL, SO_RCVBUFFORCE = 40, 33
-KINDS = {5: "rtcp", 32: "qos", 34: "qos", 35: "qos", 53: "dns", 54: "isup", 56: "m2pa", 87: "log", 100: "log"}
-"""Protocol types that agents send beside SIP, as they are counted."""
+KINDS = {5: "rtcp", 32: "qos", 34: "qos", 35: "qos", 53: "dns", 54: "isup", 56: "diameter"} | {86: "log", 100: "log"}
+KINDS |= dict.fromkeys((87, 88, 89, 96), "control")
+"""Protocol types that agents send beside SIP, as they are counted. OpenSIPS numbers its own: 86 is its log, 87 to 89
+commands, HTTP requests and connections, 96 which calls belong together."""
 
 
 @dataclass(slots=True, eq=False)
 class _Connection:
     socket: socket.socket
     peer: str
+    here: str
+    """Our address of it."""
     heard: float
     stream: HepStream = field(default_factory=HepStream)
     shaking_hands: bool = False
@@ -50,6 +57,7 @@ class HepReceiver:
         self._tls: dict[socket.socket, ssl.SSLContext] = {}
         self._overflow: dict[socket.socket, int] = {}
         self._connections: set[_Connection] = set()
+        self._agents: set[str] = set()
         self.counters: Counter[str] = Counter()
         """packets, bad, wrong_key, keepalive, refused, and one of each kind that is no SIP."""
 
@@ -103,13 +111,13 @@ class HepReceiver:
     def _datagrams(self, sock: socket.socket, out: list[Payload]) -> None:
         for _ in range(MOST_PACKETS):
             try:
-                data, extra, _, _ = sock.recvmsg(65_535, 64)
+                data, extra, _, peer = sock.recvmsg(65_535, 64)
             except OSError:
                 return
             for level, kind, value in extra:
                 if level == socket.SOL_SOCKET and kind == SO_RXQ_OVFL and len(value) == 4:
                     self._overflow[sock] = struct.unpack("I", value)[0]
-            self._packet(data, out)
+            self._packet(data, peer[0], sock.getsockname()[0], out)
 
     def _accept(self, listening: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -122,7 +130,9 @@ class HepReceiver:
             tls = self._tls.get(listening)
             if tls is not None:
                 sock = tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
-            connection = _Connection(sock, peer[0], time.monotonic(), shaking_hands=tls is not None)
+            connection = _Connection(
+                sock, peer[0], sock.getsockname()[0], time.monotonic(), shaking_hands=tls is not None
+            )
             self._connections.add(connection)
             self._selector.register(sock, selectors.EVENT_READ, connection)
 
@@ -141,7 +151,7 @@ class HepReceiver:
                     return
                 before = connection.stream.lost
                 for packet in connection.stream.feed(data):
-                    self._packet(packet, out)
+                    self._packet(packet, connection.peer, connection.here, out)
                 self.counters["bad"] += connection.stream.lost > before
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return
@@ -149,7 +159,7 @@ class HepReceiver:
             log.info("HEP from %s: %s", connection.peer, error)
             self._hang_up(connection)
 
-    def _packet(self, data: bytes, out: list[Payload]) -> None:
+    def _packet(self, data: bytes, peer: str, here: str, out: list[Payload]) -> None:
         counters = self.counters
         counters["packets"] += 1
         try:
@@ -159,12 +169,21 @@ class HepReceiver:
             return
         if self._key and packet.key != self._key:
             counters["wrong_key"] += 1
-        elif (payload := to_payload(packet, time.time_ns())) is not None:
-            out.append(payload)
+        elif (payload := to_payload(packet, (kept(data, packet, time.time_ns(), peer, here),))) is not None:
+            out.append(self._named(payload))
         elif packet.kind == KEEPALIVE or not packet.data.strip(b"\r\n\0"):
             counters["keepalive"] += 1
         else:
             counters[KINDS.get(packet.kind, "not_sip" if packet.kind == SIP else "other")] += 1
+
+    def _named(self, payload: Payload) -> Payload:
+        """With a name that is one of few."""
+        (frame,) = payload.frames
+        if frame.interface not in self._agents:
+            if len(self._agents) >= MOST_AGENTS:
+                return replace(payload, frames=(replace(frame, interface=f"{PREFIX}others"),))
+            self._agents.add(frame.interface)
+        return payload
 
     def _drop_silent(self) -> None:
         edge = time.monotonic() - SILENCE

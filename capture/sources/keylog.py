@@ -14,6 +14,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
@@ -102,7 +103,7 @@ def holds_secrets(path: str) -> bool:
             packed = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
             return _secrets_in(gzip.open(raw) if packed else raw)
-    except (OSError, EOFError, struct.error):
+    except (OSError, EOFError, struct.error, zlib.error):
         return False  # whoever reads the file says what is wrong with it
 
 

@@ -24,6 +24,8 @@ CHUNK = 4 << 20
 """Bytes read at a time: so much that NumPy asks for large pages, which are handed over a hundred times faster."""
 PACKED = 16 << 10
 """Compressed bytes read at a time."""
+MOST_INTERFACES = 4096
+"""Of one pcapng, all sections together: whoever writes more means harm."""
 FRAMES = 65536
 """Frames per block at the most."""
 
@@ -70,6 +72,8 @@ class PcapFile:
         self._label = Path(path).name if path != "-" else "stdin"
         if self._at_start not in PCAP_MAGIC and self._at_start != PCAPNG_MAGIC:
             self.close()
+            if self.damage is not None:
+                raise Unreachable(f"cannot read {self.name}: {self.damage}; copy or record it again")
             if not self._at_start:
                 raise Unreachable(f"cannot read {self.name}: it is empty; record it again")
             raise Unreachable(
@@ -234,6 +238,9 @@ class PcapFile:
                     return
                 if len(buffer) < total:
                     break
+                if len(self._interfaces) == MOST_INTERFACES:
+                    self.damage = f"it has more than {MOST_INTERFACES:,} interfaces; what follows is left out"
+                    return
                 name, link, snap, tick, base = _interface(bytes(buffer[8 : total - 4]), swapped)
                 self._interfaces.append(Interface(name or self._label, link))
                 ticks.append(tick)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from capture.flags import FRAGMENT_LOST, STREAM_GAP, TRUNCATED
-from diagnose.call import Call
+from capture.hepframes import PREFIX
+from diagnose.call import Call, Step
 from diagnose.finding import Finding, public_name
 from diagnose.report import fact, listed
 from index.ladder import clock
@@ -28,6 +29,10 @@ _MARKS = {
     ),
 }
 """What a message may lack, the cause before its effect, and what to do."""
+_NOT_SENT = (
+    "was not handed over whole by its HEP agent",
+    "Agents cut long messages (FreeSWITCH at 16,000 bytes): record this hop off the wire too, if it can be read there.",
+)
 
 
 def check(call: Call) -> Iterator[Finding]:
@@ -50,7 +55,7 @@ def check(call: Call) -> Iterator[Finding]:
             REFERENCE,
             PRECEDENCE,
         )
-    lacks = ((s, next((mark for bit, mark in _MARKS.items() if s.m.flags & bit), None)) for s in call.steps)
+    lacks = ((s, _lack(s)) for s in call.steps)
     marked = [(s, mark) for s, mark in lacks if mark]
     if marked:
         step, (text, advice) = marked[0]
@@ -65,3 +70,9 @@ def check(call: Call) -> Iterator[Finding]:
             REFERENCE,
             PRECEDENCE,
         )
+
+
+def _lack(step: Step) -> tuple[str, str] | None:
+    if step.m.flags & TRUNCATED and step.m.interface.startswith(PREFIX):
+        return _NOT_SENT
+    return next((mark for bit, mark in _MARKS.items() if step.m.flags & bit), None)

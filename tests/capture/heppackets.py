@@ -22,8 +22,10 @@ def hep3(
     protocol: int = 17,
     kind: int = 1,
     compress: bool = False,
+    ports: tuple[int, int] = (5060, 5080),
+    later: int = 0,
 ) -> bytes:
-    """A whole packet; `extra` are more chunks, put before the payload."""
+    """A whole packet; `extra` are more chunks, put before the payload, `later` microseconds."""
     a, b = ip_address(src), ip_address(dst)
     v6 = a.version == 6
     body = b"".join(
@@ -32,10 +34,10 @@ def hep3(
             chunk(2, bytes([protocol])),
             chunk(5 if v6 else 3, a.packed),
             chunk(6 if v6 else 4, b.packed),
-            chunk(7, struct.pack(">H", 5060)),
-            chunk(8, struct.pack(">H", 5080)),
+            chunk(7, struct.pack(">H", ports[0])),
+            chunk(8, struct.pack(">H", ports[1])),
             chunk(9, struct.pack(">I", SECONDS)),
-            chunk(10, struct.pack(">I", MICROS)),
+            chunk(10, struct.pack(">I", MICROS + later)),
             chunk(11, bytes([kind])),
             chunk(12, struct.pack(">I", 2001)),
             *extra,

@@ -176,6 +176,8 @@ def test_tcp_and_sctp_pass_on_sip_and_websocket_ports_only(port: int, passes: bo
 TUNNELS = {
     "ipip": E4 / INNER / udp(RTP),
     "6in4": E4 / INNER6 / udp(RTP),
+    "4in6": E6 / INNER / udp(RTP),
+    "6in6": E6 / INNER6 / udp(RTP),
     "gre": E4 / GRE() / INNER / udp(RTP),
     "vxlan": E4 / UDP(sport=40000, dport=4789) / VXLAN(vni=1) / ether() / INNER / udp(RTP),
     "geneve": E4 / udp(bytes(60), dport=6081),

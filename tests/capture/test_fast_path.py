@@ -191,6 +191,42 @@ def test_neighbours_of_hostile_frames_survive() -> None:
     assert decoder.counters.unreadable >= 3
 
 
+def at(seconds: float, *frames: bytes) -> FrameBlock:
+    """A block whose last frame came then."""
+    got = block(*frames)
+    got.ts[:] = 10**18 + int(seconds * 1e9)
+    return got
+
+
+def beginning() -> list[bytes]:
+    """The first of two IP fragments of a message."""
+    packet = udp4(INVITE, frag=0x2000)[:156]
+    return [ethernet(packet[:2] + struct.pack(">H", len(packet)) + packet[4:])]
+
+
+def test_a_lost_fragment_is_told_without_any_other_fragment_or_stream() -> None:
+    """By plain UDP that goes by later, or by nothing but time."""
+    for later in ("traffic", "silence"):
+        decoder = Decoder()
+        assert decoder.feed(at(0, *beginning())) == []
+        if later == "traffic":
+            assert [int(m.flags[0]) for m in decoder.feed(at(20, ethernet(udp4(INVITE))))] == [0]
+            found = decoder.feed(at(31, ethernet(udp4(INVITE))))[1:]
+        else:
+            assert decoder.tick(10**18 + 29 * 10**9) == []
+            found = decoder.tick(10**18 + 31 * 10**9)
+        assert [int(m.flags[0]) & flags.FRAGMENT_LOST for m in found] == [flags.FRAGMENT_LOST]
+        assert decoder.counters.careful["fragments_lost"] == 1
+        assert decoder.flush() == []
+
+
+def test_llc_snap_reaches_the_careful_path() -> None:
+    packet = udp4(INVITE)
+    snap = bytes(12) + struct.pack(">H", len(packet) + 8) + b"\xaa\xaa\x03\0\0\0\x08\0" + packet
+    (found,) = Decoder().feed(block(snap))
+    assert found.data[: int(found.length[0])].tobytes() == INVITE
+
+
 @given(st.binary(max_size=300), st.sampled_from([1, 101, 113, 276]))
 def test_random_frames_never_raise(frame: bytes, link: int) -> None:
     Decoder().feed(block(frame, frame[::-1], link=link))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import ssl
 import subprocess
@@ -12,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from capture.frames import Payload
-from capture.sources.hep import HepReceiver, server_context
+from capture.hep import parse_hep
+from capture.sources.hep import MOST_AGENTS, HepReceiver, server_context
 from sip.errors import Unreachable
 from tests.capture.heppackets import chunk, hep3
 from tests.capture.wire import sip
@@ -59,6 +62,17 @@ def test_datagrams_and_streams(receiver: HepReceiver) -> None:
         assert len(wait_for(receiver, 3)) == 3
     expected = {"packets": 8, "bad": 1, "rtcp": 1, "keepalive": 1, "not_sip": 1}
     assert {k: v for k, v in receiver.counters.items() if v} == expected
+
+
+def test_agents_beyond_the_most_share_a_name(receiver: HepReceiver) -> None:
+    port = free_port()
+    receiver.listen("127.0.0.1", port)
+    with socket.create_connection(("127.0.0.1", port)) as tcp:
+        names = [f"agent-{n}".encode() for n in range(MOST_AGENTS + 2)] + [b"agent-7"]
+        tcp.sendall(b"".join(hep3(OPTIONS, chunk(19, name)) for name in names))
+        seen = [p.frames[0].interface for p in wait_for(receiver, len(names))]
+    assert seen[:MOST_AGENTS] == [f"hep:agent-{n}" for n in range(MOST_AGENTS)]
+    assert seen[MOST_AGENTS:] == ["hep:others", "hep:others", "hep:agent-7"]
 
 
 def test_packets_without_the_key_are_dropped_and_counted() -> None:
@@ -121,6 +135,7 @@ modparam("siptrace", "duplicate_uri", "sip:127.0.0.1:{hep}")
 modparam("siptrace", "hep_mode_on", 1)
 modparam("siptrace", "hep_version", {version})
 modparam("siptrace", "hep_capture_id", 2001)
+modparam("siptrace", "auth_key", "secret")
 modparam("siptrace", "trace_to_database", 0)
 modparam("siptrace", "trace_on", 1)
 modparam("siptrace", "trace_mode", 1)
@@ -139,7 +154,10 @@ def test_what_kamailio_sends_is_what_it_saw(receiver: HepReceiver, tmp_path: Pat
     config.write_text(KAMAILIO.format(sip=sip_port, hep=hep_port, version=version))
     with (tmp_path / "log").open("wb") as log:
         proxy = subprocess.Popen(
-            ["kamailio", "-f", str(config), "-DD", "-E", "-m", "32", "-M", "8"], stdout=log, stderr=log
+            ["kamailio", "-f", str(config), "-DD", "-E", "-m", "32", "-M", "8"],
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
@@ -165,6 +183,12 @@ def test_what_kamailio_sends_is_what_it_saw(receiver: HepReceiver, tmp_path: Pat
         if version > 1:
             assert abs(first.ts - time.time_ns()) < 60e9
             assert first.frames[0].interface == "hep:2001"
+        assert parse_hep(first.frames[0].data[28:]).key == (b"secret" if version == 3 else b"")
     finally:
         proxy.terminate()
-        proxy.wait(20)
+        try:
+            proxy.wait(20)
+        except subprocess.TimeoutExpired:
+            # Its processes wait for each other now and then; how it ends is no matter here.
+            os.killpg(proxy.pid, signal.SIGKILL)
+            proxy.wait(20)

@@ -232,6 +232,17 @@ def test_interfaces_and_sections_of_their_own(tmp_path: Path) -> None:
     assert [s.ts for s in seen] == [1, 2, 3, 4000]
 
 
+def test_interfaces_without_number_end_a_file_early(tmp_path: Path) -> None:
+    path = tmp_path / "many.pcapng"
+    first = section() + interface(1) * 2000 + packet(1, b"a" * 20, 1999)
+    path.write_bytes(first + section() + interface(1) * 2097 + packet(2, b"b" * 20, 0))
+    seen, damage = read(path)
+    assert damage == "it has more than 4,096 interfaces; what follows is left out"
+    assert [s.data for s in seen] == [b"a" * 20]
+    path.write_bytes(section() + interface(1) * 4096 + packet(1, b"a" * 20, 4095))
+    assert [s.data for s in read(path)[0]] == [b"a" * 20]
+
+
 def test_blocks_that_are_not_packets_are_stepped_over(tmp_path: Path) -> None:
     path = tmp_path / "a.pcapng"
     names, statistics, secrets, custom = (block(kind, bytes(24)) for kind in (4, 5, 10, 0xBAD))
@@ -367,7 +378,7 @@ def test_compressed_data_that_is_cut_or_bent(tmp_path: Path) -> None:
         (b"\xd4", "no pcap or pcapng"),
         (b"hello world", "68 65 6c 6c"),
         (gzip.compress(b"hello world"), "68 65 6c 6c"),
-        (b"\x1f\x8b\x08", "empty"),
+        (b"\x1f\x8b\x08", "ends too early"),
     ],
 )
 def test_what_is_no_capture_is_an_error(tmp_path: Path, data: bytes, reason: str) -> None:

@@ -65,6 +65,17 @@ def in_blocks(frames: list[Frame], *cuts: int) -> list[FrameBlock]:
     return out
 
 
+@pytest.mark.parametrize("tiny", [b"A b SIP/2.0\nl:0\n\n", b"A SIP/2.0\nl:0\n\n", b"SIP/2.0 200\nl:0\n\n"])
+def test_a_block_of_nothing_but_the_shortest_messages(tiny: bytes) -> None:
+    first, many = sip("first"), tiny * 85
+    frames = [frame(ether(ip4(6, tcp(data, seq)))) for data, seq in ((first, 1), (many, 1 + len(first)))]
+    decoder = Decoder()
+    found = [m for b in in_blocks(frames, 1) for m in decoder.feed(b)] + decoder.flush()
+    careful = CarefulDecoder()
+    expected = [p for f in frames for p in careful.feed(f)] + careful.flush()
+    assert sum(map(len, found)) == len(expected)
+
+
 Row = tuple[bytes, int, str, int, int, int]
 
 

@@ -77,6 +77,7 @@ TUNNELS = {
     "IP in IP": over(4, PLAIN),
     "IPv6 in IP (6in4)": over(41, PLAIN6),
     "IP in IPv6": frame(ether(ip6(4, PLAIN, src="2001:db8::a", dst="2001:db8::b"))),
+    "IPv6 in IPv6": frame(ether(ip6(41, PLAIN6, src="2001:db8::a", dst="2001:db8::b"))),
     "GRE": over(47, gre(PLAIN)),
     "GRE with IPv6": over(47, gre(PLAIN6, 0x86DD)),
     "GRE with checksum, key, sequence": over(47, gre(PLAIN, bits=0xB000, options=bytes(12))),

@@ -26,7 +26,7 @@ from calls import (
 )
 from cases import INVITE, no_ack, unanswered
 
-from capture.flags import FRAGMENT_LOST, STREAM_GAP
+from capture.flags import FRAGMENT_LOST, STREAM_GAP, TRUNCATED
 from diagnose.engine import diagnose as judge
 from diagnose.engine import load_rules
 from index.trace import Loss
@@ -83,6 +83,15 @@ def test_a_hole_in_the_call_lowers_confidence(flag: int) -> None:
     call = [replace(p, flags=flag) if n == 2 else p for n, p in enumerate(unanswered())]
     assert one(SILENT, *call, heard=BOTH).confidence == "possible"
     assert "message 3" in one("capture-loss", *call, heard=BOTH).headline
+
+
+def test_what_an_agent_cut_is_no_fault_of_the_snap_length() -> None:
+    called = trace(*(replace(p, flags=TRUNCATED) if n == 0 else p for n, p in enumerate(unanswered())), heard=BOTH)
+    for interface, words in (("eth0", "was cut by the capture's snap length"), ("hep:fs", "not handed over whole")):
+        seen = replace(called, messages=tuple(replace(m, interface=interface) for m in called.messages))
+        (found,) = [f for f in judge(seen, load_rules(None)) if f.name == "capture-loss"]
+        assert words in found.headline
+        assert ("FreeSWITCH" in found.advice) == (interface == "hep:fs")
 
 
 def test_the_file_ends_before_the_answer_is_due() -> None:

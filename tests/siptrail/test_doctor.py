@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import json
 import socket
+import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +19,9 @@ import pytest
 from capture.packetsockets import PacketSockets
 from siptrail.config import Settings
 from siptrail.doctor import Examination, Result, examine
+from tests.capture.live import MAIN, TOP
+from tests.capture.wire import ether, ip4
+from tests.capture.wire import udp as wire_udp
 
 OPTIONS = (
     b"OPTIONS sip:a@127.0.0.3 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.2;branch=z9hG4bK1\r\nCall-ID: d\r\n"
@@ -124,6 +132,81 @@ def test_only_tls(tmp_path: Path) -> None:
     assert "HEP" in only(found, "encrypted packets").advice
     told = only([f for f in found if f.name == "tls"], ":5061")
     assert told.status == "note" and "127.0.0.2 -> 127.0.0.3:5061" in told.text
+
+
+def test_agents_that_are_turned_away(tmp_path: Path) -> None:
+    seen = [{"name": "hep", "recording": True, "packets": 9, "wrong_key": 7, "bad": 2}]
+    found = [f for f in results(tmp_path, service=seen) if f.name == "service"]
+    assert [f.text for f in found if f.status == "problem"] == [
+        "hep: 7 HEP packets without the right key",
+        "hep: 2 packets that are no HEP",
+    ]
+    assert all(f.advice for f in found[1:])
+
+
+def inject(*frames: bytes) -> Callable[[], None]:
+    """Puts frames onto the loopback interface as they are."""
+
+    def send() -> None:
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
+            sock.bind(("lo", 0))
+            for frame in frames:
+                sock.send(frame)
+
+    return send
+
+
+@pytest.mark.needs("root")
+def test_vlan_tunnel_and_offload_are_told_and_read(tmp_path: Path) -> None:
+    tagged = ether(ip4(17, wire_udp(OPTIONS)), 0x8100)
+    tunnelled = ether(ip4(47, struct.pack(">HH", 0, 0x0800) + ip4(17, wire_udp(OPTIONS))))
+    large = ether(ip4(17, wire_udp(OPTIONS + bytes(2000))))
+    found = results(tmp_path, inject(tagged, tunnelled, large))
+    assert "VLAN tags; they are read" in only(found, "VLAN").text
+    assert "inside tunnels; they are read" in only(found, "tunnels").text
+    assert "ethtool -K lo gro off" in only(found, "(offload)").advice
+
+
+def alone(tmp_path: Path, prepare: str, *words: str) -> tuple[int, list[Result]]:
+    """`siptrail doctor` in namespaces of its own, after some commands; its exit code and results."""
+    doctor = [sys.executable, "-c", MAIN, "doctor", "--json", "--seconds", "0.5", *words]
+    command = ["unshare", "-n", "-m", "sh", "-c", f'{prepare}; exec "$@"', "sh", *doctor]
+    done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, timeout=120, check=False)
+    assert not done.stderr, done.stderr
+    return done.returncode, [Result(**json.loads(line)) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.needs("root", "unshare", "ip", "mount")
+def test_an_interface_that_is_down_one_without_packets_and_a_full_disk(tmp_path: Path) -> None:
+    code, found = alone(tmp_path, ":", "-i", "lo", "--store", str(tmp_path))
+    assert code == 1 and only(found, "lo is down").advice == "switch it on: ip link set lo up"
+    small = f"ip link set lo up; mount -t tmpfs -o size=1m tmpfs {tmp_path}"
+    code, found = alone(tmp_path, small, "-i", "lo", "--store", str(tmp_path / "store"))
+    assert code == 1 and "mirror (SPAN) session" in only(found, "lo: no packet at all").advice
+    assert only(found, "0.0 GB free").status == "problem" and "--store" in only(found, "GB free").advice
+    assert only(found, "raw sockets can be opened").status == "ok"
+
+
+@pytest.mark.needs("root", "unshare", "setpriv")
+def test_rights_are_missing(tmp_path: Path) -> None:
+    # Root without capabilities: files can be read, sockets not be opened.
+    code, found = alone(tmp_path, 'set -- setpriv --bounding-set=-all --inh-caps=-all "$@"', "--store", str(tmp_path))
+    assert code == 1 and "setcap cap_net_raw" in only(found, "raw sockets cannot be opened").advice
+
+
+def test_a_clock_that_was_never_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = only([f for f in results(tmp_path, interfaces=["nope0"]) if f.name == "clock"], "")
+    synchronised = not adjtimex() & 0x40
+    assert (clock.status, bool(clock.advice)) == (("ok", False) if synchronised else ("note", True))
+    monkeypatch.setattr("siptrail.doctor.time.gmtime", lambda: time.struct_time((1970, 1, 1, 0, 0, 0, 3, 1, 0)))
+    assert only(results(tmp_path, interfaces=["nope0"]), "the clock says 1970").status == "problem"
+
+
+def adjtimex() -> int:
+    """The kernel's status word, from the words of `struct timex`."""
+    words = (ctypes.c_long * 32)()
+    ctypes.CDLL(None).adjtimex(words)
+    return int(words[5] & 0xFFFFFFFF)
 
 
 def test_the_service_is_blind(tmp_path: Path) -> None:

@@ -130,6 +130,8 @@ class MemoryDesk:
     share: float | None = None
     asked: list[tuple[str, int, str | None]] = field(default_factory=list)
     kernel_drops: int = 0
+    unreadable: int = 0
+    fragments_lost: int = 0
 
     def calls(self, filter: str = "", limit: int = 100, before: str | None = None) -> CallPage:
         self.asked.append((filter, limit, before))
@@ -173,7 +175,19 @@ class MemoryDesk:
         return b"frames of " + call_id.encode()
 
     def stats(self) -> Stats:
-        return Stats(10, 10, len(self.rows), {"INVITE": 2}, {}, {"udp": 10}, 0, self.kernel_drops)
+        return Stats(
+            10,
+            10,
+            len(self.rows),
+            {"INVITE": 2},
+            {},
+            {"udp": 10},
+            0,
+            self.kernel_drops,
+            0,
+            self.unreadable,
+            self.fragments_lost,
+        )
 
     def progress(self) -> float | None:
         return self.share

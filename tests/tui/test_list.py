@@ -205,9 +205,9 @@ def test_a_defect_in_the_desk_does_not_end_the_program() -> None:
 
 def test_lost_packets_are_shown() -> None:
     async def script(app: SiptrailApp, pilot: Pilot[None]) -> None:
-        await see(app, pilot, "7 lost")
+        await see(app, pilot, "7 lost · 2 incomplete · 3 unreadable")
 
-    drive(MemoryDesk(many(3), kernel_drops=7), script)
+    drive(MemoryDesk(many(3), kernel_drops=7, fragments_lost=2, unreadable=3), script)
 
 
 def test_escape_twice_quits() -> None:
