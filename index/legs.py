@@ -31,6 +31,10 @@ MOST_NEAR = 32
 """Legs with the same number that are looked at for one leg, the nearest in time."""
 
 
+_NAMING = ("mark", "stem", "call-id", "media", "origin")
+"""Keys (see `keys_of`) that name the very call."""
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
     """`child` was made on behalf of `parent` (Call-IDs)."""
@@ -96,7 +100,7 @@ def link(legs: Iterable[Leg], rules: LegRules | None = None) -> list[Link]:
     rules = rules or LegRules()
     ordered = sorted(legs, key=lambda leg: (leg.start, leg.call_id))
     found = _linked(ordered, rules)
-    known = _one_machine({leg.call_id: leg for leg in ordered}, found, rules)
+    known = one_machine({leg.call_id: leg for leg in ordered}, found, rules)
     return _linked(ordered, replace(rules, hosts=known)) if known != rules.hosts else found
 
 
@@ -111,7 +115,7 @@ def _linked(ordered: Sequence[Leg], rules: LegRules) -> list[Link]:
     return _assigned({leg.call_id: leg for leg in ordered}, weighed)
 
 
-def _one_machine(legs: Mapping[str, Leg], links: Iterable[Link], rules: LegRules) -> tuple[frozenset[str], ...]:
+def one_machine(legs: Mapping[str, Leg], links: Iterable[Link], rules: LegRules) -> tuple[frozenset[str], ...]:
     """Addresses that turned out to be one machine's, because it got one leg here and sent the next there."""
     seen = Counter((legs[x.parent].dst.ip, legs[x.child].src.ip) for x in links if not x.doubtful)
     groups = list(rules.hosts)
@@ -167,6 +171,7 @@ def _pairs(ordered: Sequence[Leg], machine: Mapping[str, str], rules: LegRules) 
     index: dict[tuple[str, object], list[int]] = defaultdict(list)
     by_id = {leg.call_id: i for i, leg in enumerate(ordered)}
     path = [(machine[leg.src.ip], machine[leg.dst.ip]) for leg in ordered]
+    ends = [leg.start + SETUP_NS if leg.over is None else leg.over + SLACK for leg in ordered]
     for i, leg in enumerate(ordered):
         near = {by_id[n] for n in leg.named if n in by_id}
         first, (source, target) = leg.start - SETUP_NS, path[i]
@@ -175,8 +180,9 @@ def _pairs(ordered: Sequence[Leg], machine: Mapping[str, str], rules: LegRules) 
             for j in reversed(group):
                 if not left or ordered[j].start < first:
                     break
-                # Nobody is on both ends of such a pair; it takes a mark to link it all the same.
-                if key[0] in ("mark", "stem", "call-id") or (path[j][0] != source and path[j][1] != target):
+                # Nobody is on both ends of such a pair, or the one was over before the other began; it takes a mark to
+                # link it all the same.
+                if key[0] in _NAMING or (path[j][0] != source and path[j][1] != target and leg.start <= ends[j]):
                     near.add(j)
                     left -= 1
             group.append(i)
