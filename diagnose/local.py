@@ -9,7 +9,7 @@ import json
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from capture.ports import DEFAULT_WS_PORTS
@@ -230,6 +230,17 @@ class LocalDesk:
     def findings(self, call_id: str, legs: bool = True) -> tuple[Finding, ...]:
         trace = self.archive.trace(call_id)
         return diagnose(self.families.beside({call_id: trace})[call_id] if legs else trace, self.rules)
+
+    def judged(self) -> Iterator[tuple[str, tuple[Finding, ...]]]:
+        """Every call's findings, the oldest call first; many calls at a time, which costs far less than one by one."""
+        calls, before = list[CallSummary](), None
+        while page := self.archive.calls(None, PAGE, before):
+            calls += page
+            before = page[-1].start, page[-1].call_id
+        calls.reverse()
+        for at in range(0, len(calls), TOGETHER):
+            found = self.diagnosed(calls[at : at + TOGETHER])
+            yield from ((c.call_id, found.get(c.call_id, ())) for c in calls[at : at + TOGETHER])
 
     def legs(self, call_id: str) -> CallLegs:
         families = self.families.of([call_id])

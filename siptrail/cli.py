@@ -289,11 +289,13 @@ def diagnose(
     keylog: Keylog = None,
 ) -> None:
     """Say what is wrong with a call, or with every call of a capture file."""
+    from diagnose.local import LocalDesk
     from siptrail.output import diagnosis
 
     whole_file = url is None and store is None and pcap is None and Path(target).is_file()
     desk = find_desk(url, token, store, target if whole_file else pcap, keylog=keylog)
-    text, bad = diagnosis(desk, None if whole_file else target, as_json)
+    told = desk.judged() if isinstance(desk, LocalDesk) and whole_file else [(target, desk.findings(target))]
+    text, bad = diagnosis(told, as_json, whole_file)
     if text:
         print(text)
     desk.close()
