@@ -56,3 +56,12 @@ def siblings(call: Call) -> tuple[CallSummary, ...]:
     parents = {x.parent for x in sure if x.child == call.trace.call_id}
     made = {x.child for x in sure if x.parent in parents} - {call.trace.call_id}
     return tuple(c for c in legs.calls if c.call_id in made)
+
+
+def rescued_by(call: Call) -> CallSummary | None:
+    """Another leg for the same call that was answered, though this one failed."""
+    if not call.invites or any(s.m.sip.method == "INVITE" and 200 <= s.m.sip.code < 300 for s in call.responses):
+        return None
+    return next(
+        (c for c in siblings(call) if c.state in ("in-call", "completed") and c.end >= call.steps[0].m.ts), None
+    )

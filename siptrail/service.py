@@ -121,7 +121,7 @@ class Service:
                 s.legs.rules(),
                 fingerprint(s.rules),
             )
-            self.analyst = Analyst(self.archive.calls_of, self.desk.diagnosed)
+            self.analyst = Analyst(self.archive.calls_of, self.desk.diagnosed, self.desk.unsettled)
             self.keeper = Keeper(lake, s, flush=self._flush)
             if not s.read_only:
                 recover(self.archive, s.node, self.say, self._sip_ports, self._ws_ports)

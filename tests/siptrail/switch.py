@@ -30,7 +30,7 @@ def leg(call_id: str, src: str, dst: str, at: float, *events: tuple[float, int |
         first = f"SIP/2.0 {what} {REASONS[what]}" if isinstance(what, int) else f"{what} sip:{number}@{dst} SIP/2.0"
         to_tag = ";tag=b" if what not in ("INVITE", "CANCEL", 100) else ""
         lines = [first, f"Via: SIP/2.0/UDP {src}:5060;branch={branch}", f"From: <sip:{caller}@{src}>;tag=a{call_id}",
-                 f"To: <sip:{number}@{dst}>{to_tag}", f"Call-ID: {call_id}", f"CSeq: {cseq} {method}",
+                 f"To: <sip:{number}@{dst}>{to_tag}", f"Call-ID: {call_id}", f"CSeq: {cseq} {what if isinstance(what, str) else method}",
                  "Max-Forwards: 70", f"Contact: <sip:x@{src if isinstance(what, str) else dst}:5060>"]  # fmt: skip
         return ("\r\n".join([*lines, *([extra] if extra else []), "Content-Length: 0", "", ""])).encode()
 
