@@ -6,13 +6,16 @@ nothing.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from diagnose.refusals import told_by_capacity
 from index.archive import Archive
 from index.leg import LegRules
-from index.leg_search import Family, families_of
+from index.leg_search import FEW, Family, families_of
 from index.legs import CallLegs, one_machine
+from index.load import Load, loads
 from index.summary import CallSummary
 from index.trace import CallTrace, TraceMessage
 
@@ -25,6 +28,8 @@ OWN = (401, 407, 486, 487, 600, 603)
 """Challenges, and what parties decide: no other leg explains them."""
 UNDER_WAY = ("calling", "ringing", "challenged")
 MOST_MACHINES = 200
+COUNT_SECONDS = 5.0
+"""For batches, calls are not counted more often: it goes through all calls of an hour."""
 
 
 def is_open(call: CallSummary, legs: CallLegs | None) -> bool:
@@ -52,8 +57,10 @@ def worth_a_look(messages: Sequence[TraceMessage]) -> bool:
                 return True
     if began is None:
         return False
-    finals = [m.sip.code for m in messages if not m.sip.is_request and m.sip.method == "INVITE" and m.sip.code >= 300]
-    return finals[-1] not in OWN if finals else not signed
+    finals = [m for m in messages if not m.sip.is_request and m.sip.method == "INVITE" and m.sip.code >= 300]
+    if not finals or (not signed and finals[-1].ts - began > SLOW_NS):
+        return not signed
+    return finals[-1].sip.code not in OWN
 
 
 class Families:
@@ -62,6 +69,7 @@ class Families:
     def __init__(self, archive: Archive, rules: LegRules) -> None:
         self._archive, self._own = archive, rules
         self._machines: tuple[frozenset[str], ...] = ()
+        self._counted = -COUNT_SECONDS
 
     @property
     def rules(self) -> LegRules:
@@ -107,8 +115,10 @@ class Families:
             {"low": low - AROUND_NS, "high": high + AROUND_NS},
         )
         out = dict(traces)
+        for call_id, load in self._loads({c: traces[c] for c in asked}).items():
+            out[call_id] = replace(out[call_id], load=load)
         for call_id in legs:
-            trace = traces[call_id]
+            trace = out[call_id]
             first, last = trace.messages[0].ts - AROUND_NS, trace.messages[-1].ts + AROUND_NS
             makers = frozenset(
                 ip
@@ -117,6 +127,19 @@ class Families:
             )
             out[call_id] = replace(trace, legs=legs[call_id], makers=makers)
         return out
+
+    def _loads(self, traces: Mapping[str, CallTrace]) -> dict[str, Load]:
+        """What was going on when a limit refused these calls. In a flood of them it is not counted for every batch."""
+        asked = {}
+        for call_id, trace in traces.items():
+            said = next((m for m in trace.messages if m.sip.code >= 300 and told_by_capacity(m.sip)), None)
+            if said is not None:
+                asked[call_id] = (said.dst.ip, said.src.ip, said.ts)
+        now = time.monotonic()
+        if not asked or (len(traces) > FEW and now - self._counted < COUNT_SECONDS):
+            return {}
+        self._counted = now
+        return loads(self._archive, asked)
 
 
 def _order(call: CallSummary) -> tuple[int, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from capture.frames import Frame
@@ -17,22 +17,44 @@ START = 1_767_607_200_000_000_000
 MS = 1_000_000
 CUSTOMER, SWITCH, FIRST, SECOND = "198.51.100.20", "192.0.2.10", "203.0.113.50", "203.0.113.60"
 Packets = list[tuple[int, bytes]]
-REASONS = {100: "Trying", 180: "Ringing", 200: "OK", 486: "Busy Here", 487: "Request Terminated",
-           404: "Not Found", 408: "Request Timeout", 503: "Service Unavailable"}  # fmt: skip
+REASONS = {
+    **{100: "Trying", 180: "Ringing", 200: "OK", 302: "Moved Temporarily", 404: "Not Found", 408: "Request Timeout"},
+    **{486: "Busy Here", 487: "Request Terminated", 503: "Service Unavailable"},
+}
 
 
-def leg(call_id: str, src: str, dst: str, at: float, *events: tuple[float, int | str], number: str = "441632960077",
-        caller: str = "493012345678", extra: str = "") -> Packets:  # fmt: skip
-    """An INVITE `at` seconds after the start, and then responses (by code) and requests (by method) at their times."""
+def leg(
+    call_id: str,
+    src: str,
+    dst: str,
+    at: float,
+    *events: tuple[float, int | str],
+    number: str = "441632960077",
+    caller: str = "493012345678",
+    extra: str = "",
+    contact: str = "",
+    reasons: Mapping[int, str] = REASONS,
+) -> Packets:
+    """An INVITE `at` seconds after the start, and then responses (by code) and requests (by method) at their times.
+    `extra` is a further header of all; `contact` stands in responses."""
 
     def text(what: int | str, method: str = "INVITE", cseq: int = 1) -> bytes:
-        branch = f"z9hG4bK{call_id}{'' if method in ('INVITE', 'CANCEL') else method}"
-        first = f"SIP/2.0 {what} {REASONS[what]}" if isinstance(what, int) else f"{what} sip:{number}@{dst} SIP/2.0"
-        to_tag = ";tag=b" if what not in ("INVITE", "CANCEL", 100) else ""
-        lines = [first, f"Via: SIP/2.0/UDP {src}:5060;branch={branch}", f"From: <sip:{caller}@{src}>;tag=a{call_id}",
-                 f"To: <sip:{number}@{dst}>{to_tag}", f"Call-ID: {call_id}", f"CSeq: {cseq} {what if isinstance(what, str) else method}",
-                 "Max-Forwards: 70", f"Contact: <sip:x@{src if isinstance(what, str) else dst}:5060>"]  # fmt: skip
-        return ("\r\n".join([*lines, *([extra] if extra else []), "Content-Length: 0", "", ""])).encode()
+        if isinstance(what, int):
+            first, asked, here = f"SIP/2.0 {what} {reasons[what]}", method, contact or f"sip:x@{dst}"
+        else:
+            first, asked, here = f"{what} sip:{number}@{dst} SIP/2.0", what, f"sip:x@{src}"
+        lines = [
+            first,
+            f"Via: SIP/2.0/UDP {src}:5060;branch=z9hG4bK{call_id}{'' if method in ('INVITE', 'CANCEL') else method}",
+            f"From: <sip:{caller}@{src}>;tag=a{call_id}",
+            f"To: <sip:{number}@{dst}>" + (";tag=b" if what not in ("INVITE", "CANCEL", 100) else ""),
+            f"Call-ID: {call_id}",
+            f"CSeq: {cseq} {asked}",
+            "Max-Forwards: 70",
+            f"Contact: <{here}>",
+            *([extra] if extra else []),
+        ]
+        return "\r\n".join([*lines, "Content-Length: 0", "", ""]).encode()
 
     out = [(START + int(at * 1000) * MS, frame(text("INVITE"), src, dst))]
     for when, what in events:
