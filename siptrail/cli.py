@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
-from diagnose.desk import Desk, trace_of
+from diagnose.desk import Desk, headline_of, trace_of
 from sip.errors import SiptrailError, Unreachable
 from sip.text import printable
 from siptrail import __version__
@@ -232,7 +232,7 @@ def ladder(
     from siptrail.output import draw
 
     desk = find_desk(url, token, store, pcap, keylog=keylog)
-    print(draw(trace_of(desk, call_id, legs), format))
+    print(draw(trace_of(desk, call_id, legs), format, headline_of(desk, call_id)))
     desk.close()
 
 

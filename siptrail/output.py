@@ -87,7 +87,7 @@ def _number(text: str) -> bool:
     return text.lstrip("+-").replace(".", "", 1).isdigit()
 
 
-def draw(trace: CallTrace, format: str) -> str:
+def draw(trace: CallTrace, format: str, headline: str = "") -> str:
     """The ladder in one of its formats."""
     renderers: dict[str, Callable[[Ladder], str]] = {
         "text": render_text,
@@ -97,7 +97,7 @@ def draw(trace: CallTrace, format: str) -> str:
     }
     if format not in renderers:
         raise SiptrailError(f"{format!r} is no ladder format; choose text, svg, mermaid or json")
-    return renderers[format](layout(trace)).rstrip("\n")
+    return renderers[format](layout(trace, headline=headline)).rstrip("\n")
 
 
 def show_call(desk: Desk, call_id: str, messages: bool, as_json: bool, media: bool = False) -> str:
