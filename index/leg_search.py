@@ -15,7 +15,7 @@ from index.archive import Archive
 from index.hours import hours
 from index.leg import Leg, LegRules, leg_of
 from index.leg_evidence import SECOND
-from index.legs import SETUP_NS, Link, family, link, reached
+from index.legs import SETUP_NS, Link, families, groups, link
 
 MOST_LEGS = 16
 """A call with more legs than this is shown with the first that were found."""
@@ -66,14 +66,15 @@ def families_of(
             pool.update(dict.fromkeys(named))
             pool.update({c: leg_of(o, rules) for c, o in archive.openings(named).items()})
         links = link(_known(pool.values()), rules)
-        sure = set().union(*(reached(leg.call_id, links) for leg in first))
+        together = groups(links)
+        sure = set().union(*(together.get(leg.call_id, ()) for leg in first))
         todo = [leg for leg in _known(pool[name] for name in sorted(sure - done))][: MOST_LEGS * len(first)]
         done |= sure
-    return {leg.call_id: _family(leg.call_id, pool, links, capped) for leg in first}
+    found = families((leg.call_id for leg in first), links)
+    return {call_id: _family(call_id, pool, mine, capped) for call_id, mine in found.items()}
 
 
-def _family(call_id: str, pool: dict[str, Leg | None], links: Sequence[Link], capped: set[str]) -> Family:
-    mine = family(call_id, links)
+def _family(call_id: str, pool: dict[str, Leg | None], mine: Sequence[Link], capped: set[str]) -> Family:
     names = {call_id, *(name for x in mine for name in (x.parent, x.child))}
     legs = sorted(_known(pool[name] for name in names), key=lambda leg: (leg.start, leg.call_id))[:MOST_LEGS]
     kept = {leg.call_id for leg in legs}

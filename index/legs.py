@@ -214,23 +214,30 @@ def keys_of(leg: Leg, rules: LegRules) -> set[tuple[str, object]]:
     return keys | ({("origin", leg.origin)} if leg.origin else set())
 
 
-def reached(call_id: str, links: Iterable[Link]) -> set[str]:
-    """The Call-IDs that sure links lead to, over any number of steps."""
-    around: dict[str, list[str]] = defaultdict(list)
+def groups(links: Iterable[Link]) -> dict[str, set[str]]:
+    """By Call-ID: all that sure links lead to, over any number of steps, itself included."""
+    out: dict[str, set[str]] = {}
     for x in links:
         if not x.doubtful:
-            around[x.parent].append(x.child)
-            around[x.child].append(x.parent)
-    known, todo = {call_id}, [call_id]
-    while todo:
-        for other in around[todo.pop()]:
-            if other not in known:
-                known.add(other)
-                todo.append(other)
-    return known - {call_id}
+            one, other = (out.get(c) or {c} for c in (x.parent, x.child))
+            both = one | other
+            out.update(dict.fromkeys(both, both))
+    return out
 
 
-def family(call_id: str, links: Sequence[Link]) -> list[Link]:
-    """The links of a call's legs; what is linked to them with doubt stands there, too, but leads no further."""
-    known = {call_id, *reached(call_id, links)}
-    return [x for x in links if x.parent in known or x.child in known]
+def reached(call_id: str, links: Iterable[Link]) -> set[str]:
+    """The Call-IDs that sure links lead to, over any number of steps."""
+    return groups(links).get(call_id, set()) - {call_id}
+
+
+def families(call_ids: Iterable[str], links: Sequence[Link]) -> dict[str, list[Link]]:
+    """The links of the legs of each call; what is linked to them with doubt stands there, too, but leads no further."""
+    known, by_end = groups(links), dict[str, dict[int, Link]]()
+    for n, x in enumerate(links):
+        for end in (x.parent, x.child):
+            by_end.setdefault(end, {})[n] = x
+    out = {}
+    for call_id in call_ids:
+        mine = {n: x for c in known.get(call_id, {call_id}) for n, x in by_end.get(c, {}).items()}
+        out[call_id] = [mine[n] for n in sorted(mine)]
+    return out
