@@ -24,9 +24,9 @@ class Drawing:
     media_type: str
     draw: Callable[[Ladder], str | dict[str, Any]]
 
-    def render(self, trace: CallTrace) -> bytes:
+    def render(self, trace: CallTrace, headline: str) -> bytes:
         """The drawing as UTF-8."""
-        drawn = self.draw(layout(trace))
+        drawn = self.draw(layout(trace, headline=headline))
         return (drawn if isinstance(drawn, str) else json.dumps(drawn, ensure_ascii=False)).encode("utf-8")
 
 

@@ -29,7 +29,7 @@ from api.store import StoreKeeper, store_routes
 from api.wire import WireText, routed_call_id
 from diagnose.codec_table import tables
 from diagnose.compare import compare
-from diagnose.desk import Desk, trace_of
+from diagnose.desk import Desk, headline_of, trace_of
 from diagnose.engine import Rule, load_rules
 from index.summary import rfc3339
 from sip.errors import NotFound, SiptrailError, Unreachable
@@ -180,11 +180,14 @@ def call_routes(desk: Desk) -> APIRouter:
         """Its ladder in the form that Accept prefers; text where it does not matter."""
         drawing = ladders.negotiate(accept)
         trace = trace_of(desk, call_id, legs)
-        return Response(drawing.render(trace), media_type=drawing.media_type, headers={"Vary": "Accept"})
+        return Response(
+            drawing.render(trace, headline_of(desk, call_id)), media_type=drawing.media_type, headers={"Vary": "Accept"}
+        )
 
     def ladder_as(drawing: ladders.Drawing) -> Callable[[str, bool], Response]:
         def drawn(call_id: CallId, legs: WithLegs = False) -> Response:
-            return Response(drawing.render(trace_of(desk, call_id, legs)), media_type=drawing.media_type)
+            trace = trace_of(desk, call_id, legs)
+            return Response(drawing.render(trace, headline_of(desk, call_id)), media_type=drawing.media_type)
 
         return drawn
 

@@ -146,7 +146,7 @@ def run(folder: Path, name: str, switch: Switch, chosen: argparse.Namespace) -> 
     from index.importing import import_file
     from index.lake import Lake
     from index.leg import LegRules, leg_of
-    from index.leg_search import legs_of_call
+    from index.leg_search import families_of
     from index.legs import link
 
     path, wire = folder / "calls.pcap", Wire()
@@ -163,8 +163,8 @@ def run(folder: Path, name: str, switch: Switch, chosen: argparse.Namespace) -> 
     calls = archive.calls(None, 10_000_000)
     legs, rules = [], LegRules()
     for at in range(0, len(calls), 1000):
-        traces = archive.traces([c.call_id for c in calls[at : at + 1000]])
-        legs += [leg for trace in traces.values() if (leg := leg_of(trace, rules))]
+        some = archive.openings([c.call_id for c in calls[at : at + 1000]])
+        legs += [leg_of(opening, rules) for opening in some.values()]
     began = time.perf_counter()
     links = link(legs, rules)
     took = time.perf_counter() - began
@@ -177,7 +177,7 @@ def run(folder: Path, name: str, switch: Switch, chosen: argparse.Namespace) -> 
     times, told, sure, wanted = [], set[tuple[str, str]](), set[tuple[str, str]](), set[tuple[str, str]]()
     for call_id in asked:
         began = time.perf_counter()
-        found = legs_of_call(archive, call_id)
+        found = families_of(archive, [call_id])[call_id]
         times.append(time.perf_counter() - began)
         told |= {(x.parent, x.child) for x in found.links}
         sure |= {(x.parent, x.child) for x in found.links if not x.doubtful}

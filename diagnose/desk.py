@@ -57,6 +57,12 @@ class Desk(Protocol):
         ...
 
 
+def headline_of(desk: Desk, call_id: str) -> str:
+    """The one sentence to read first, and how bad it is; '' when nothing is wrong."""
+    found = desk.findings(call_id)
+    return f"{found[0].severity.upper()}  {found[0].headline}" if found else ""
+
+
 def trace_of(desk: Desk, call_id: str, legs: bool = False) -> CallTrace:
     """A call's messages; with `legs` those of all legs that are its own beyond doubt, as one trace."""
     if not legs:

@@ -15,14 +15,17 @@ from pathlib import Path
 from types import ModuleType
 
 from diagnose import rules as shipped
+from diagnose.beyond import rescued_by
 from diagnose.call import Call, digest
-from diagnose.finding import CONFIDENCES, SEVERITIES, Finding, public_name
+from diagnose.finding import CONFIDENCES, SEVERITIES, Evidence, Finding, public_name
 from diagnose.watch import Overrun, run_all
 from index.trace import CallTrace
 
 log = logging.getLogger(__name__)
 LIMIT = 10.0
 """Seconds that one rule may spend on one call; a usual one takes a fraction of a millisecond."""
+SETTING_UP = 50
+"""Findings that are told this early are about why a call was not answered; see Finding.precedence."""
 STRIKES = 3
 """A rule that ran out of time so often is left out from then on."""
 
@@ -128,12 +131,26 @@ def diagnose_all(
         if isinstance(outcome, BaseException):
             _report(rule, call.trace.call_id, outcome)
         else:
-            found[n] += outcome
+            found[n] += outcome if rule.own else _of_this_leg(call, outcome)
     return [tuple(sorted(f, key=_order)) for f in found]
 
 
 def _order(f: Finding) -> tuple[bool, int, int]:
     return f.severity == "info", f.precedence, SEVERITIES.index(f.severity)
+
+
+def _of_this_leg(call: Call, found: list[Finding]) -> list[Finding]:
+    """What kept one leg from being answered is no failure of a call that another leg carried."""
+    other = rescued_by(call) if found and call.trace.legs is not None else None
+    if other is None:
+        return found
+    text = f"leg {other.call_id} to {other.dst} was answered: the call did not fail"
+    return [
+        replace(f, severity="info", evidence=(*f.evidence, Evidence(None, text)))
+        if f.severity != "info" and f.precedence <= SETTING_UP
+        else f
+        for f in found
+    ]
 
 
 def _apply(rule: Rule, call: Call) -> list[Finding]:

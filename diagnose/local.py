@@ -9,13 +9,14 @@ import json
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from capture.hepframes import rebuild
 from capture.ports import DEFAULT_WS_PORTS
 from capture.tlspeers import TlsPeer
 from diagnose.engine import Rule, diagnose, diagnose_all, load_rules
+from diagnose.family import OPEN_NS, Families, is_open
 from diagnose.finding import SEVERITIES, Finding
 from index.archive import Archive, QueryTooLong
 from index.filter import Filter, parse_filter
@@ -23,7 +24,7 @@ from index.findings import Verdict
 from index.importing import ImportResult, flat, import_file
 from index.lake import Lake
 from index.leg import LegRules
-from index.leg_search import legs_of_call
+from index.leg_search import Family
 from index.legs import CallLegs
 from index.pcapfile import write_capture
 from index.summary import CallPage, CallSummary, Stats, rfc3339, tls_record
@@ -49,6 +50,8 @@ SILENCE_NS = 33_000_000_000
 """64*T1 and a second: nothing that is missing by then still comes."""
 RECENT_NS = 900_000_000_000
 """What was said since then is hardly ever out of the cache."""
+FOR_NOW = " for now"
+"""Stands behind the rules' fingerprint where other legs were still being set up: nobody takes that over later."""
 AGAIN_NS, SOON_NS = 10_000_000_000, 1_000_000_000
 """For so long a verdict holds that silence may still change: of a call that is settled, and of one that is not."""
 
@@ -60,6 +63,8 @@ class _Told:
     messages: int
     at: int
     findings: tuple[Finding, ...]
+    open: bool = False
+    """Another leg of the same call was still being set up."""
 
 
 class LocalDesk:
@@ -78,7 +83,7 @@ class LocalDesk:
         self._since = archive.now()
         self._rules_are = rules_are
         """Fingerprint of the rules: what others said is not taken over."""
-        self.leg_rules = leg_rules or LegRules()
+        self.families = Families(archive, leg_rules or LegRules())
         self.tls = tls
         self.counters = counters
         self.rules = load_rules() if rules is None else rules
@@ -147,14 +152,16 @@ class LocalDesk:
 
     def _diagnose_all(self, calls: list[CallSummary]) -> None:
         when = min(c.start for c in calls), max(c.end for c in calls)
-        traces = self.archive.traces([c.call_id for c in calls], between=when)
+        traces = self.families.beside(self.archive.traces([c.call_id for c in calls], between=when))
         known = [(c, traces[c.call_id]) for c in calls if c.call_id in traces]
         told = diagnose_all([trace for _, trace in known], self.rules)
         now, verdicts = self.archive.now(), []
-        for (c, _), findings in zip(known, told, strict=True):
-            self._store(c.call_id, _Told(c.messages, now, findings))
+        for (c, trace), findings in zip(known, told, strict=True):
+            opened = is_open(c, trace.legs) and now - c.end < OPEN_NS
+            self._store(c.call_id, _Told(c.messages, now, findings, opened))
             said = tuple((f.name, f.severity, json.dumps(f.to_json(), ensure_ascii=False)) for f in findings)
-            verdicts.append(Verdict(c.call_id, c.start, c.messages, now, self._rules_are, said))
+            rules = self._rules_are + FOR_NOW if opened else self._rules_are
+            verdicts.append(Verdict(c.call_id, c.start, c.messages, now, rules, said))
         self.archive.verdicts.remember(verdicts)
 
     def _recall(self, calls: list[CallSummary]) -> None:
@@ -188,7 +195,7 @@ class LocalDesk:
         if hit is None or hit.messages != call.messages:
             return None
         # Silence, too, earns findings: as long as something may be missing, what was said before holds for a moment.
-        settled = call.state not in UNSETTLED
+        settled = call.state not in UNSETTLED and not hit.open
         if settled and hit.at - call.end > SILENCE_NS:
             return hit
         return hit if self.archive.now() - hit.at < (AGAIN_NS if settled else SOON_NS) else None
@@ -216,28 +223,37 @@ class LocalDesk:
     def trace(self, call_id: str) -> CallTrace:
         return self.archive.trace(call_id)
 
+    def unsettled(self, call_ids: Iterable[str]) -> set[str]:
+        """Those of which something else may be said when other legs of the same call have come to an end."""
+        with self._lock:
+            return {c for c in call_ids if c in self._cache and self._cache[c].open}
+
     def findings(self, call_id: str, legs: bool = True) -> tuple[Finding, ...]:
         trace = self.archive.trace(call_id)
-        return diagnose(self._with_legs(trace) if legs else trace, self.rules)
+        return diagnose(self.families.beside({call_id: trace})[call_id] if legs else trace, self.rules)
 
-    def _with_legs(self, trace: CallTrace) -> CallTrace:
-        """The same with what lies beyond a switch, where the call failed: looking for it costs more than diagnosis."""
-        finals = [m.sip for m in trace.messages if m.sip.method == "INVITE" and m.sip.code >= 200]
-        if not finals or any(sip.code < 300 for sip in finals):
-            return trace
-        around = 600 * 10**9
-        makers = self.archive.ask(
-            "SELECT DISTINCT src_ip FROM ({source}) WHERE method = 'INVITE' AND call_id <> $call_id "
-            "AND first_ts BETWEEN $low AND $high",
-            {"call_id": trace.call_id, "low": trace.messages[0].ts - around, "high": trace.messages[-1].ts + around},
-        )
-        return replace(trace, legs=self.legs(trace.call_id), makers=frozenset(ip for (ip,) in makers))
+    def judged(self) -> Iterator[tuple[str, tuple[Finding, ...]]]:
+        """Every call's findings, the oldest call first; many calls at a time, which costs far less than one by one."""
+        calls, before = list[CallSummary](), None
+        while page := self.archive.calls(None, PAGE, before):
+            calls += page
+            before = page[-1].start, page[-1].call_id
+        calls.reverse()
+        for at in range(0, len(calls), TOGETHER):
+            found = self.diagnosed(calls[at : at + TOGETHER])
+            yield from ((c.call_id, found.get(c.call_id, ())) for c in calls[at : at + TOGETHER])
 
     def legs(self, call_id: str) -> CallLegs:
-        family = legs_of_call(self.archive, call_id, self.leg_rules)
-        names = [leg.call_id for leg in family.legs] or [call_id]
-        calls = self.with_findings(self.archive.calls_of(names, 0))
-        return CallLegs(call_id, tuple(sorted(calls, key=lambda c: (c.start, c.call_id))), family.links, family.capped)
+        families = self.families.of([call_id])
+        since = 0
+        if call_id not in families:
+            self.archive.call(call_id)  # raises where nobody knows it
+            families = {call_id: Family((), ())}
+        else:
+            since = families[call_id].legs[0].start
+        found = self.families.legs(families, since)[call_id]
+        calls = found.calls or (self.archive.call(call_id),)
+        return replace(found, calls=tuple(self.with_findings(list(calls))))
 
     def pcap(self, call_id: str, legs: bool = False) -> bytes:
         self.archive.call(call_id)

@@ -17,5 +17,5 @@ def listed(items: list[str]) -> str:
 
 
 def seconds(ns: int) -> str:
-    """'1.5 s'."""
-    return f"{ns / 1e9:.1f} s"
+    """'1.5 s', and '8 ms' of what is next to nothing."""
+    return f"{ns / 1e9:.1f} s" if not 0 < abs(ns) < 50_000_000 else f"{ns / 1e6:.0f} ms"

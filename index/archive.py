@@ -10,7 +10,7 @@ import itertools
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -31,6 +31,7 @@ from index.findings import Verdict, Verdicts
 from index.hours import by_slot, data_files, hours
 from index.lake import Lake
 from index.listing import FEW, SOME, places
+from index.openings import Opening, openings
 from index.partials import partials
 from index.rollup import CALL_COLUMNS, CALLS
 from index.rows import first_row
@@ -495,9 +496,28 @@ class Archive:
                     cur.execute(f"INSERT INTO found {some} WHERE last_ts >= {since} AND last_ts < {first}")
             return self._run(cur, "SELECT * FROM found", "true", [], len(call_ids), self.now())
 
-    def ask(self, sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
-        """What a question over partial call rows gives; `{source}` in it stands for those rows."""
+    def openings(self, call_ids: Sequence[str], between: tuple[int, int] | None = None) -> dict[str, Opening]:
+        """How these calls began; what has no INVITE is left out. `between`: they did so between these times (ns)."""
+        if not call_ids:
+            return {}
         with self._look() as look:
+            wanted = pa.array(list(call_ids), pa.string())
+            look.need_calls(wanted)
+            # A call may be answered, and end, in the hour after the one in which it began.
+            begun, alive = (
+                ("true", "true") if between is None else (hours(*between), hours(between[0], between[1] + HOUR_NS))
+            )
+            calls = f"SELECT * FROM ({self._source('calls', look)}) WHERE {alive}"
+            return openings(look.cur, wanted, calls, look.hot, look.frames, begun if look.stored else None)
+
+    def ask(
+        self, sql: str, parameters: dict[str, Any], tables: Mapping[str, pa.Table] | None = None
+    ) -> list[tuple[Any, ...]]:
+        """What a question over partial call rows gives; `{source}` in it stands for those rows, and it may name
+        `tables`."""
+        with self._look() as look:
+            for name, table in (tables or {}).items():
+                look.cur.register(name, table)
             return look.cur.execute(sql.format(source=self._source("calls", look)), parameters).fetchall()
 
     def traces(

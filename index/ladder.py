@@ -73,13 +73,14 @@ class Ladder:
     rows: tuple[Row, ...]
     legs: tuple[str, ...] = ()
     """The Call-IDs where there are several: A, B, … in the labels of the rows."""
+    headline: str = ""
+    """What is wrong with the call, in one sentence; '' where nothing is, or nobody asked."""
 
     @property
     def titles(self) -> tuple[str, ...]:
-        """'Call-ID …', one for each leg."""
-        if not self.legs:
-            return (f"Call-ID {self.call_id}",)
-        return tuple(f"Call-ID {leg_name(n)}  {call_id}" for n, call_id in enumerate(self.legs))
+        """'Call-ID …', one for each leg, and the headline."""
+        named = [f"Call-ID {leg_name(n)}  {call_id}" for n, call_id in enumerate(self.legs)]
+        return tuple([*(named or [f"Call-ID {self.call_id}"]), *([self.headline] if self.headline else [])])
 
 
 def leg_name(number: int) -> str:
@@ -87,8 +88,8 @@ def leg_name(number: int) -> str:
     return chr(65 + number) if number < 26 else str(number + 1)
 
 
-def layout(trace: CallTrace, aliases: Mapping[str, str] | None = None) -> Ladder:
-    """Lay a call out. `aliases` gives names for 'ip:port' or 'ip'."""
+def layout(trace: CallTrace, aliases: Mapping[str, str] | None = None, headline: str = "") -> Ladder:
+    """Lay a call out. `aliases` gives names for 'ip:port' or 'ip'; `headline` says what is wrong with it."""
     ends: dict[Endpoint, None] = {}
     for m in trace.messages:
         ends.setdefault(m.src)
@@ -130,7 +131,7 @@ def layout(trace: CallTrace, aliases: Mapping[str, str] | None = None) -> Ladder
         before = m.ts
     named = tuple(printable(c) for c in legs) if len(legs) > 1 else ()
     parties = tuple(Column(name(a), printable(a)) for a in columns)
-    return Ladder(printable(trace.call_id), parties, tuple(rows), named)
+    return Ladder(printable(trace.call_id), parties, tuple(rows), named, printable(headline))
 
 
 def clock(ns: int) -> str:

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from index.trace import CallTrace, Endpoint, TraceMessage
+from index.openings import Opening
+from index.trace import Endpoint
 from sip.address import parse_name_addr, parse_uri
 from sip.message import SipMessage
 from sip.sdp import SessionDescription
@@ -73,7 +74,7 @@ class Leg:
     callees: frozenset[str]
     """Numbers or names, as `LegRules.number` has them, of the To header and the Request-URI."""
     rang: int | None = None
-    """The first 180 or 183."""
+    """The first provisional response but 100."""
     answered: int | None = None
     failed: int | None = None
     code: int = 0
@@ -103,48 +104,30 @@ class Leg:
         return self.ended if self.answered is not None or self.failed is None else self.failed
 
 
-def leg_of(trace: CallTrace, rules: LegRules) -> Leg | None:
-    """The leg of a trace; None for what is no call, or was not seen from its INVITE on."""
-    messages = trace.messages
-    invite = next((m for m in messages if _begins(m)), None)
-    if invite is None:
-        return None
-    sip = invite.sip
-    rang = next((m.ts for m in messages if _of_invite(m) and m.sip.code in (180, 183)), None)
-    answered = next((m.ts for m in messages if _of_invite(m) and 200 <= m.sip.code < 300), None)
-    # A challenge is followed by the INVITE again; what counts is the last failure.
-    failure = None if answered else next((m for m in reversed(messages) if _of_invite(m) and m.sip.code >= 300), None)
-    if failure is not None and failure.sip.code in (401, 407) and any(_begins(m, failure.ts) for m in messages):
-        failure = None
+def leg_of(call: Opening, rules: LegRules) -> Leg:
+    """The leg of a call that was seen from its INVITE on."""
+    sip = call.sip
     marks, named = _marks(sip, rules)
     sdp = sip.sdp
     return Leg(
-        trace.call_id,
-        invite.ts,
-        invite.src,
-        invite.dst,
+        call.call_id,
+        call.at,
+        call.src,
+        call.dst,
         _users(rules, [sip.from_.uri.user if sip.from_ else "", *_asserted(sip)]),
         _users(rules, [sip.to.uri.user if sip.to else "", parse_uri(sip.uri).user]),
-        rang,
-        answered,
-        failure.ts if failure else None,
-        failure.sip.code if failure else 0,
-        next((m.ts for m in messages if m.sip.is_request and m.sip.method in ("BYE", "CANCEL")), None),
-        messages[-1].ts,
+        call.rang,
+        call.answered,
+        call.failed,
+        call.code,
+        call.ended,
+        call.last,
         marks,
         named,
         sdp.origin if sdp else "",
         _media(sdp) if sdp else frozenset(),
         tuple(c.name for s in sdp.media for c in s.codecs) if sdp else (),
     )
-
-
-def _begins(m: TraceMessage, after: int = -1) -> bool:
-    return m.ts > after and m.sip.is_request and m.sip.method == "INVITE" and not (m.sip.to and m.sip.to.tag)
-
-
-def _of_invite(m: TraceMessage) -> bool:
-    return not m.sip.is_request and m.sip.method == "INVITE"
 
 
 def _users(rules: LegRules, users: Iterable[str]) -> frozenset[str]:

@@ -1,24 +1,30 @@
-"""Finds the legs of a recorded call: asks the store for calls near it, and has index.legs judge them.
+"""Finds the legs of recorded calls: asks the store for calls near them, and has index.legs judge them.
 
-It owns how far it looks. Only what lies near in time and has a number, a host or a name in common is read at all.
+It owns how far it looks. Only what lies near in time and has a number, a host or a name in common is read at all, and
+of that no more than how it began. Many calls are looked for together, since a question costs more than an answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-from index.archive import Archive, unknown
-from index.columns import HOUR_NS
+import pyarrow as pa
+
+from index.archive import Archive
+from index.hours import hours
 from index.leg import Leg, LegRules, leg_of
 from index.leg_evidence import SECOND
-from index.legs import SETUP_NS, Link, family, link, reached
+from index.legs import SETUP_NS, Link, families, groups, link
 
 MOST_LEGS = 16
 """A call with more legs than this is shown with the first that were found."""
-ALIKE, ADJACENT = 48, 24
-"""Calls that are read for each leg: with a number in common, and others of that moment."""
+MOST_STEPS = 6
+"""From leg to leg; nobody has seen a call through so many switches."""
+FEW = 3
+"""Calls that somebody asked for; where there are more, it is for lists and alerts, and must not take long."""
+ALIKE, ADJACENT = (48, 16), (24, 8)
+"""Calls that are read for each leg, of few and of many: with a number in common, and others of that moment."""
 MOMENT_NS, CLOSE_NS = SECOND, 10 * SECOND
 
 
@@ -31,70 +37,117 @@ class Family:
     capped: bool = False
 
 
-def legs_of_call(archive: Archive, call_id: str, rules: LegRules | None = None) -> Family:
-    """The call's legs; NotFound when no message carries this Call-ID. What is no call has no legs."""
+def families_of(
+    archive: Archive,
+    call_ids: Sequence[str],
+    rules: LegRules | None = None,
+    between: tuple[int, int] | None = None,
+    steps: int = MOST_STEPS,
+) -> dict[str, Family]:
+    """The legs of each of these calls; no entry for what has no INVITE. `between`: all of them began then (ns)."""
     rules = rules or LegRules()
-    if call_id not in (traces := archive.traces([call_id], alone=True)):
-        raise unknown(call_id)
-    first = leg_of(traces[call_id], rules)
-    if first is None:
-        return Family((), ())
-    pool: dict[str, Leg | None] = {call_id: first}
-    todo, done, capped = [first], {call_id}, False
+    pool: dict[str, Leg | None] = dict.fromkeys(call_ids)
+    pool.update({c: leg_of(o, rules) for c, o in archive.openings(call_ids, between).items()})
+    first = _known(pool.values())
+    todo, done, capped = first, {leg.call_id for leg in first}, set[str]()
     links: list[Link] = []
-    while todo and len(done) < MOST_LEGS:
-        for leg in todo:
-            near, too_many = _near(archive, leg, rules)
-            capped = capped or too_many
-            fresh = [c for c in (*near, *leg.named) if c not in pool]
-            found = archive.traces(fresh, alone=True) if fresh else {}
-            pool.update({c: leg_of(found[c], rules) if c in found else None for c in fresh})
+    many = len(call_ids) > FEW
+    for _ in range(steps):
+        if not todo:
+            break
+        near, too_many = _near(archive, todo, rules, many)
+        capped |= too_many
+        low, high = min(leg.start for leg in todo) - SETUP_NS, max(_until(leg) for leg in todo)
+        fresh = [c for c in near if c not in pool]
+        pool.update(dict.fromkeys(fresh))
+        pool.update({c: leg_of(o, rules) for c, o in archive.openings(fresh, (low, high)).items()})
+        named = [c for leg in _known(pool.values()) for c in leg.named if c not in pool]
+        if named:
+            pool.update(dict.fromkeys(named))
+            pool.update({c: leg_of(o, rules) for c, o in archive.openings(named).items()})
         links = link(_known(pool.values()), rules)
-        sure = reached(call_id, links)
-        todo = _known(pool[name] for name in sorted(sure - done))
+        together = groups(links)
+        sure = set().union(*(together.get(leg.call_id, ()) for leg in first))
+        todo = [leg for leg in _known(pool[name] for name in sorted(sure - done))][: MOST_LEGS * len(first)]
         done |= sure
-    links = family(call_id, links)
-    names = {call_id, *(name for x in links for name in (x.parent, x.child))}
+    found = families((leg.call_id for leg in first), links)
+    return {call_id: _family(call_id, pool, mine, capped) for call_id, mine in found.items()}
+
+
+def _family(call_id: str, pool: dict[str, Leg | None], mine: Sequence[Link], capped: set[str]) -> Family:
+    names = {call_id, *(name for x in mine for name in (x.parent, x.child))}
     legs = sorted(_known(pool[name] for name in names), key=lambda leg: (leg.start, leg.call_id))[:MOST_LEGS]
     kept = {leg.call_id for leg in legs}
-    return Family(tuple(legs), tuple(x for x in links if {x.parent, x.child} <= kept), capped)
+    return Family(tuple(legs), tuple(x for x in mine if {x.parent, x.child} <= kept), bool(kept & capped))
 
 
 def _known(legs: Iterable[Leg | None]) -> list[Leg]:
     return [leg for leg in legs if leg is not None]
 
 
-def _near(archive: Archive, leg: Leg, rules: LegRules) -> tuple[list[str], bool]:
-    """Call-IDs of calls that may be a leg of the same call; whether there were too many at that time to read all."""
-    low, high = leg.start - SETUP_NS, min(leg.settled or leg.last, leg.start + SETUP_NS) + SECOND
-    hours = " OR ".join(
-        f"(day = DATE '{datetime.fromtimestamp(h * 3600, UTC):%Y-%m-%d}' AND hour = {h % 24})"
-        for h in range(low // HOUR_NS, high // HOUR_NS + 1)
+def _until(leg: Leg) -> int:
+    """Nothing that began later was made for it."""
+    return min(leg.settled or leg.last, leg.start + SETUP_NS) + SECOND
+
+
+def _near(archive: Archive, legs: Sequence[Leg], rules: LegRules, many: bool) -> tuple[list[str], set[str]]:
+    """Call-IDs of calls that may be a leg of the same call as one of these; and for which of them there were too many
+    at that time to read all."""
+    alike, adjacent = ALIKE[many], ADJACENT[many]
+    table = pa.table(
+        {
+            "asked": [leg.call_id for leg in legs],
+            "began": pa.array([leg.start for leg in legs], pa.int64()),
+            "high": pa.array([_until(leg) for leg in legs], pa.int64()),
+        }
     )
-    # An empty list would have no type in SQL; no user part has a line end.
-    alike = [["\n", *(n[-rules.digits :] if n.isdigit() else n for n in names)] for names in (leg.callees, leg.callers)]
-    hosts = sorted({leg.src.ip, leg.dst.ip, *(ip for g in rules.hosts if {leg.src.ip, leg.dst.ip} & g for ip in g)})
-    sql = f"""WITH near AS (SELECT call_id, min(abs(invite_ts - $start)) AS apart,
-          max({_key("to_user", rules)} IN (SELECT unnest($callees)))::INT AS callee,
-          max({_key("from_user", rules)} IN (SELECT unnest($callers)))::INT AS caller,
-          max(src_ip IN (SELECT unnest($hosts)) OR dst_ip IN (SELECT unnest($hosts)))::INT AS host
-        FROM ({{source}}) WHERE ({hours}) AND invite_ts BETWEEN $low AND $high AND call_id <> $call_id GROUP BY call_id)
-      (SELECT call_id, apart, callee + caller > 0 FROM near WHERE callee + caller > 0
-        ORDER BY callee + caller DESC, apart LIMIT {ALIKE})
-      UNION (SELECT call_id, apart, callee + caller > 0 FROM near WHERE apart <= {MOMENT_NS}
-        ORDER BY host DESC, apart LIMIT {ADJACENT})"""
-    asked = {
-        "start": leg.start,
-        "low": low,
-        "high": high,
-        "call_id": leg.call_id,
-        "callees": alike[0],
-        "callers": alike[1],
-        "hosts": hosts,
-    }
-    found = archive.ask(sql, asked)
-    alike_apart = [apart for _, apart, is_alike in found if is_alike]
-    return [call_id for call_id, *_ in found], len(alike_apart) >= ALIKE and max(alike_apart) < CLOSE_NS
+    keys = [(leg.call_id, who, _tail(n, rules)) for leg in legs for who, n in _numbers(leg)]
+    named = {leg.call_id: {leg.src.ip, leg.dst.ip} for leg in legs}
+    hosts = [(c, ip) for c, own in named.items() for ip in own.union(*(g for g in rules.hosts if own & g))]
+    low, high = min(leg.start for leg in legs) - SETUP_NS, max(_until(leg) for leg in legs)
+    found = archive.ask(
+        f"""WITH around AS (SELECT call_id, min(invite_ts) AS start,
+              arg_min({_key("to_user", rules)}, first_key) AS callee,
+              arg_min({_key("from_user", rules)}, first_key) AS caller, arg_min(src_ip, first_key) AS src,
+              arg_min(dst_ip, first_key) AS dst
+            FROM ({{source}}) WHERE {hours(low, high)} AND invite_ts BETWEEN {low} AND {high}
+            GROUP BY call_id),
+          same AS (SELECT asked, call_id FROM around JOIN keys ON callee = number AND who = 'callee'
+            UNION ALL SELECT asked, call_id FROM around JOIN keys ON caller = number AND who = 'caller'),
+          alike AS (SELECT asked, call_id, count(*) AS points FROM same GROUP BY ALL),
+          by_number AS (SELECT asked, call_id, abs(start - began) AS apart, true AS alike
+            FROM alike JOIN around USING (call_id) JOIN legs USING (asked)
+            WHERE call_id <> asked AND start BETWEEN began - {SETUP_NS} AND high
+            QUALIFY row_number() OVER (PARTITION BY asked ORDER BY points DESC, apart) <= {alike}),
+          by_moment AS (SELECT legs.asked, call_id, abs(start - began) AS apart, false
+            FROM around JOIN legs ON start BETWEEN began - {MOMENT_NS} AND least(began + {MOMENT_NS}, high)
+            LEFT JOIN hosts s ON s.asked = legs.asked AND s.ip = src
+            LEFT JOIN hosts d ON d.asked = legs.asked AND d.ip = dst
+            WHERE call_id <> legs.asked
+            QUALIFY row_number() OVER (
+              PARTITION BY legs.asked ORDER BY (s.ip IS NOT NULL OR d.ip IS NOT NULL) DESC, apart) <= {adjacent})
+        FROM by_number UNION ALL FROM by_moment""",
+        {},
+        {"legs": table, "keys": _table(keys, "asked", "who", "number"), "hosts": _table(hosts, "asked", "ip")},
+    )
+    near: dict[str, list[int]] = {}
+    for asked, _, apart, by_number in found:
+        if by_number:
+            near.setdefault(asked, []).append(apart)
+    crowded = {asked for asked, apart in near.items() if len(apart) >= alike and max(apart) < CLOSE_NS}
+    return list(dict.fromkeys(call_id for _, call_id, *_ in found)), crowded
+
+
+def _numbers(leg: Leg) -> list[tuple[str, str]]:
+    return [*(("callee", n) for n in leg.callees), *(("caller", n) for n in leg.callers)]
+
+
+def _table(rows: Sequence[tuple[str, ...]], *names: str) -> pa.Table:
+    return pa.table({name: pa.array([r[k] for r in rows], pa.string()) for k, name in enumerate(names)})
+
+
+def _tail(number: str, rules: LegRules) -> str:
+    return number[-rules.digits :] if number.isdigit() else number
 
 
 def _key(column: str, rules: LegRules) -> str:

@@ -31,6 +31,10 @@ MOST_NEAR = 32
 """Legs with the same number that are looked at for one leg, the nearest in time."""
 
 
+_NAMING = ("mark", "stem", "call-id", "media", "origin")
+"""Keys (see `keys_of`) that name the very call."""
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
     """`child` was made on behalf of `parent` (Call-IDs)."""
@@ -96,7 +100,7 @@ def link(legs: Iterable[Leg], rules: LegRules | None = None) -> list[Link]:
     rules = rules or LegRules()
     ordered = sorted(legs, key=lambda leg: (leg.start, leg.call_id))
     found = _linked(ordered, rules)
-    known = _one_machine({leg.call_id: leg for leg in ordered}, found, rules)
+    known = one_machine({leg.call_id: leg for leg in ordered}, found, rules)
     return _linked(ordered, replace(rules, hosts=known)) if known != rules.hosts else found
 
 
@@ -111,7 +115,7 @@ def _linked(ordered: Sequence[Leg], rules: LegRules) -> list[Link]:
     return _assigned({leg.call_id: leg for leg in ordered}, weighed)
 
 
-def _one_machine(legs: Mapping[str, Leg], links: Iterable[Link], rules: LegRules) -> tuple[frozenset[str], ...]:
+def one_machine(legs: Mapping[str, Leg], links: Iterable[Link], rules: LegRules) -> tuple[frozenset[str], ...]:
     """Addresses that turned out to be one machine's, because it got one leg here and sent the next there."""
     seen = Counter((legs[x.parent].dst.ip, legs[x.child].src.ip) for x in links if not x.doubtful)
     groups = list(rules.hosts)
@@ -167,6 +171,7 @@ def _pairs(ordered: Sequence[Leg], machine: Mapping[str, str], rules: LegRules) 
     index: dict[tuple[str, object], list[int]] = defaultdict(list)
     by_id = {leg.call_id: i for i, leg in enumerate(ordered)}
     path = [(machine[leg.src.ip], machine[leg.dst.ip]) for leg in ordered]
+    ends = [leg.start + SETUP_NS if leg.over is None else leg.over + SLACK for leg in ordered]
     for i, leg in enumerate(ordered):
         near = {by_id[n] for n in leg.named if n in by_id}
         first, (source, target) = leg.start - SETUP_NS, path[i]
@@ -175,8 +180,9 @@ def _pairs(ordered: Sequence[Leg], machine: Mapping[str, str], rules: LegRules) 
             for j in reversed(group):
                 if not left or ordered[j].start < first:
                     break
-                # Nobody is on both ends of such a pair; it takes a mark to link it all the same.
-                if key[0] in ("mark", "stem", "call-id") or (path[j][0] != source and path[j][1] != target):
+                # Nobody is on both ends of such a pair, or the one was over before the other began; it takes a mark to
+                # link it all the same.
+                if key[0] in _NAMING or (path[j][0] != source and path[j][1] != target and leg.start <= ends[j]):
                     near.add(j)
                     left -= 1
             group.append(i)
@@ -208,23 +214,30 @@ def keys_of(leg: Leg, rules: LegRules) -> set[tuple[str, object]]:
     return keys | ({("origin", leg.origin)} if leg.origin else set())
 
 
-def reached(call_id: str, links: Iterable[Link]) -> set[str]:
-    """The Call-IDs that sure links lead to, over any number of steps."""
-    around: dict[str, list[str]] = defaultdict(list)
+def groups(links: Iterable[Link]) -> dict[str, set[str]]:
+    """By Call-ID: all that sure links lead to, over any number of steps, itself included."""
+    out: dict[str, set[str]] = {}
     for x in links:
         if not x.doubtful:
-            around[x.parent].append(x.child)
-            around[x.child].append(x.parent)
-    known, todo = {call_id}, [call_id]
-    while todo:
-        for other in around[todo.pop()]:
-            if other not in known:
-                known.add(other)
-                todo.append(other)
-    return known - {call_id}
+            one, other = (out.get(c) or {c} for c in (x.parent, x.child))
+            both = one | other
+            out.update(dict.fromkeys(both, both))
+    return out
 
 
-def family(call_id: str, links: Sequence[Link]) -> list[Link]:
-    """The links of a call's legs; what is linked to them with doubt stands there, too, but leads no further."""
-    known = {call_id, *reached(call_id, links)}
-    return [x for x in links if x.parent in known or x.child in known]
+def reached(call_id: str, links: Iterable[Link]) -> set[str]:
+    """The Call-IDs that sure links lead to, over any number of steps."""
+    return groups(links).get(call_id, set()) - {call_id}
+
+
+def families(call_ids: Iterable[str], links: Sequence[Link]) -> dict[str, list[Link]]:
+    """The links of the legs of each call; what is linked to them with doubt stands there, too, but leads no further."""
+    known, by_end = groups(links), dict[str, dict[int, Link]]()
+    for n, x in enumerate(links):
+        for end in (x.parent, x.child):
+            by_end.setdefault(end, {})[n] = x
+    out = {}
+    for call_id in call_ids:
+        mine = {n: x for c in known.get(call_id, {call_id}) for n, x in by_end.get(c, {}).items()}
+        out[call_id] = [mine[n] for n in sorted(mine)]
+    return out

@@ -9,6 +9,7 @@ from sip.message import SipMessage
 
 if TYPE_CHECKING:
     from index.legs import CallLegs
+    from index.load import Load
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -97,5 +98,7 @@ class CallTrace:
     """Its other legs beyond a switch; None where nobody looked for them."""
     makers: frozenset[str] = frozenset()
     """Where legs were looked for: IP addresses that sent INVITEs of other calls within 10 minutes around the call."""
+    load: Load | None = None
+    """Where a capacity limit refused the call: what was going on between the two hosts at that moment."""
     icmp: tuple[IcmpError, ...] = field(default=())
     """Errors about messages of this call, in order of time."""

@@ -52,7 +52,7 @@ def build_trace(
         if r["flags"] & QUOTED:
             icmp += [e for e in _icmp(r, frame) if not any(_same(e, known) for known in icmp[-4:])]
             continue
-        raw = _payload(frame) if frame else b""
+        raw = payload_of(frame) if frame else b""
         packet = _Packet(r["ts"], r["ip_id"], _tap(frame) if frame and r["transport"] == "udp" else None)
         src, dst = Endpoint(r["src_ip"], r["src_port"]), Endpoint(r["dst_ip"], r["dst_port"])
         key = (src, dst, r["transport"], raw)
@@ -96,7 +96,8 @@ def merged(traces: Sequence[CallTrace]) -> CallTrace:
     )
 
 
-def _payload(frame: dict[str, Any]) -> bytes:
+def payload_of(frame: dict[str, Any]) -> bytes:
+    """The message in a row of FRAMES (its first part)."""
     if frame["payload"] is not None:
         return bytes(frame["payload"])
     return bytes(frame["frame"][frame["payload_at"] : frame["payload_at"] + frame["payload_size"]])
@@ -124,7 +125,7 @@ def _icmp(row: dict[str, Any], frame: dict[str, Any] | None) -> Iterator[IcmpErr
         found[1],
         Endpoint(row["src_ip"], row["src_port"]),
         Endpoint(row["dst_ip"], row["dst_port"]),
-        parse_message(_payload(frame)),
+        parse_message(payload_of(frame)),
     )
 
 

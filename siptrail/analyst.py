@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -22,12 +22,14 @@ SETTLE_NS = 2_000_000_000
 """After what made a call interesting, time for the ACK and for another branch."""
 SILENCE_NS = 34_000_000_000
 """After this nothing that is missing still comes (64*T1): the last look."""
+OTHERS_NS = 240_000_000_000
+"""So long other legs of the same call are waited for: until then they have failed, or been answered."""
 TOGETHER = 100
 """Calls that are diagnosed at a time."""
 MOST = 50_000
 """Calls that wait; more are left to whoever asks for them."""
 LOOK_BACK_NS = 600_000_000_000
-SHARE, BUSY_SHARE, BUSY = 0.25, 0.05, 20_000
+SHARE, BUSY_SHARE, BUSY = 0.4, 0.05, 20_000
 """Share of the time that it works; and when more messages a second than this come in: capture goes first."""
 USUAL = (401, 407, 487)
 """Failures that most calls get over: challenges, and what follows a CANCEL."""
@@ -42,8 +44,10 @@ class Analyst:
         self,
         calls_of: Callable[[Sequence[str], int], list[CallSummary]],
         diagnose: Callable[[list[CallSummary]], object],
+        unsettled: Callable[[Iterable[str]], set[str]] = lambda call_ids: set(),
     ) -> None:
-        self._calls_of, self._diagnose = calls_of, diagnose
+        """`unsettled`: those of some diagnosed calls of which other legs may still tell something else."""
+        self._calls_of, self._diagnose, self._unsettled = calls_of, diagnose, unsettled
         self._due: dict[str, tuple[int, bool]] = {}
         """By Call-ID: when to look, and whether that is the last look; in the order of entry."""
         self._lock = threading.Lock()
@@ -108,10 +112,14 @@ class Analyst:
         calls = self._calls_of(list(ready), now - LOOK_BACK_NS) if ready else []
         if calls:
             self._diagnose(calls)
+        waits = self._unsettled(ready)
         with self._lock:
             self.done += len(calls)
             for call in calls:
-                if not ready[call.call_id]:
+                if call.call_id in waits and now - call.end < OTHERS_NS:
+                    # Each time half as long again as it has waited: a leg may ring for a minute.
+                    self._enter(call.call_id, now + max(SETTLE_NS, (now - call.end) // 2), False)
+                elif not ready[call.call_id]:
                     # What is still missing then will not come any more.
                     self._enter(call.call_id, call.end + SILENCE_NS, True)
         return len(calls)

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
-from diagnose.desk import Desk, trace_of
+from diagnose.desk import Desk, headline_of, trace_of
 from sip.errors import SiptrailError, Unreachable
 from sip.text import printable
 from siptrail import __version__
@@ -232,7 +232,7 @@ def ladder(
     from siptrail.output import draw
 
     desk = find_desk(url, token, store, pcap, keylog=keylog)
-    print(draw(trace_of(desk, call_id, legs), format))
+    print(draw(trace_of(desk, call_id, legs), format, headline_of(desk, call_id)))
     desk.close()
 
 
@@ -289,11 +289,13 @@ def diagnose(
     keylog: Keylog = None,
 ) -> None:
     """Say what is wrong with a call, or with every call of a capture file."""
+    from diagnose.local import LocalDesk
     from siptrail.output import diagnosis
 
     whole_file = url is None and store is None and pcap is None and Path(target).is_file()
     desk = find_desk(url, token, store, target if whole_file else pcap, keylog=keylog)
-    text, bad = diagnosis(desk, None if whole_file else target, as_json)
+    told = desk.judged() if isinstance(desk, LocalDesk) and whole_file else [(target, desk.findings(target))]
+    text, bad = diagnosis(told, as_json, whole_file)
     if text:
         print(text)
     desk.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from capture.flags import names as flag_names
@@ -25,8 +25,6 @@ from sip.errors import SiptrailError
 from sip.text import printable
 from siptrail.tlstable import ADVICE, tls_lines
 
-MOST_LEGS = 500
-"""In captures with more calls, other legs are not looked for: that takes a few tenths of a second for each call."""
 _COLUMNS = (
     ("start", 21),
     ("method", 9),
@@ -89,7 +87,7 @@ def _number(text: str) -> bool:
     return text.lstrip("+-").replace(".", "", 1).isdigit()
 
 
-def draw(trace: CallTrace, format: str) -> str:
+def draw(trace: CallTrace, format: str, headline: str = "") -> str:
     """The ladder in one of its formats."""
     renderers: dict[str, Callable[[Ladder], str]] = {
         "text": render_text,
@@ -99,7 +97,7 @@ def draw(trace: CallTrace, format: str) -> str:
     }
     if format not in renderers:
         raise SiptrailError(f"{format!r} is no ladder format; choose text, svg, mermaid or json")
-    return renderers[format](layout(trace)).rstrip("\n")
+    return renderers[format](layout(trace, headline=headline)).rstrip("\n")
 
 
 def show_call(desk: Desk, call_id: str, messages: bool, as_json: bool, media: bool = False) -> str:
@@ -210,12 +208,13 @@ def finding_text(f: Finding) -> str:
     return "\n".join(out)
 
 
-def diagnosis(desk: Desk, call_id: str | None, as_json: bool) -> tuple[str, bool]:
-    """Findings of one call, or of all; and whether any is an error or worse."""
-    ids = [call_id] if call_id is not None else _all_ids(desk)
-    out, bad, quiet = [], False, 0
-    for one in ids:
-        findings = desk.findings(one, legs=len(ids) <= MOST_LEGS)
+def diagnosis(
+    told: Iterable[tuple[str, tuple[Finding, ...]]], as_json: bool, whole_file: bool = False
+) -> tuple[str, bool]:
+    """Findings by Call-ID as text or JSON, of one call or of a whole file; and whether any is an error or worse."""
+    out, bad, quiet, number = [], False, 0, 0
+    for one, findings in told:
+        number += 1
         bad = bad or any(f.severity in ("critical", "error") for f in findings)
         if as_json:
             out.append(json.dumps({"call_id": one, "findings": [f.to_json() for f in findings]}, ensure_ascii=True))
@@ -224,22 +223,11 @@ def diagnosis(desk: Desk, call_id: str | None, as_json: bool) -> tuple[str, bool
         else:
             quiet += 1
     if not as_json:
-        if call_id is not None and quiet:
+        if not whole_file and quiet:
             out.append("nothing wrong found in this call's signalling")
-        elif call_id is None:
-            out.append(f"{len(ids)} {'call' if len(ids) == 1 else 'calls'}, {len(ids) - quiet} with findings")
+        elif whole_file:
+            out.append(f"{number} {'call' if number == 1 else 'calls'}, {number - quiet} with findings")
     return "\n".join(x for x in out if x).strip("\n"), bad
-
-
-def _all_ids(desk: Desk) -> list[str]:
-    ids: list[str] = []
-    before = None
-    while True:
-        page = desk.calls("", 1000, before)
-        ids += [c.call_id for c in page.calls]
-        before = page.next
-        if before is None:
-            return ids[::-1]
 
 
 def compared(first: CallTrace, second: CallTrace, as_json: bool) -> str:

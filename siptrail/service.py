@@ -22,7 +22,6 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Gauge
 
 from alerts.book import AlertBook
-from alerts.classify import FAILURES, failure_of
 from alerts.dispatch import Dispatcher
 from api.serve import ApiServer, check_bind
 from api.server import create_app
@@ -30,7 +29,6 @@ from capture.packetsockets import PacketSockets
 from capture.pipeline import MessageBlock
 from capture.sources.scapy import Sniffer
 from diagnose.engine import fingerprint, load_rules
-from diagnose.finding import Finding
 from diagnose.local import LocalDesk
 from index.archive import Archive
 from index.captures import import_once
@@ -43,6 +41,7 @@ from index.spool import Spool
 from index.trace import Loss
 from sip.errors import SiptrailError
 from siptrail import __version__
+from siptrail.alarm import Alarm
 from siptrail.analyst import Analyst
 from siptrail.config import Settings, address, duration_ns, size_bytes
 from siptrail.ledger import Ledger
@@ -50,7 +49,7 @@ from siptrail.memory import forget_pages, give_back, in_haste
 from siptrail.recording import Recorder
 from siptrail.service_summary import summary
 from siptrail.storekeeping import Keeper
-from siptrail.watch import CHALLENGE_NS, FailureWatch
+from siptrail.watch import FailureWatch
 
 log = logging.getLogger("siptrail")
 
@@ -68,15 +67,7 @@ MOST_SECONDS = 30.0
 """Flushing again and again, before anything else that the keeper has to do."""
 UPKEEP_SECONDS = 60.0
 CATCH_UP_SECONDS = 5.0
-LOOK_BACK_NS = 6 * 3_600_000_000_000
-"""A call that failed now began at most so long ago."""
-LIKELY_NS = 300_000_000_000
-"""Nearly all of them did so within this time."""
-DIAGNOSED = 10
-"""Failed calls that are diagnosed in one round of alerts (one a second)."""
-FRESH_NS = 30_000_000_000
-"""For so long a cause is taken to hold for all failures of the same peer, code and reason."""
-NO_CAUSE: tuple[int, tuple[Finding, ...]] = (0, ())
+ALERT_SECONDS = 1.0
 SWITCH_SECONDS = 0.0005
 """How long another thread may hold capture up for the interpreter's lock; the default is ten times that."""
 
@@ -100,8 +91,6 @@ class Service:
         self._imports = threading.Lock()
         self.watch = FailureWatch()
         self._copies = Copies()
-        self._causes: dict[tuple[str, int | None, str | None], tuple[int, tuple[Finding, ...]]] = {}
-        """What failures of a peer with a code and a reason come from, and when that was found out (ns)."""
 
     # ---------------------------------------------------------------- life
 
@@ -132,12 +121,13 @@ class Service:
                 s.legs.rules(),
                 fingerprint(s.rules),
             )
-            self.analyst = Analyst(self.archive.calls_of, self.desk.diagnosed)
+            self.analyst = Analyst(self.archive.calls_of, self.desk.diagnosed, self.desk.unsettled)
             self.keeper = Keeper(lake, s, flush=self._flush)
             if not s.read_only:
                 recover(self.archive, s.node, self.say, self._sip_ports, self._ws_ports)
             base = s.base_url or f"http://{s.listen}"
             self.book = AlertBook(quiet_ns=duration_ns(s.alert_clear), base_url=base)
+            self.alarm = Alarm(self.desk, self.watch, self.book, self.analyst.expect)
             self.dispatcher = Dispatcher(s.sinks)
             app = create_app(
                 self.desk,
@@ -170,6 +160,7 @@ class Service:
 
     def _metrics(self) -> CollectorRegistry:
         registry = self.analyst.metrics()
+        self.alarm.metrics(registry)
         spool = self.archive.spool
         if self.archive.lake_is_shared and spool is not None:
             what = "Spool segments that wait because the shared store was out of reach"
@@ -352,39 +343,15 @@ class Service:
     # ---------------------------------------------------------------- alerts
 
     def _alert(self) -> None:
-        while not self._stop.wait(1.0):
+        pause = ALERT_SECONDS
+        while not self._stop.wait(pause):
+            began = time.monotonic()
             try:
-                self._judge_due()
-                for notice in self.book.tick(time.time_ns()):
+                with self.archive.fresh_will_do():
+                    notices = self.alarm.round(time.time_ns())
+                for notice in (*notices, *self.book.tick(time.time_ns())):
                     self.dispatcher.send(notice)
             except Exception:
                 log.exception("a round of alerts failed")
-
-    def _judge_due(self) -> None:
-        with self.archive.fresh_will_do():
-            self._judge()
-
-    def _judge(self) -> None:
-        now = time.time_ns()
-        calls = self.archive.calls_of(self.watch.due(now), now - LOOK_BACK_NS, now - LIKELY_NS)
-        for call in calls:
-            if call.state == "challenged":
-                self.watch.look_again(call.call_id, call.end + CHALLENGE_NS)
-        failed = sorted((c for c in calls if c.state in FAILURES), key=lambda c: c.end)
-        # In a flood of failures one tells the cause for all that look the same: capture must not wait for diagnosis.
-        kinds = {(c.dst, c.final_code, c.final_reason): c for c in failed}
-        unknown = {k: c for k, c in kinds.items() if self._causes.get(k, NO_CAUSE)[0] < now - FRESH_NS}
-        some = dict(list(unknown.items())[:DIAGNOSED])
-        found = self.desk.diagnosed(list(some.values()))
-        self._causes.update({k: (now, found.get(c.call_id, ())) for k, c in some.items()})
-        for call in failed:
-            _, findings = self._causes.get((call.dst, call.final_code, call.final_reason), NO_CAUSE)
-            event = failure_of(call, findings)
-            if event is None:
-                continue
-            self.watch.done(call.call_id)
-            self.analyst.expect(call.call_id, now)
-            for notice in self.book.feed(event, now):
-                self.dispatcher.send(notice)
-        while len(self._causes) > 1000:
-            self._causes.pop(next(iter(self._causes)))
+            # However many calls fail, capture has more than half of the time for itself.
+            pause = max(ALERT_SECONDS, 1.5 * (time.monotonic() - began))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from diagnose.beyond import followed_by
 from diagnose.call import Call
 from diagnose.finding import Finding, public_name
 from diagnose.refusals import capacity_words
 from diagnose.report import fact, listed
+from index.load import Load
 
 NAME = public_name(__name__)
 SEVERITY, PRECEDENCE, REFERENCE = "critical", 20, "RFC 3261 sections 21.5.4 and 21.3.3"
@@ -41,6 +43,12 @@ def check(call: Call) -> Iterator[Finding]:
                     + (f"message {followed[0].number} followed" if followed else "nobody followed in this trace"),
                 )
             )
+            evidence += [
+                fact(None, f"leg {c.call_id} went to {c.dst} instead: {c.state}") for c in followed_by(call, s)
+            ]
+        load = call.trace.load if call.trace.load and call.trace.load.dst == s.m.src.ip else None
+        if load is not None:
+            evidence += [fact(None, text) for text in _load(load)]
         later = call.answered_after(s)
         if later is not None:
             evidence.append(fact(later, "another route then answered: the call did not fail"))
@@ -48,10 +56,21 @@ def check(call: Call) -> Iterator[Finding]:
             NAME,
             "info" if later else SEVERITY,
             "certain" if said else "likely",
-            f"{s.m.src.ip} refused the call for capacity: {sip.code} {said or sip.reason}.",
+            f"{s.m.src.ip} refused the call for capacity: {sip.code} {said or sip.reason}"
+            + (f"; {load.src} had {load.up} calls up there and began {load.new} in that second." if load else "."),
             tuple(evidence),
             "Raise the limit of calls per second or channels for this account or trunk, or spread the traffic over "
             "more routes and time.",
             REFERENCE,
             PRECEDENCE,
         )
+
+
+def _load(load: Load) -> Iterator[str]:
+    """What stands against the limit."""
+    yield (
+        f"measured here: {load.new} calls from {load.src} to {load.dst} began in the second before, {load.up} were up "
+        "(answered and not over)"
+    )
+    if (load.new_of_all, load.up_of_all) != (load.new, load.up):
+        yield f"from everybody {load.dst} got {load.new_of_all} in that second, and had {load.up_of_all} up"

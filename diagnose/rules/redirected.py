@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from diagnose.beyond import followed_by
 from diagnose.call import Call, Step
 from diagnose.finding import Finding, public_name
 from diagnose.refusals import capacity_words, refusals, said
@@ -40,6 +41,10 @@ def _finding(call: Call, s: Step) -> Finding:
     elif followed is not None:
         what = f"to {where}, and {s.m.dst.ip} followed"
         evidence.append(fact(followed, f"{followed.m.src.ip} followed to {followed.m.dst}"))
+        advice = "Nothing, if this forwarding is meant."
+    elif legs := followed_by(call, s):
+        what = f"to {where}, and the call went to {legs[0].dst}"
+        evidence += [fact(None, f"leg {c.call_id} from {c.src} to {c.dst}: {c.state}") for c in legs]
         advice = "Nothing, if this forwarding is meant."
     else:
         what = f"to {where}; nobody followed in this trace"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from diagnose.beyond import further
 from diagnose.call import SECOND, Call, Step
 from diagnose.finding import Evidence, Finding, public_name
 from diagnose.guards import JUMP
@@ -79,4 +80,24 @@ def _share(call: Call, first: Step) -> tuple[str, list[Evidence]]:
         if final is not None:
             took = seconds(final.m.ts - s.m.ts)
             evidence.append(fact(final, f"{s.m.dst.ip} was tried before and took {took} to say {final.m.sip.code}"))
+    beyond_switch, beyond = _on_other_legs(call, first)
+    if beyond:
+        return beyond_switch, [*evidence, *beyond]
     return (f", all of it behind {first.m.dst.ip}" if not onward else ""), evidence
+
+
+def _on_other_legs(call: Call, first: Step) -> tuple[str, list[Evidence]]:
+    """The same through a switch, where each further leg is a call of its own: the longest share of the furthest hop."""
+    evidence, longest, where = [], 0, ""
+    for way in further(call):
+        c, kept = way.leg, seconds(way.leg.start - first.m.ts)
+        if c.pdd_ms is not None:
+            took, how = int(c.pdd_ms * 1e6), "rang or was answered"
+        elif c.final_code is not None:
+            took, how = c.end - c.start, f"ended with {c.final_code}"
+        else:
+            took, how = c.end - c.start, "said nothing until the end"
+        evidence.append(fact(None, f"leg {c.call_id} went to {c.dst} after {kept}, and {how} after {seconds(took)}"))
+        if took >= longest * 0.9:  # of two in a row the further one
+            longest, where = took, c.dst.rpartition(":")[0].strip("[]")
+    return (f", {seconds(longest)} of it behind {where}" if where else ""), evidence

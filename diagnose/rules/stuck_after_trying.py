@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from diagnose.beyond import further
 from diagnose.call import SECOND, Call, Step
 from diagnose.finding import Finding, public_name
 from diagnose.guards import silence
@@ -56,6 +57,10 @@ def check(call: Call) -> Iterator[Finding]:
             evidence.append(
                 fact(swallowed, f"{swallowed.m.sip.code} came from behind and was not passed on by {s.m.dst.ip}")
             )
+        for way in further(call):
+            came = "nothing came of it" if way.leg.final_code is None else f"ended with {way.leg.final_code}"
+            came = "rang there" if way.leg.pdd_ms is not None else came
+            evidence.append(fact(None, f"it went on to {way.leg.dst} as leg {way.leg.call_id}: {came}"))
         later = call.answered_after(s)
         if later is not None:
             evidence.append(fact(later, "another route then answered: the call did not fail"))

@@ -58,3 +58,18 @@ def test_the_ladder_and_the_packets_of_all_legs(desk: FileDesk, address: str) ->
 def test_findings_tell_what_the_other_legs_tell(address: str) -> None:
     found = httpx.get(f"{address}/api/v1/calls/{TRIED}/findings").json()["findings"]
     assert "answered-on-another-leg" in [f["name"] for f in found]
+
+
+@pytest.mark.parametrize("call_id", [TRIED, "legs-n-881b@198.51.100.33", FIRST])
+def test_one_headline_in_the_list_the_findings_and_every_ladder(desk: FileDesk, address: str, call_id: str) -> None:
+    calls = f"{address}/api/v1/calls"
+    (listed,) = [c for c in httpx.get(calls).json()["calls"] if c["call_id"] == call_id]
+    found = httpx.get(f"{calls}/{call_id}/findings").json()["findings"]
+    assert listed["headline"] == httpx.get(f"{calls}/{call_id}").json()["headline"]
+    assert listed["headline"] == (found[0]["headline"] if found else "")
+    assert bool(listed["headline"]) == (call_id != FIRST)
+    told = f"{found[0]['severity'].upper()}  {found[0]['headline']}" if found else ""
+    drawn = {suffix: httpx.get(f"{calls}/{call_id}/ladder.{suffix}").text for suffix in ("txt", "svg", "mmd")}
+    assert told in drawn["txt"].splitlines()
+    assert told.split("(")[0] in drawn["svg"] and told.split("(")[0] in drawn["mmd"]
+    assert httpx.get(f"{calls}/{call_id}/ladder.json").json()["headline"] == told

@@ -32,6 +32,7 @@ class Packet:
     raw: bytes
     transport: str = "udp"
     flags: int = 0
+    tap: str = "eth0"
 
 
 def sdp(address: str = NAT, formats: str = "0 8", *lines: str, port: int = 4000, session: bool = True) -> str:
@@ -171,7 +172,7 @@ def trace(
                     "dst_ip": dst,
                     "dst_port": dport,
                     "transport": p.transport,
-                    "interface": "eth0",
+                    "interface": p.tap,
                     "flags": p.flags,
                     "ip_id": n + 1,
                 }

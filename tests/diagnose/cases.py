@@ -38,6 +38,10 @@ INVITE = request()
 G729, EVENTS = "a=rtpmap:18 G729/8000", "a=rtpmap:101 telephone-event/8000"
 
 
+OK = reply(INVITE, 200, contact=f"<sip:bob@{CALLED}>")
+_LATE_INVITE = (Packet(2.5, CALLER, CALLED, INVITE), Packet(2.6, CALLER, CALLED, ack(INVITE)))
+
+
 def unanswered() -> Call:
     return tuple(resent(Packet(0, CALLER, CALLED, INVITE), *INVITE_TIMES))
 
@@ -97,6 +101,14 @@ CASES: dict[str, Case] = {
         "certain",
         (PROXY, "503", "Server at max cps"),
         (2, 2),
+    ),
+    "clocks-disagree": Case(
+        (Packet(0, CALLED, CALLER, OK, tap="eth1"), *_LATE_INVITE),
+        (Packet(0, CALLED, CALLER, OK), *_LATE_INVITE),  # at one point, the INVITE before was missed
+        "info",
+        "certain",
+        ("n, eth0", "n, eth1", "2.5 s", "200", "INVITE"),
+        (1, 2),
     ),
     "capture-loss": Case(
         answered(sdp(), sdp(PROXY)),

@@ -22,7 +22,7 @@ GOOD = Finding("good", "warning", "certain", "All is told.", (Evidence(1, "x"),)
 
 
 def rule(name: str, check: Callable[[Call], Iterator[Finding]]) -> Rule:
-    return Rule(name, "", check)
+    return Rule(name, "", check, own=True)
 
 
 def good(call: Call) -> Iterator[Finding]:

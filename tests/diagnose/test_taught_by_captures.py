@@ -113,7 +113,7 @@ def announced(after: float, code: int = 183) -> tuple[Packet, ...]:
 def test_an_announcement_just_before_480_is_no_ring() -> None:
     found = one("unavailable", *announced(0.04))
     assert "Call rejected (Q.850 cause 21)" in found.headline
-    assert "183 In band info available came 0.0 s before, too short for a ring" in told(found)
+    assert "183 In band info available came 40 ms before, too short for a ring" in told(found)
 
 
 @pytest.mark.parametrize(("after", "code"), [(20, 183), (0.04, 180)])

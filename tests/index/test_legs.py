@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from diagnose.local import FileDesk
-from index.leg import Leg, LegRules, leg_of
+from index.leg import Leg, LegRules
 from index.legs import CallLegs, link
 from index.trace import Endpoint
 from sip.errors import NotFound
@@ -87,7 +87,7 @@ def test_an_unknown_call_is_not_found(desk: FileDesk) -> None:
 @pytest.mark.parametrize("desk", ["register.pcap"], indirect=True)
 def test_what_is_no_call_has_no_legs(desk: FileDesk) -> None:
     call_id = desk.calls().calls[0].call_id
-    assert leg_of(desk.trace(call_id), LegRules()) is None
+    assert desk.archive.openings([call_id]) == {}
     legs = desk.legs(call_id)
     assert legs.sure == (call_id,) and not legs.links
 
