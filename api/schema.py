@@ -11,6 +11,8 @@ class Problem(BaseModel):
     """Every error."""
 
     detail: str
+    position: int | None = None
+    """Of a filter that cannot be read: which character is wrong, counted from 1."""
 
 
 class Call(BaseModel):
@@ -38,6 +40,15 @@ class Call(BaseModel):
     retransmissions: int
     user_agent: str
     flags: int
+    interface: str
+    ended_by: str | None
+    """caller or callee."""
+    pai: str
+    diversion: str
+    nat: list[str]
+    nat_kamailio: int | None
+    """Kamailio's nat_uac_test of its requests; null where it was not kept."""
+    nat_opensips: int | None
 
 
 class Calls(BaseModel):

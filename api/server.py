@@ -32,11 +32,11 @@ from diagnose.compare import compare
 from diagnose.desk import Desk, trace_of
 from diagnose.engine import Rule, load_rules
 from index.summary import rfc3339
-from sip.errors import NotFound, SiptrailError, Unreachable
+from sip.errors import Busy, Misread, NotFound, SiptrailError, TooMuch, Unreachable
 
 log = logging.getLogger("siptrail.api")
 
-STATUS: dict[type[Exception], int] = {NotFound: 404, Unreachable: 503, SiptrailError: 400}
+STATUS: dict[type[Exception], int] = {NotFound: 404, Unreachable: 503, Busy: 503, TooMuch: 504, SiptrailError: 400}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": schema.Problem, "description": "The request is wrong, or what it asks for is not there"},
     "5XX": {"model": schema.Problem, "description": "The service cannot answer now"},
@@ -270,7 +270,9 @@ def _shown(page: pages.Page) -> Callable[[], HTMLResponse]:
 
 def _told(request: Request, error: Exception) -> Response:
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
-    return JSONResponse({"detail": str(error)}, status)
+    where = {"position": error.position} if isinstance(error, Misread) else {}
+    again = {"Retry-After": "1"} if isinstance(error, Busy) else None
+    return JSONResponse({"detail": str(error), **where}, status, again)
 
 
 def _invalid(request: Request, error: Exception) -> Response:

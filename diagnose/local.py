@@ -16,7 +16,7 @@ from capture.ports import DEFAULT_WS_PORTS
 from capture.tlspeers import TlsPeer
 from diagnose.engine import Rule, diagnose, diagnose_all, load_rules
 from diagnose.finding import SEVERITIES, Finding
-from index.archive import Archive, QueryTooLong
+from index.archive import Archive
 from index.filter import Filter, parse_filter
 from index.findings import Verdict
 from index.importing import ImportResult, flat, import_file
@@ -27,7 +27,7 @@ from index.legs import CallLegs
 from index.pcapfile import write_capture
 from index.summary import CallPage, CallSummary, Stats, rfc3339, tls_record
 from index.trace import CallTrace
-from sip.errors import SiptrailError
+from sip.errors import SiptrailError, TooMuch
 
 CACHE = 20_000
 LIST_BUDGET = 1.5
@@ -116,7 +116,7 @@ class LocalDesk:
             fresh = self._unknown(some)
             for first in range(0, len(fresh), TOGETHER):
                 if time.monotonic() > until:
-                    raise QueryTooLong(
+                    raise TooMuch(
                         f"too many calls would have to be diagnosed for this (back to {rfc3339(some[0].start)} it was "
                         "done); narrow it, for example with since:1h or state:failed"
                     )

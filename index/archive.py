@@ -40,7 +40,7 @@ from index.text_search import Texts, TextSearch, budget
 from index.totals import count_messages
 from index.trace import CallTrace, Loss
 from index.traces import build_trace
-from sip.errors import NotFound, SiptrailError, Unreachable
+from sip.errors import NotFound, SiptrailError, TooMuch, Unreachable
 
 log = logging.getLogger(__name__)
 DEADLINE = 30.0
@@ -49,10 +49,6 @@ NEARBY_NS = 2_000_000_000
 """Losses so close to a call may have hit it."""
 MOST_GROUPS = 8
 NO_DOUBT: tuple[int, str, list[str]] = (0, "", [])
-
-
-class QueryTooLong(SiptrailError):
-    """A search that did not end in time; never an empty list."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -336,13 +332,11 @@ class Archive:
                 lambda only: self._hot_calls(hot) if only is None else _rolled_up_of(hot, only),
             )
         except duckdb.InterruptException as error:
-            raise QueryTooLong(
+            raise TooMuch(
                 f"the search took longer than {deadline:.0f} s; narrow it, for example with since:1h"
             ) from error
         except duckdb.OutOfMemoryException as error:
-            raise QueryTooLong(
-                "the search needs more memory than allowed; narrow it, for example with since:1h"
-            ) from error
+            raise TooMuch("the search needs more memory than allowed; narrow it, for example with since:1h") from error
         except (duckdb.IOException, duckdb.InvalidInputException) as error:
             if self.lake is None:
                 raise

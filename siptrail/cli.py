@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from diagnose.desk import Desk, trace_of
-from sip.errors import SiptrailError, Unreachable
+from sip.errors import Misread, SiptrailError, Unreachable
 from sip.text import printable
 from siptrail import __version__
 from siptrail.appliance import doctor, run
@@ -386,11 +386,21 @@ def main() -> None:
     os._exit(code)
 
 
+def marked(error: Misread) -> str:
+    """The text that cannot be read, as far as it fits on a line, and under it a mark where it is wrong."""
+    at = error.position - 1
+    first = max(0, at - 60)
+    before, after = printable(error.text[first:at]), printable(error.text[at : at + 40])
+    return f"  {before}{after}\n  {' ' * len(before)}^"
+
+
 def _run() -> int:
     try:
         return int(app(standalone_mode=False) or 0)
     except SiptrailError as error:
         print(f"siptrail: {printable(str(error))}", file=sys.stderr)
+        if isinstance(error, Misread):
+            print(marked(error), file=sys.stderr)
         return error.exit_code
     except typer.Abort:
         return 130
