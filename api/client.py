@@ -57,6 +57,7 @@ class HttpDesk:
             record["next"],
             record["matched"],
             from_rfc3339(searched) if searched else None,
+            record.get("progress"),
         )
 
     def call(self, call_id: str) -> CallSummary:

@@ -58,6 +58,8 @@ class Calls(BaseModel):
     matched: int | None
     searched: str | None
     """`text:` was looked for in calls that began since then; `next` goes on. Null where all calls were looked at."""
+    progress: float | None
+    """Share (0 to 1) of the time asked for that was looked at so far."""
 
 
 class Leg(Call):

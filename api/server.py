@@ -21,6 +21,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 
 from alerts.book import AlertBook
 from api import ladders, pages, schema
+from api.crowd import Crowd
 from api.guard import Guard
 from api.metrics import build_registry, exposition
 from api.records import trace_to_json
@@ -98,6 +99,7 @@ def create_app(
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Exception, _broken)
     app.add_middleware(WireText)
+    app.add_middleware(Crowd)
     app.add_middleware(Guard, token=token)
     return app
 
@@ -120,6 +122,7 @@ def call_routes(desk: Desk) -> APIRouter:
                 "next": page.next,
                 "matched": page.matched,
                 "searched": None if page.searched is None else rfc3339(page.searched),
+                "progress": page.progress,
             }
         )
 

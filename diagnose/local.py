@@ -34,6 +34,8 @@ LIST_BUDGET = 1.5
 """Seconds a list may spend on diagnosing calls that nobody asked about before."""
 TEXT_SECONDS = 2.0
 """A page looks for texts in messages so long, and the next page goes on."""
+LEGS_SECONDS = 2.0
+"""So long the legs of the call that was asked for last hold, unless rows come in; other machines may add some."""
 FINDING_BUDGET = 25.0
 """Seconds a search for findings may spend on diagnosing."""
 PAGE = 500
@@ -84,6 +86,7 @@ class LocalDesk:
         self._cache: OrderedDict[str, _Told] = OrderedDict()
         self._lock = threading.Lock()
         self._progress: float | None = None
+        self._last_legs: tuple[str, int, float, CallLegs] | None = None
         self.loading_error: str | None = None
 
     def calls(self, filter: str = "", limit: int = 100, before: str | None = None) -> CallPage:
@@ -94,9 +97,12 @@ class LocalDesk:
             if not stamp.isdigit():
                 raise SiptrailError(f"{before!r} is not a page mark; use the `next` of the page before")
             cursor = (int(stamp), call_id)
-        searched = None
+        searched = progress = None
         if where is not None and where.texts:
             texts, searched = self.archive.look_for(where, cursor[0] if cursor else None, TEXT_SECONDS)
+            if searched is not None and where.since is not None:
+                top = min(where.until or self.archive.now(), self.archive.now())
+                progress = min(1.0, max(0.0, (top - searched) / max(top - where.since, 1)))
             where = where.having(texts, searched)
         found = self._matching(where, limit + 1, cursor)
         more = len(found) > limit
@@ -104,7 +110,7 @@ class LocalDesk:
         following = f"{page[-1].start}:{page[-1].call_id}" if more else None
         if following is None and searched is not None:
             following = f"{searched - 1}:"
-        return CallPage(tuple(page), following, searched=searched)
+        return CallPage(tuple(page), following, searched=searched, progress=progress)
 
     def _matching(self, where: Filter | None, limit: int, cursor: tuple[int, str] | None) -> list[CallSummary]:
         """The newest calls that match. Where findings are asked for, whoever may match is diagnosed first."""
@@ -233,6 +239,16 @@ class LocalDesk:
         return replace(trace, legs=self.legs(trace.call_id), makers=frozenset(ip for (ip,) in makers))
 
     def legs(self, call_id: str) -> CallLegs:
+        """Whoever shows a call asks for them twice: for its findings, and for themselves. So the last ones are kept."""
+        changed, now = self.archive.changed, time.monotonic()
+        last = self._last_legs
+        if last is not None and last[:2] == (call_id, changed) and now - last[2] < LEGS_SECONDS:
+            return last[3]
+        legs = self._found_legs(call_id)
+        self._last_legs = (call_id, changed, now, legs)
+        return legs
+
+    def _found_legs(self, call_id: str) -> CallLegs:
         family = legs_of_call(self.archive, call_id, self.leg_rules)
         names = [leg.call_id for leg in family.legs] or [call_id]
         calls = self.with_findings(self.archive.calls_of(names, 0))

@@ -11,7 +11,7 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,6 +25,7 @@ from capture.frames import Frame
 from capture.pipeline import MessageBlock
 from index.batches import NOTHING, sorted_batch
 from index.columns import FRAMES, HOUR_NS, MESSAGES, Rows
+from index.deadlines import Deadlines
 from index.filter import Filter
 from index.findings import Verdict, Verdicts
 from index.hours import by_slot, data_files, hours
@@ -115,6 +116,7 @@ class Archive:
         self._rolling = threading.Lock()
         self.verdicts = Verdicts(lake)
         self._text_search = TextSearch()
+        self._deadlines = Deadlines()
         self.changed = 0
         """Counts up whenever rows were added."""
 
@@ -295,7 +297,7 @@ class Archive:
             self._fresh_will_do.now = False
 
     @contextmanager
-    def _look(self, deadline: float = DEADLINE) -> Iterator[_Look]:
+    def _look(self, deadline: float | None = None) -> Iterator[_Look]:
         """One moment of hot rows and lake."""
         stored = False
         with self._moment:
@@ -313,10 +315,10 @@ class Archive:
                     cur = self._con.cursor()
             with self._lock:
                 hot = tuple(self._hot)
-        timer = threading.Timer(deadline, cur.interrupt)
-        timer.daemon = True
-        timer.start()
+        deadline = DEADLINE if deadline is None else deadline
+        watched = ExitStack()
         try:
+            watched.enter_context(self._deadlines.within(cur, deadline))
             messages = pa.Table.from_batches([h.rows.messages for h in hot], MESSAGES)
             frames = pa.Table.from_batches([h.rows.frames for h in hot], FRAMES)
             # Arrow cannot filter views, so the frames themselves stay out of SQL.
@@ -333,7 +335,7 @@ class Archive:
             )
         except duckdb.InterruptException as error:
             raise TooMuch(
-                f"the search took longer than {deadline:.0f} s; narrow it, for example with since:1h"
+                f"the search took longer than {deadline:g} s; narrow it, for example with since:1h"
             ) from error
         except duckdb.OutOfMemoryException as error:
             raise TooMuch("the search needs more memory than allowed; narrow it, for example with since:1h") from error
@@ -342,7 +344,7 @@ class Archive:
                 raise
             raise self._unreadable(error) from error
         finally:
-            timer.cancel()
+            watched.close()
             if stored:
                 with suppress(duckdb.Error):
                     cur.execute("ROLLBACK")  # closing would do so, too, and hold the interpreter's lock meanwhile

@@ -181,7 +181,8 @@ def partials(messages: pa.Table) -> pa.Table:
     ids = columns["call_id"].indices.to_numpy(zero_copy_only=False).astype(np.uint64)
     slot = columns["day"].cast(pa.int32()).to_numpy().astype(np.int64) * 24 + columns["hour"].to_numpy()
     codes, first = np.empty(n, np.int32), np.empty(n, np.int64)
-    number_pairs(slot.astype(np.uint64), ids, codes, first)
+    if n:
+        number_pairs(slot.astype(np.uint64), ids, codes, first)
     group = codes.astype(np.int64)
     count = int(group.max()) + 1 if n else 0
     named = columns["method"]

@@ -110,6 +110,8 @@ class CallPage:
     """How many calls match in all, where that is known cheaply."""
     searched: int | None = None
     """Texts were looked for in calls that began since then (ns); the following page goes on from there."""
+    progress: float | None = None
+    """Share (0..1) of the time asked for in which texts were looked for."""
 
 
 @dataclass(frozen=True, slots=True)
