@@ -12,6 +12,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from api.client import HttpDesk
+from api.serve import ApiServer
+from api.server import create_app
 from capture.frames import Frame
 from diagnose.local import FileDesk
 from index.archive import Archive
@@ -20,7 +23,7 @@ from index.findings import Verdict
 from index.importing import import_file
 from index.lake import Lake
 from index.pcapfile import write_capture
-from sip.errors import SiptrailError
+from sip.errors import Misread, SiptrailError
 from sip.nat import DIALECTS, NAMES
 
 START = 1_767_607_200_000_000_000
@@ -497,6 +500,20 @@ def test_errors_point_at_what_is_wrong(text: str, mark: str, said: str) -> None:
     assert said in line and caught.value.column == mark.index("^") + 1
     assert f"at character {mark.index('^') + 1} of " in line
     assert "\n" not in line and len(line) < 600 and caught.value.exit_code == 2
+
+
+def test_the_service_tells_the_place_and_the_client_hands_it_on(desk: FileDesk) -> None:
+    server = ApiServer(create_app(desk, version="1"))
+    server.start()
+    try:
+        with pytest.raises(Misread, match="there is no key 'colour'") as caught:
+            HttpDesk(server.url).calls('from:"a b" colour:red')
+        assert (caught.value.position, caught.value.text) == (12, 'from:"a b" colour:red')
+        (call,) = HttpDesk(server.url).calls("nat:private-contact").calls
+        assert call == desk.calls("nat:private-contact").calls[0]
+        assert call.nat_kamailio == 1 + 2 + 32 + 256 and "private-contact" in call.nat
+    finally:
+        server.stop()
 
 
 HOSTILE = [
