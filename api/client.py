@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
@@ -18,7 +18,7 @@ from diagnose.finding import Finding
 from index.legs import CallLegs
 from index.summary import CallPage, CallSummary, Stats, from_rfc3339
 from index.trace import CallTrace
-from sip.errors import NotFound, SiptrailError, Unreachable
+from sip.errors import Misread, NotFound, SiptrailError, TooMuch, Unreachable
 
 SUFFIXES = {"text": "txt", "svg": "svg", "mermaid": "mmd", "json": "json"}
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -57,6 +57,7 @@ class HttpDesk:
             record["next"],
             record["matched"],
             from_rfc3339(searched) if searched else None,
+            record.get("progress"),
         )
 
     def call(self, call_id: str) -> CallSummary:
@@ -160,9 +161,23 @@ class HttpDesk:
             raise Unreachable(f"the service at {self.url} wants a token; give --token or set SIPTRAIL_TOKEN")
         if answer.status_code == 404:
             raise NotFound(detail)
+        if answer.status_code == 504:
+            raise TooMuch(detail)
         if 400 <= answer.status_code < 500:
+            place = _position(answer)
+            if place is not None:
+                raise Misread(detail, parse_qs(urlsplit(url).query).get("filter", [""])[0], place)
             raise SiptrailError(detail)
         raise Unreachable(f"the service at {self.url} cannot answer: {detail}" if answer.status_code != 503 else detail)
+
+
+def _position(answer: httpx.Response) -> int | None:
+    """Which character of a filter is wrong."""
+    try:
+        place = answer.json().get("position")
+    except (ValueError, AttributeError):
+        return None
+    return place if isinstance(place, int) else None
 
 
 def _detail(answer: httpx.Response) -> str:

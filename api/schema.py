@@ -11,6 +11,8 @@ class Problem(BaseModel):
     """Every error."""
 
     detail: str
+    position: int | None = None
+    """Of a filter that cannot be read: which character is wrong, counted from 1."""
 
 
 class Call(BaseModel):
@@ -38,6 +40,15 @@ class Call(BaseModel):
     retransmissions: int
     user_agent: str
     flags: int
+    interface: str
+    ended_by: str | None
+    """caller or callee."""
+    pai: str
+    diversion: str
+    nat: list[str]
+    nat_kamailio: int | None
+    """Kamailio's nat_uac_test of its requests; null where it was not kept."""
+    nat_opensips: int | None
 
 
 class Calls(BaseModel):
@@ -47,6 +58,8 @@ class Calls(BaseModel):
     matched: int | None
     searched: str | None
     """`text:` was looked for in calls that began since then; `next` goes on. Null where all calls were looked at."""
+    progress: float | None
+    """Share (0 to 1) of the time asked for that was looked at so far."""
 
 
 class Leg(Call):

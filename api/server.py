@@ -21,6 +21,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 
 from alerts.book import AlertBook
 from api import ladders, pages, schema
+from api.crowd import Crowd
 from api.guard import Guard
 from api.metrics import build_registry, exposition
 from api.records import trace_to_json
@@ -32,11 +33,11 @@ from diagnose.compare import compare
 from diagnose.desk import Desk, headline_of, trace_of
 from diagnose.engine import Rule, load_rules
 from index.summary import rfc3339
-from sip.errors import NotFound, SiptrailError, Unreachable
+from sip.errors import Busy, Misread, NotFound, SiptrailError, TooMuch, Unreachable
 
 log = logging.getLogger("siptrail.api")
 
-STATUS: dict[type[Exception], int] = {NotFound: 404, Unreachable: 503, SiptrailError: 400}
+STATUS: dict[type[Exception], int] = {NotFound: 404, Unreachable: 503, Busy: 503, TooMuch: 504, SiptrailError: 400}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": schema.Problem, "description": "The request is wrong, or what it asks for is not there"},
     "5XX": {"model": schema.Problem, "description": "The service cannot answer now"},
@@ -98,6 +99,7 @@ def create_app(
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Exception, _broken)
     app.add_middleware(WireText)
+    app.add_middleware(Crowd)
     app.add_middleware(Guard, token=token)
     return app
 
@@ -120,6 +122,7 @@ def call_routes(desk: Desk) -> APIRouter:
                 "next": page.next,
                 "matched": page.matched,
                 "searched": None if page.searched is None else rfc3339(page.searched),
+                "progress": page.progress,
             }
         )
 
@@ -273,7 +276,9 @@ def _shown(page: pages.Page) -> Callable[[], HTMLResponse]:
 
 def _told(request: Request, error: Exception) -> Response:
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
-    return JSONResponse({"detail": str(error)}, status)
+    where = {"position": error.position} if isinstance(error, Misread) else {}
+    again = {"Retry-After": "1"} if isinstance(error, Busy) else None
+    return JSONResponse({"detail": str(error), **where}, status, again)
 
 
 def _invalid(request: Request, error: Exception) -> Response:

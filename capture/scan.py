@@ -10,6 +10,26 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from capture.headernames import (
+    H_AGENT,
+    H_ASSERTED,
+    H_CALL_ID,
+    H_CONTACT,
+    H_CSEQ,
+    H_DIVERSION,
+    H_FROM,
+    H_LENGTH,
+    H_PARTY,
+    H_TO,
+    H_TYPE,
+    H_VIA,
+    LETTERS,
+    NONE,
+    OF_REQUESTS,
+    header_kind,
+    lower,
+    may_matter,
+)
 from capture.jit import kernel
 from capture.words import newline
 
@@ -17,76 +37,41 @@ U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
 I32 = NDArray[np.int32]
 
-SLICES = ("method", "reason", "call_id", "from_user", "to_user", "ruri_user", "user_agent", "body")
-"""Names of the slice columns, in the order of the kernel's first axis."""
-METHOD, REASON, CALL_ID, FROM_USER, TO_USER, RURI_USER, USER_AGENT, BODY = range(8)
-
-NONE, H_CALL_ID, H_FROM, H_TO, H_CSEQ, H_LENGTH, H_AGENT, H_TYPE = range(8)
-
-
-@kernel
-def lower(c: int) -> int:
-    """ASCII lower case of one byte."""
-    return c + 32 if 65 <= c <= 90 else c
-
-
-@kernel
-def same(data: U8, at: int, length: int, word: U8) -> bool:
-    """Whether data[at:at+length] is `word` (given in lower case), ignoring case."""
-    if length != len(word):
-        return False
-    for i in range(length):  # noqa: SIM110 - kernels know no generators
-        if lower(int(data[at + i])) != word[i]:
-            return False
-    return True
-
-
-def _word(text: str) -> U8:
-    return np.frombuffer(text.encode(), np.uint8).copy()
-
-
-W_CALL_ID, W_FROM, W_TO, W_CSEQ = _word("call-id"), _word("from"), _word("to"), _word("cseq")
-W_LENGTH, W_AGENT, W_SERVER, W_TYPE = (
-    _word("content-length"),
-    _word("user-agent"),
-    _word("server"),
-    _word("content-type"),
+SLICES = (
+    *("method", "reason", "call_id", "from_user", "to_user", "ruri_user", "user_agent", "body"),
+    *("asserted", "diversion", "via", "contact", "content_type"),
 )
+"""Names of the slice columns, in the order of the kernel's first axis.
+
+asserted: user of P-Asserted-Identity (RFC 3325) or, where there is none, of Remote-Party-ID; diversion: user of the
+topmost Diversion (RFC 5806). Of requests only: the first Via and Content-Type, and Contact, whose length is -1 where
+there are several."""
+METHOD, REASON, CALL_ID, FROM_USER, TO_USER, RURI_USER, USER_AGENT, BODY = range(8)
+ASSERTED, DIVERSION, VIA, CONTACT, CONTENT_TYPE = range(8, 13)
 
 
 @kernel
-def header_kind(data: U8, at: int, length: int) -> int:
-    """Which of the headers that matter here is named data[at:at+length]."""
-    if length == 1:
-        c = lower(int(data[at]))
-        if c == 105:
-            return H_CALL_ID
-        if c == 102:
-            return H_FROM
-        if c == 116:
-            return H_TO
-        if c == 108:
-            return H_LENGTH
-        if c == 99:
-            return H_TYPE
-        return NONE
-    if length == 2:
-        return H_TO if same(data, at, 2, W_TO) else NONE
-    if length == 4:
-        if same(data, at, 4, W_FROM):
-            return H_FROM
-        return H_CSEQ if same(data, at, 4, W_CSEQ) else NONE
-    if length == 6:
-        return H_AGENT if same(data, at, 6, W_SERVER) else NONE
-    if length == 7:
-        return H_CALL_ID if same(data, at, 7, W_CALL_ID) else NONE
-    if length == 10:
-        return H_AGENT if same(data, at, 10, W_AGENT) else NONE
-    if length == 12:
-        return H_TYPE if same(data, at, 12, W_TYPE) else NONE
-    if length == 14:
-        return H_LENGTH if same(data, at, 14, W_LENGTH) else NONE
-    return NONE
+def first_value(data: U8, at: int, end: int) -> int:
+    """Where the first value of the list data[at:end] ends: at a comma outside of <> and quotes."""
+    quoted, inside = False, False
+    i = at
+    while i < end:
+        c = data[i]
+        if quoted:
+            if c == 92:
+                i += 1
+            elif c == 34:
+                quoted = False
+        elif c == 34:
+            quoted = True
+        elif c == 60:
+            inside = True
+        elif c == 62:
+            inside = False
+        elif c == 44 and not inside:
+            return i
+        i += 1
+    return end
 
 
 @kernel
@@ -190,7 +175,7 @@ def scan_messages(
     for i in range(len(start)):
         at = start[i]
         end = at + length[i]
-        for k in range(8):
+        for k in range(13):
             slices[k, i, 0] = at
             slices[k, i, 1] = 0
         code[i] = 0
@@ -230,6 +215,10 @@ def scan_messages(
         pos = eol + 1
         claimed = -1
         seen_call_id = 0
+        seen_asserted = False
+        seen_via = False
+        seen_contact = False
+        seen_type = False
         blank = False
         while pos < end:
             eol = newline(data, pos, end)
@@ -240,10 +229,8 @@ def scan_messages(
                 blank = eol < end
                 pos = eol + 1
                 break
-            c0 = data[pos]
-            # Only these first letters can begin a header of interest: c f i l s t u (either case).
-            l0 = lower(int(c0))
-            if not (l0 == 99 or l0 == 102 or l0 == 105 or l0 == 108 or l0 == 115 or l0 == 116 or l0 == 117):
+            letter = LETTERS[data[pos]]
+            if letter == 0 or (letter == 2 and not may_matter(data, pos, line, response)):
                 pos = eol + 1
                 continue
             colon = pos
@@ -257,7 +244,7 @@ def scan_messages(
             while name_end > pos and (data[name_end - 1] == 32 or data[name_end - 1] == 9):
                 name_end -= 1
             kind = header_kind(data, pos, name_end - pos)
-            if kind == NONE:
+            if kind == NONE or (response and kind >= OF_REQUESTS):
                 pos = eol + 1
                 continue
             # A folded value goes on in the next lines (RFC 3261 section 7.3.1).
@@ -315,9 +302,40 @@ def scan_messages(
                         v += 1
                     # What is no number is no length that could be true.
                     claimed = number if digits and v == w else 1 << 40
-            elif kind == H_AGENT and slices[6, i, 1] == 0:
-                slices[6, i, 0] = v
-                slices[6, i, 1] = w - v
+            elif kind == H_AGENT:
+                if slices[6, i, 1] == 0:
+                    slices[6, i, 0] = v
+                    slices[6, i, 1] = w - v
+            elif kind == H_ASSERTED:
+                if not seen_asserted:
+                    first, size = user_of(data, v, first_value(data, v, w), True)
+                    slices[8, i, 0] = first
+                    slices[8, i, 1] = size
+                    seen_asserted = size > 0
+            elif kind == H_PARTY:
+                if slices[8, i, 1] == 0:
+                    first, size = user_of(data, v, first_value(data, v, w), True)
+                    slices[8, i, 0] = first
+                    slices[8, i, 1] = size
+            elif kind == H_DIVERSION:
+                if slices[9, i, 1] == 0:
+                    first, size = user_of(data, v, first_value(data, v, w), True)
+                    slices[9, i, 0] = first
+                    slices[9, i, 1] = size
+            elif not response:
+                if kind == H_VIA:
+                    if not seen_via:
+                        seen_via = True
+                        slices[10, i, 0] = v
+                        slices[10, i, 1] = w - v
+                elif kind == H_CONTACT:
+                    slices[11, i, 0] = v
+                    slices[11, i, 1] = -1 if seen_contact else w - v
+                    seen_contact = True
+                elif kind == H_TYPE and not seen_type:
+                    seen_type = True
+                    slices[12, i, 0] = v
+                    slices[12, i, 1] = w - v
             pos = eol + 1
         if blank:
             slices[7, i, 0] = pos

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.decode import CAREFUL, TAKEN, TCP, be16, starts_sip
+from capture.headernames import lower
 from capture.jit import kernel
-from capture.scan import lower
 from capture.words import newline
 
 U8 = NDArray[np.uint8]

@@ -24,20 +24,38 @@ def eight_bytes(data: NDArray[np.uint8], at: np.uint64) -> np.uint64:
 
 
 @kernel
-def newline(data: NDArray[np.uint8], at: int, end: int) -> int:
-    """Where the first line feed of data[at:end] is, or `end`. Lines are long, so it looks at eight bytes at a time."""
+def first_zero(odd: np.uint64) -> np.uint64:
+    """Which byte of a number is the first, from the lowest, that is zero; 8 for none."""
+    one, ones, tops = np.uint64(1), np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
+    # The subtraction borrows from no byte before the first zero, so the lowest top bit that is left is its own.
+    marks = (odd - ones) & ~odd & tops
+    if not marks:
+        return np.uint64(8)
+    # Below that bit, and of its own byte, each byte has its lowest bit set: as many as the place, and one.
+    below = (marks & (~marks + one)) - one
+    return ((below & ones) * ones >> np.uint64(56)) - one
+
+
+@kernel
+def place_of(data: NDArray[np.uint8], at: int, end: int, byte: int) -> int:
+    """Where `byte` first stands in data[at:end], or `end`. It looks at eight bytes at a time."""
     one, eight = np.uint64(1), np.uint64(8)
-    ones, tops, feeds = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080), np.uint64(0x0A0A0A0A0A0A0A0A)
+    wanted = np.uint64(0x0101010101010101) * np.uint64(byte)
     i, stop = np.uint64(at), np.uint64(end)
     while i + eight <= stop:
-        # A byte of `odd` is zero where there is a line feed; the subtraction borrows from no byte before the first.
-        odd = eight_bytes(data, i) ^ feeds
-        if (odd - ones) & ~odd & tops:
-            break
-        i += eight
-    while i < stop and data[i] != 10:
+        step = first_zero(eight_bytes(data, i) ^ wanted)
+        i += step
+        if step < eight:
+            return int(np.int64(i))
+    while i < stop and data[i] != byte:
         i += one
     return int(np.int64(i))
+
+
+@kernel
+def newline(data: NDArray[np.uint8], at: int, end: int) -> int:
+    """Where the first line feed of data[at:end] is, or `end`."""
+    return place_of(data, at, end, 10)
 
 
 @kernel

@@ -18,7 +18,7 @@ from capture.tlspeers import TlsPeer
 from diagnose.engine import Rule, diagnose, diagnose_all, load_rules
 from diagnose.family import OPEN_NS, Families, is_open
 from diagnose.finding import SEVERITIES, Finding
-from index.archive import Archive, QueryTooLong
+from index.archive import Archive
 from index.filter import Filter, parse_filter
 from index.findings import Verdict
 from index.importing import ImportResult, flat, import_file
@@ -29,7 +29,7 @@ from index.legs import CallLegs
 from index.pcapfile import write_capture
 from index.summary import CallPage, CallSummary, Stats, rfc3339, tls_record
 from index.trace import CallTrace
-from sip.errors import SiptrailError
+from sip.errors import SiptrailError, TooMuch
 
 CACHE = 20_000
 LIST_BUDGET = 1.5
@@ -100,9 +100,12 @@ class LocalDesk:
             if not stamp.isdigit():
                 raise SiptrailError(f"{before!r} is not a page mark; use the `next` of the page before")
             cursor = (int(stamp), call_id)
-        searched = None
+        searched = progress = None
         if where is not None and where.texts:
             texts, searched = self.archive.look_for(where, cursor[0] if cursor else None, TEXT_SECONDS)
+            if searched is not None and where.since is not None:
+                top = min(where.until or self.archive.now(), self.archive.now())
+                progress = min(1.0, max(0.0, (top - searched) / max(top - where.since, 1)))
             where = where.having(texts, searched)
         found = self._matching(where, limit + 1, cursor)
         more = len(found) > limit
@@ -110,7 +113,7 @@ class LocalDesk:
         following = f"{page[-1].start}:{page[-1].call_id}" if more else None
         if following is None and searched is not None:
             following = f"{searched - 1}:"
-        return CallPage(tuple(page), following, searched=searched)
+        return CallPage(tuple(page), following, searched=searched, progress=progress)
 
     def _matching(self, where: Filter | None, limit: int, cursor: tuple[int, str] | None) -> list[CallSummary]:
         """The newest calls that match. Where findings are asked for, whoever may match is diagnosed first."""
@@ -122,7 +125,7 @@ class LocalDesk:
             fresh = self._unknown(some)
             for first in range(0, len(fresh), TOGETHER):
                 if time.monotonic() > until:
-                    raise QueryTooLong(
+                    raise TooMuch(
                         f"too many calls would have to be diagnosed for this (back to {rfc3339(some[0].start)} it was "
                         "done); narrow it, for example with since:1h or state:failed"
                     )

@@ -11,7 +11,7 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -26,6 +26,7 @@ from capture.frames import Frame
 from capture.pipeline import MessageBlock
 from index.batches import no_rows, sorted_batch
 from index.columns import FRAMES, HOUR_NS, MESSAGES, Rows
+from index.deadlines import Deadlines
 from index.filter import Filter
 from index.findings import Verdict, Verdicts
 from index.hours import by_slot, data_files, hours
@@ -42,7 +43,7 @@ from index.text_search import Texts, TextSearch, budget
 from index.totals import count_messages
 from index.trace import CallTrace, Loss
 from index.traces import build_trace
-from sip.errors import NotFound, SiptrailError, Unreachable
+from sip.errors import NotFound, SiptrailError, TooMuch, Unreachable
 
 log = logging.getLogger(__name__)
 DEADLINE = 30.0
@@ -51,10 +52,6 @@ NEARBY_NS = 2_000_000_000
 """Losses so close to a call may have hit it."""
 MOST_GROUPS = 8
 NO_DOUBT: tuple[int, str, list[str]] = (0, "", [])
-
-
-class QueryTooLong(SiptrailError):
-    """A search that did not end in time; never an empty list."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,6 +118,7 @@ class Archive:
         self._rolling = threading.Lock()
         self.verdicts = Verdicts(lake)
         self._text_search = TextSearch()
+        self._deadlines = Deadlines()
         self.changed = 0
         """Counts up whenever rows were added."""
 
@@ -303,7 +301,7 @@ class Archive:
             self._fresh_will_do.now = False
 
     @contextmanager
-    def _look(self, deadline: float = DEADLINE) -> Iterator[_Look]:
+    def _look(self, deadline: float | None = None) -> Iterator[_Look]:
         """One moment of hot rows and lake."""
         stored = False
         with self._moment:
@@ -321,10 +319,10 @@ class Archive:
                     cur = self._con.cursor()
             with self._lock:
                 hot = tuple(self._hot)
-        timer = threading.Timer(deadline, cur.interrupt)
-        timer.daemon = True
-        timer.start()
+        deadline = DEADLINE if deadline is None else deadline
+        watched = ExitStack()
         try:
+            watched.enter_context(self._deadlines.within(cur, deadline))
             messages = pa.Table.from_batches([h.rows.messages for h in hot], MESSAGES)
             frames = pa.Table.from_batches([h.rows.frames for h in hot], FRAMES)
             # Arrow cannot filter views, so the frames themselves stay out of SQL.
@@ -340,19 +338,17 @@ class Archive:
                 lambda only: self._hot_calls(hot) if only is None else _rolled_up_of(hot, only),
             )
         except duckdb.InterruptException as error:
-            raise QueryTooLong(
-                f"the search took longer than {deadline:.0f} s; narrow it, for example with since:1h"
+            raise TooMuch(
+                f"the search took longer than {deadline:g} s; narrow it, for example with since:1h"
             ) from error
         except duckdb.OutOfMemoryException as error:
-            raise QueryTooLong(
-                "the search needs more memory than allowed; narrow it, for example with since:1h"
-            ) from error
+            raise TooMuch("the search needs more memory than allowed; narrow it, for example with since:1h") from error
         except (duckdb.IOException, duckdb.InvalidInputException) as error:
             if self.lake is None:
                 raise
             raise self._unreadable(error) from error
         finally:
-            timer.cancel()
+            watched.close()
             if stored:
                 with suppress(duckdb.Error):
                     cur.execute("ROLLBACK")  # closing would do so, too, and hold the interpreter's lock meanwhile

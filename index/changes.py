@@ -43,7 +43,7 @@ class Change:
             self._files.append(path)
             self.cur.execute(
                 f"CALL ducklake_add_data_files('lake', '{table}', {quoted(self._place.name(path))}, "
-                f"hive_partitioning => {'true' if hive else 'false'})"
+                f"hive_partitioning => {'true' if hive else 'false'}, allow_missing => true)"
             )
 
     def own(self, files: Iterable[Path]) -> None:

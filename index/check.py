@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from index.hours import DataFile, Slot, data_files
 from index.lake import Lake
 from index.place import Place
-from index.schema import SHAPES, TABLES
+from index.schema import LATER, SHAPES, TABLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,8 @@ def unreadable(table: str, path: Path, deep: bool, opened: Callable[[Path], Bina
     try:
         with opened(path) as data, pq.ParquetFile(data, buffer_size=1 << 16, pre_buffer=False) as file:
             names = set(file.schema_arrow.names)
-            missing = [n for n in SHAPES[table].names if n not in (*names, "day", "hour")]
+            later = LATER.get(table, frozenset())
+            missing = [n for n in SHAPES[table].names if n not in (*names, *later, "day", "hour")]
             if missing and "pos" not in names:
                 return f"it has no column {missing[0]}"
             if deep:

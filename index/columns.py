@@ -23,8 +23,20 @@ from capture.gather import (
     number_pieces,
     views_of,
 )
+from capture.natscan import nat_tests
 from capture.pipeline import TRANSPORTS, MessageBlock
-from capture.scan import BODY, CALL_ID, FROM_USER, METHOD, REASON, RURI_USER, TO_USER, USER_AGENT
+from capture.scan import (
+    ASSERTED,
+    BODY,
+    CALL_ID,
+    DIVERSION,
+    FROM_USER,
+    METHOD,
+    REASON,
+    RURI_USER,
+    TO_USER,
+    USER_AGENT,
+)
 from sip.sdp import parse_sdp
 from sip.text import text_of
 
@@ -63,9 +75,13 @@ MESSAGES = pa.schema(
         ("flags", pa.int32()),
         ("ip_id", pa.int32()),
         ("codecs", TEXT),
+        ("pai", TEXT),
+        ("diversion", TEXT),
+        ("nat", pa.int32()),
     ]
 )
-"""One row a SIP message. ts: ns since the epoch; code: 0 for requests; ip_id: -1 where there is none."""
+"""One row a SIP message. ts: ns since the epoch; code: 0 for requests; ip_id: -1 where there is none; nat: see
+`sip.nat.packed`. What versions before it did not have (pai, diversion, nat) is null in their rows."""
 
 FRAMES = pa.schema(
     [
@@ -137,6 +153,9 @@ def to_rows(block: MessageBlock, node: str) -> Rows:
             pa.array(block.flags),
             pa.array(block.ip_id),
             _codecs(block),
+            _texts(block, ASSERTED),
+            _texts(block, DIVERSION),
+            pa.array(nat_tests(block)),
         ],
         schema=MESSAGES,
     )
@@ -216,16 +235,29 @@ def _named(codes: Any, names: pa.Array) -> pa.DictionaryArray:
 def _texts(block: MessageBlock, k: int) -> pa.DictionaryArray:
     """A column of pieces, each distinct one decoded once."""
     pieces, n = block.slices[k], len(block)
-    codes, first = np.empty(n, np.int32), np.empty(n, np.int64)
+    some = np.flatnonzero(pieces[:, 1])
+    if 2 * len(some) < n:
+        # Most messages have none of it: they stay out of the numbering, but for the first one.
+        some = np.concatenate(([np.flatnonzero(pieces[:, 1] == 0)[0]], some))
+        codes = np.zeros(n, np.int32)
+        codes[some], texts = _numbered(block, pieces[some])
+        return _named(codes, texts)
+    return _named(*_numbered(block, pieces))
+
+
+def _numbered(block: MessageBlock, pieces: Any) -> tuple[Any, pa.Array]:
+    """The numbers of pieces, in order of appearance, and their texts."""
+    codes, first = np.empty(len(pieces), np.int32), np.empty(len(pieces), np.int64)
     distinct = pieces[first[: number_pieces(block.data, pieces, codes, first)]]
     values, offsets = np.empty(gather_size(distinct), np.uint8), np.empty(len(distinct) + 1, np.int32)
     gather(block.data, distinct, values, offsets)
     if not len(values) or values.max() < 128:
-        texts = pa.Array.from_buffers(pa.string(), len(distinct), [None, pa.py_buffer(offsets), pa.py_buffer(values)])
-        return _named(codes, texts)
+        return codes, pa.Array.from_buffers(
+            pa.string(), len(distinct), [None, pa.py_buffer(offsets), pa.py_buffer(values)]
+        )
     # Bytes that are not ASCII: decode one by one, without losing a byte.
     raw = values.tobytes()
-    return _named(codes, pa.array([text_of(raw[a:b]) for a, b in pairwise(offsets.tolist())], pa.string()))
+    return codes, pa.array([text_of(raw[a:b]) for a, b in pairwise(offsets.tolist())], pa.string())
 
 
 def _addresses(hi: Any, lo: Any) -> pa.DictionaryArray:

@@ -11,22 +11,24 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Network, ip_network
+from fnmatch import fnmatchcase
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from index.summary import from_rfc3339
 from index.text_search import Texts
-from sip.errors import SiptrailError
+from sip.errors import Misread
 from sip.ip import literal
+from sip.nat import DIALECTS, NAMES, mask_of
 
 Sql = tuple[str, list[object]]
 
 
-class FilterError(SiptrailError):
+class FilterError(Misread):
     """A filter that cannot be understood; `column` is the 1-based place of the character that is wrong."""
 
     def __init__(self, what: str, text: str, at: int) -> None:
         self.column = at + 1
-        super().__init__(f"filter: {what} at character {at + 1} of {_short(text, 200)!r}")
+        super().__init__(f"filter: {what} at character {at + 1} of {_short(text, 200)!r}", text, at + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,10 @@ _TEXT = {
     "transport": ("transport",),
     "codec": ("codecs",),
     "call-id": ("call_id",),
+    "interface": ("interface",),
+    "pai": ("pai",),
+    "diversion": ("diversion",),
+    "ended": ("ended_by",),
 }
 _PLACES = {"src": ("src",), "dst": ("dst",), "ip": ("src", "dst")}
 _NUMBERS = {
@@ -81,7 +87,7 @@ _NUMBERS = {
     "messages": "messages",
     "retransmissions": "retransmissions",
 }
-KEYS = tuple(sorted([*_TEXT, *_PLACES, *_NUMBERS, "code", "since", "until", "finding", "text"]))
+KEYS = tuple(sorted([*_TEXT, *_PLACES, *_NUMBERS, "code", "since", "until", "finding", "text", "nat"]))
 FIRST_KEYS = frozenset({"from", "to", "number", "ua", "node", "method", "transport", "call-id", "text", *_PLACES})
 """What a call has from its first message on, and what is known of it by its Call-ID."""
 _QUOTED = r'"((?:[^"\\]|\\.)*)"'
@@ -91,7 +97,7 @@ _UNKNOWN = "NULL::BOOLEAN"
 _DAY_NS = 86_400_000_000_000
 _TIME_OF_DAY = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?")
 _WITH_PORT = re.compile(r"(?:\[(.+)\]|([^:]+)):([0-9]+)")
-_FOLDED = frozenset({"method", "state", "transport", "codec"})
+_FOLDED = frozenset({"method", "state", "transport", "codec", "ended"})
 
 
 def parse_filter(text: str, now_ns: int) -> Filter:
@@ -231,6 +237,8 @@ class _Parser:
             return _any(_PLACES[key], lambda side: self.address(side, _unquoted(value), place))
         if key in _NUMBERS:
             return self.amount(_NUMBERS[key], _unquoted(value), place)
+        if key == "nat":
+            return self.nat(_unquoted(value).lower(), place)
         if key == "code":
             value = _unquoted(value)
             if re.fullmatch(r"[1-6]xx", value, re.IGNORECASE):
@@ -251,6 +259,28 @@ class _Parser:
         if not self.inside:
             self.bounds[key].append(moment)
         return ("start >= ?", [moment]) if key == "since" else ("start <= ?", [moment])
+
+    def nat(self, value: str, place: int) -> Sql:
+        """A test by its name, or a proxy's own number with the proxy's name: a number alone means two things."""
+        dialect, equals, digits = value.partition("=")
+        if equals:
+            if dialect not in DIALECTS:
+                raise FilterError(f"{_short(dialect)!r} is none of {', '.join(DIALECTS)}", self.text, place)
+            mask = mask_of(dialect, int(digits)) if digits.isascii() and digits.isdigit() and len(digits) < 6 else 0
+            if not mask:
+                at = place + len(dialect) + 1
+                raise FilterError(f"{dialect} has no NAT test {_short(digits)!r}", self.text, at)
+            return "nat & ? <> 0", [mask]
+        names = [name for name in NAMES if fnmatchcase(name, value.replace("[", "[[]").replace("?", "[?]"))]
+        if not names:
+            if value.isdigit():
+                what = f"{_short(value)} means other tests to each proxy: write kamailio={_short(value)} or opensips=…"
+                raise FilterError(what, self.text, place)
+            raise FilterError(f"there is no NAT test {_short(value)!r} ({', '.join(NAMES)})", self.text, place)
+        mask = 0
+        for name in names:
+            mask |= NAMES[name]
+        return "nat & ? <> 0", [mask]
 
     def amount(self, column: str, value: str, place: int) -> Sql:
         match = re.fullmatch(r"(<=|>=|<|>|=)?([0-9]+(?:\.[0-9]+)?)([a-z]*)", value)
@@ -276,15 +306,7 @@ class _Parser:
                 raise FilterError(
                     f"{_short(host)!r} is no network (write for example 203.0.113.0/24)", self.text, place
                 ) from None
-            if not isinstance(net, IPv4Network):
-                if net.prefixlen == 128:
-                    return f"{side}_ip = ?", [str(net.network_address)]
-                raise FilterError("networks are searched for IPv4 only; give the IPv6 address", self.text, place)
-            low = int(net.network_address)
-            number = " + ".join(
-                f"TRY_CAST(split_part({side}_ip, '.', {i + 1}) AS BIGINT) * {256 ** (3 - i)}" for i in range(4)
-            )
-            sql, parameters = f"({side}_ip LIKE '%.%' AND {number} BETWEEN ? AND ?)", [low, low + net.num_addresses - 1]
+            sql, parameters = _inside(f"{side}_ip", net)
         elif "*" in host:
             sql, parameters = f"{side}_ip LIKE ? ESCAPE '\\'", [_like(host)]
         else:
@@ -310,6 +332,22 @@ class _Parser:
             raise FilterError(
                 f"{_short(value)!r} is no time (write 2h, 10:42 or 2026-01-31T10:42:00Z, in UTC)", self.text, place
             ) from None
+
+
+def _inside(column: str, net: IPv4Network | IPv6Network) -> Sql:
+    """Addresses of a network. They are kept as texts (RFC 5952), so that each is made a number, or digits, first."""
+    low, high = int(net.network_address), int(net.broadcast_address)
+    if isinstance(net, IPv4Network):
+        number = " + ".join(
+            f"TRY_CAST(split_part({column}, '.', {i + 1}) AS BIGINT) * {256 ** (3 - i)}" for i in range(4)
+        )
+        return f"({column} LIKE '%.%' AND {number} BETWEEN ? AND ?)", [low, high]
+    left, right = (f"string_split(nullif(split_part({column}, '::', {k}), ''), ':')" for k in (1, 2))
+    left, right = f"coalesce({left}, [])", f"coalesce({right}, [])"
+    # "::" stands for as many groups of zeros as are missing.
+    zeros = f"list_transform(range(8 - len({left}) - len({right})), lambda z: '0')"
+    digits = f"list_transform(list_concat(list_concat({left}, {zeros}), {right}), lambda g: lpad(g, 4, '0'))"
+    return f"({column} LIKE '%:%' AND array_to_string({digits}, '') BETWEEN ? AND ?)", [f"{low:032x}", f"{high:032x}"]
 
 
 def _join(parts: list[Sql], word: str) -> Sql:

@@ -46,6 +46,9 @@ _VALUES = (
     "answer_key",
     "flags",
     "retransmissions",
+    "pai_ts",
+    "diversion_ts",
+    "nat",
 )
 (
     FIRST,
@@ -69,8 +72,12 @@ _VALUES = (
     ANSWER_KEY,
     FLAGS,
     RESENDS,
+    PAI,
+    DIVERSION,
+    NAT,
 ) = range(len(_VALUES))
-R_FIRST, R_ANSWER, R_FAIL, R_SIDE, R_OFFER, R_CODECS = range(6)
+R_FIRST, R_ANSWER, R_FAIL, R_SIDE, R_OFFER, R_CODECS, R_BYE, R_PAI, R_DIVERSION = range(9)
+HAS_PAI, HAS_DIVERSION = 1, 2
 
 
 @kernel
@@ -101,6 +108,8 @@ def roll(
     cseq: I64,
     codecs: NDArray[np.uint8],
     flags: NDArray[np.int32],
+    numbers: NDArray[np.uint8],
+    nat: NDArray[np.int32],
     later: int,
     out: I64,
     rows: I64,
@@ -118,6 +127,13 @@ def roll(
         out[g, FLAGS] |= flags[i] & ~REPEATED
         if _low(out, g, KEY, t + later if c > 0 else t):
             rows[g, R_FIRST] = i
+        if c == 0:
+            out[g, NAT] |= nat[i]
+            if numbers[i]:
+                if numbers[i] & HAS_PAI and _low(out, g, PAI, t):
+                    rows[g, R_PAI] = i
+                if numbers[i] & HAS_DIVERSION and _low(out, g, DIVERSION, t):
+                    rows[g, R_DIVERSION] = i
         fresh = c == 0 and in_dialog[i] == 0
         if fresh:
             out[g, INITIAL] = 1
@@ -143,8 +159,8 @@ def roll(
             if codecs[i] and 100 < c < 300 and _low(out, g, ANSWER_KEY, t if c >= 200 else t + later):
                 rows[g, R_CODECS] = i
         elif m == BYE:
-            if c == 0:
-                _low(out, g, BYE_TS, t)
+            if c == 0 and _low(out, g, BYE_TS, t):
+                rows[g, R_BYE] = i
         elif m == CANCEL:
             if c == 0:
                 _low(out, g, CANCEL_TS, t)
@@ -165,16 +181,16 @@ def partials(messages: pa.Table) -> pa.Table:
     ids = columns["call_id"].indices.to_numpy(zero_copy_only=False).astype(np.uint64)
     slot = columns["day"].cast(pa.int32()).to_numpy().astype(np.int64) * 24 + columns["hour"].to_numpy()
     codes, first = np.empty(n, np.int32), np.empty(n, np.int64)
-    number_pairs(slot.astype(np.uint64), ids, codes, first)
+    if n:
+        number_pairs(slot.astype(np.uint64), ids, codes, first)
     group = codes.astype(np.int64)
     count = int(group.max()) + 1 if n else 0
     named = columns["method"]
     codes = np.array([_METHODS.get(m, OTHER) for m in named.dictionary.to_pylist()] or [0], np.uint8)
     out = np.full((count, len(_VALUES)), NONE, np.int64)
-    out[:, [COUNT, INITIAL, FLAGS, RESENDS]] = 0
-    rows = np.full((count, 6), -1, np.int64)
+    out[:, [COUNT, INITIAL, FLAGS, RESENDS, NAT]] = 0
+    rows = np.full((count, 9), -1, np.int64)
     if n:
-        known = np.array(pc.binary_length(columns["codecs"].dictionary).to_numpy(zero_copy_only=False) > 0, np.uint8)
         roll(
             group,
             columns["ts"].to_numpy(),
@@ -182,13 +198,26 @@ def partials(messages: pa.Table) -> pa.Table:
             codes[named.indices.to_numpy(zero_copy_only=False)],
             columns["in_dialog"].cast(pa.uint8()).to_numpy(),
             columns["cseq"].to_numpy(),
-            known[columns["codecs"].indices.to_numpy(zero_copy_only=False)],
+            _filled(columns["codecs"]),
             columns["flags"].to_numpy(),
+            _filled(columns["pai"]) * np.uint8(HAS_PAI) | _filled(columns["diversion"]) * np.uint8(HAS_DIVERSION),
+            columns["nat"].fill_null(0).to_numpy(),
             LATER,
             out,
             rows,
         )
     return _table(columns, out, rows)
+
+
+def _filled(column: pa.DictionaryArray) -> Any:
+    """1 for each row that has a text."""
+    known = np.array(pc.binary_length(column.dictionary).to_numpy(zero_copy_only=False) > 0, np.uint8)
+    if not known.any():
+        return np.zeros(len(column), np.uint8)
+    if column.null_count:
+        known, column = np.append(known, np.uint8(0)), column.indices.fill_null(len(known))
+        return known[column.to_numpy()]
+    return known[column.indices.to_numpy(zero_copy_only=False)]
 
 
 def _arrived(messages: pa.Table) -> pa.Table:
@@ -210,7 +239,11 @@ def _table(columns: dict[str, pa.Array], out: Any, rows: Any) -> pa.Table:
     values = {name: pa.array(out[:, k], mask=out[:, k] == NONE) for k, name in enumerate(_VALUES)}
     values["initial"] = values["initial"].cast(pa.bool_())
     values["flags"] = values["flags"].cast(pa.int32())
-    for name in ("day", "hour", "call_id", "node", "method", "from_user", "to_user", "transport", "user_agent"):
+    values["nat"] = values["nat"].cast(pa.int32())
+    for name in (
+        *("day", "hour", "call_id", "node", "interface"),
+        *("method", "from_user", "to_user", "transport", "user_agent"),
+    ):
         values[name] = text(name, R_FIRST)
     # Of a response, the sender is the called side.
     answered = out[:, KEY] >= LATER
@@ -228,4 +261,6 @@ def _table(columns: dict[str, pa.Array], out: Any, rows: Any) -> pa.Table:
     for prefix, k in (("answer", R_ANSWER), ("fail", R_FAIL), ("side", R_SIDE)):
         values[f"{prefix}_code"], values[f"{prefix}_reason"] = text("code", k), text("reason", k)
     values["offer_codecs"], values["answer_codecs"] = text("codecs", R_OFFER), text("codecs", R_CODECS)
+    values["bye_ip"], values["bye_port"] = text("src_ip", R_BYE), text("src_port", R_BYE)
+    values["pai"], values["diversion"] = text("pai", R_PAI), text("diversion", R_DIVERSION)
     return pa.table({name: values[name] for name in CALL_COLUMNS})

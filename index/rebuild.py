@@ -23,7 +23,7 @@ from index.hours import Slot, data_files, imported, slot_of
 from index.lake import REBUILDING, Lake, lock_store
 from index.parquet import write_partitions
 from index.partials import partials
-from index.schema import PARTITIONED, SHAPES, SMALL
+from index.schema import PARTITIONED, SHAPES, SMALL, shaped
 from index.schema import small as small_rows
 from index.sorting import KEY, sort_files
 
@@ -144,7 +144,8 @@ def _once(lake: Lake, table: str, slot: Slot, paths: list[Path]) -> list[Path]:
     if len(paths) < 2:
         return paths
     key = KEY[table] if table != "calls" else tuple(n for n in SHAPES[table].names if n not in ("day", "hour"))
-    columns = ", ".join(f'"{name}"' for name in key)
+    there = {name for path in paths for name in pq.read_schema(path).names}
+    columns = ", ".join(f'"{name}"' for name in key if name in there)
     source = f"read_parquet({[str(p) for p in paths]}, hive_partitioning => false, union_by_name => true)"
     cur = lake.cursor()
     try:
@@ -157,7 +158,7 @@ def _once(lake: Lake, table: str, slot: Slot, paths: list[Path]) -> list[Path]:
             folder = place / f"day={slot.day}" / f"hour={slot.hour}"
             return sort_files(table, paths, folder, lake.folder / "temp", distinct=True).files
         rows = cur.execute(f"SELECT DISTINCT {columns} FROM {source} ORDER BY call_id").to_arrow_table()
-        return write_partitions(_placed(rows, slot).select(SHAPES["calls"].names), place)
+        return write_partitions(shaped(_placed(rows, slot), SHAPES["calls"]), place)
     finally:
         cur.close()
 
@@ -167,7 +168,8 @@ def _calls_again(lake: Lake, slot: Slot, messages: list[Path]) -> list[Path]:
     parts = []
     for path in messages:
         rows = pq.read_table(path, partitioning=None)
-        parts.append(partials(as_messages(_placed(rows, slot))).cast(SHAPES["calls"]))
+        whole = shaped(_placed(rows, slot), SHAPES["messages"])
+        parts.append(partials(as_messages(whole)).cast(SHAPES["calls"]))
     if not parts:
         return []
     return write_partitions(pa.concat_tables(parts).sort_by([("call_id", "ascending")]), lake.folder_of("calls"))

@@ -54,8 +54,19 @@ CALL_COLUMNS = {
     "answer_codecs": "VARCHAR",
     "flags": "INTEGER",
     "retransmissions": "BIGINT",
+    "interface": "VARCHAR",
+    "bye_ip": "VARCHAR",
+    "bye_port": "USMALLINT",
+    "pai_ts": "BIGINT",
+    "pai": "VARCHAR",
+    "diversion_ts": "BIGINT",
+    "diversion": "VARCHAR",
+    "nat": "INTEGER",
 }
-"""The columns of the `calls` table, in order."""
+"""The columns of the `calls` table, in order.
+
+interface: of the first message; bye_ip, bye_port: who sent the first BYE; pai, diversion: of the first request that has
+one; nat: what is true of any request (see `sip.nat.packed`)."""
 
 _MERGE = {
     "node": "arg_min(node, first_key)",
@@ -85,8 +96,24 @@ _MERGE = {
     "answer_codecs": "arg_min(answer_codecs, answer_key)",
     "flags": "bit_or(flags)",
     "retransmissions": "coalesce(sum(retransmissions), 0)::BIGINT",
+    "bye_ip": "arg_min(bye_ip, bye_ts)",
+    "bye_port": "arg_min(bye_port, bye_ts)",
+    "pai": "arg_min(pai, pai_ts)",
+    "diversion": "arg_min(diversion, diversion_ts)",
+    "nat": "bit_or(nat)",
 }
-_BY_FIRST = ("method", "from_user", "to_user", "src_ip", "src_port", "dst_ip", "dst_port", "transport", "user_agent")
+_BY_FIRST = (
+    "method",
+    "from_user",
+    "to_user",
+    "src_ip",
+    "src_port",
+    "dst_ip",
+    "dst_port",
+    "transport",
+    "user_agent",
+    "interface",
+)
 
 MERGED = (
     "SELECT call_id, "
@@ -126,6 +153,14 @@ _STATE = f"""CASE
   WHEN side_code IN (401, 407) THEN 'challenged'
   ELSE 'failed' END"""
 
+_ENDED = """CASE
+  WHEN bye_ts IS NOT NULL THEN CASE
+    WHEN bye_ip = src_ip AND (src_ip <> dst_ip OR bye_port <> dst_port) THEN 'caller'
+    WHEN bye_ip IS NOT NULL THEN 'callee' END
+  WHEN cancel_ts IS NOT NULL AND answer_ts IS NULL THEN 'caller' END AS ended_by"""
+"""The first BYE that is seen comes from where the call came from, or from elsewhere: the called side, or the next hop
+towards it."""
+
 CALLS = f"""
 SELECT call_id, first_ts AS start, last_ts AS "end", {_STATE} AS state, method, from_user, to_user,
   src_ip, src_port, dst_ip, dst_port, transport,
@@ -137,7 +172,8 @@ SELECT call_id, first_ts AS start, last_ts AS "end", {_STATE} AS state, method, 
   CASE WHEN invite_ts IS NOT NULL THEN (least(ring_ts, answer_ts) - invite_ts) / 1e6 END AS pdd_ms,
   CASE WHEN ring_ts IS NOT NULL THEN (coalesce(answer_ts, least(cancel_ts, fail_ts)) - ring_ts) / 1e6 END AS ring_ms,
   CASE WHEN answer_ts IS NOT NULL AND bye_ts >= answer_ts THEN (bye_ts - answer_ts) / 1e6 END AS talk_ms,
-  coalesce(answer_codecs, offer_codecs, '') AS codecs, user_agent, node, flags, retransmissions, initial
+  coalesce(answer_codecs, offer_codecs, '') AS codecs, user_agent, node, flags, retransmissions, initial,
+  coalesce(interface, '') AS interface, coalesce(pai, '') AS pai, coalesce(diversion, '') AS diversion, nat, {_ENDED}
 FROM ({MERGED})
 """
 """Partial rows to the calls that lists, filters and summaries use. {source}: partial rows; $now: capture time, ns."""

@@ -17,12 +17,13 @@ from index.rollup import CALL_COLUMNS
 from index.rows import first_row
 from sip.errors import Unreachable
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _MESSAGE_COLUMNS = (
     "day DATE, hour TINYINT, call_id VARCHAR, ts BIGINT, seq BIGINT, method VARCHAR, code SMALLINT, reason VARCHAR, "
     "cseq BIGINT, in_dialog BOOLEAN, from_user VARCHAR, to_user VARCHAR, ruri_user VARCHAR, user_agent VARCHAR, "
     "src_ip VARCHAR, src_port USMALLINT, dst_ip VARCHAR, dst_port USMALLINT, transport VARCHAR, interface VARCHAR, "
-    "node VARCHAR, size INTEGER, flags INTEGER, ip_id INTEGER, codecs VARCHAR"
+    "node VARCHAR, size INTEGER, flags INTEGER, ip_id INTEGER, codecs VARCHAR, "
+    "pai VARCHAR, diversion VARCHAR, nat INTEGER"
 )
 _FRAME_COLUMNS = (
     "day DATE, hour TINYINT, call_id VARCHAR, ts BIGINT, seq BIGINT, part SMALLINT, node VARCHAR, interface VARCHAR, "
@@ -66,7 +67,23 @@ SHAPES = {
 """The tables as Arrow has them."""
 _OPTIONS = {"parquet_compression": "zstd", "parquet_compression_level": "3", "parquet_row_group_size": "122880"}
 
+LATER = {
+    "messages": frozenset({"pai", "diversion", "nat"}),
+    "calls": frozenset(
+        {"retransmissions", "interface", "bye_ip", "bye_port", "pai_ts", "pai", "diversion_ts", "diversion", "nat"}
+    ),
+}
+"""Columns that files of an older version do not have: they are null there."""
+
 Say = Callable[[str], None]
+
+
+def shaped(rows: pa.Table, shape: pa.Schema) -> pa.Table:
+    """Rows of a file in the shape of their table; what its version did not have is null."""
+    missing = [f for f in shape if f.name not in rows.column_names]
+    for f in missing:
+        rows = rows.append_column(f, pa.nulls(rows.num_rows, f.type))
+    return rows.select(shape.names).cast(shape)
 
 
 def small(table: str, rows: Iterable[tuple[Any, ...]]) -> pa.Table:
@@ -139,8 +156,28 @@ def _with_findings(change: Change) -> None:
     create_table(change.cur, "findings")
 
 
+def _with_numbers_and_nat(change: Change) -> None:
+    for table, columns in (("messages", MESSAGE_COLUMNS_OF_4), ("calls", CALL_COLUMNS_OF_4)):
+        for name, kind in columns.items():
+            change.cur.execute(f"ALTER TABLE lake.{table} ADD COLUMN {name} {kind}")
+
+
+MESSAGE_COLUMNS_OF_4 = {"pai": "VARCHAR", "diversion": "VARCHAR", "nat": "INTEGER"}
+CALL_COLUMNS_OF_4 = {
+    "interface": "VARCHAR",
+    "bye_ip": "VARCHAR",
+    "bye_port": "USMALLINT",
+    "pai_ts": "BIGINT",
+    "pai": "VARCHAR",
+    "diversion_ts": "BIGINT",
+    "diversion": "VARCHAR",
+    "nat": "INTEGER",
+}
+"""Never to be changed: what stores of version 3 lack."""
+
 STEPS: dict[int, tuple[str, Callable[[Change], None]]] = {
     1: ("a list of imported captures, and retransmissions of calls", _with_captures_and_retransmissions),
     2: ("a table of findings", _with_findings),
+    3: ("asserted and diverting numbers, NAT tests, interface, who hung up", _with_numbers_and_nat),
 }
 """What makes the next version of this one."""

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from index.parquet import FRESH, IN_ORDER, ROW_GROUP, layout, sync_files
-from index.schema import SHAPES
+from index.schema import SHAPES, shaped
 
 PIECE = 512
 """Rows taken from a file at a time."""
@@ -143,7 +143,7 @@ def _merged(table: str, files: list[Path]) -> Iterator[pa.Table]:
 def _next(reader: Iterator[pa.RecordBatch], shape: pa.Schema) -> pa.Table | None:
     for batch in reader:
         if batch.num_rows:
-            return pa.Table.from_batches([batch]).select(shape.names).cast(shape)
+            return shaped(pa.Table.from_batches([batch]), shape)
     return None
 
 

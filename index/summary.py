@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from capture.tlspeers import TlsPeer
+from sip.nat import kamailio_number, names_of, opensips_number
 
 
 def rfc3339(ns: int) -> str:
@@ -65,12 +66,26 @@ class CallSummary:
     retransmissions: int = 0
     user_agent: str = ""
     flags: int = 0
+    interface: str = ""
+    """Where the first message was captured; '' in rows of versions that did not keep it, as with all that follow."""
+    ended_by: str | None = None
+    """caller or callee: who sent BYE, or the caller with CANCEL."""
+    pai: str = ""
+    """User of P-Asserted-Identity (or Remote-Party-ID) of the first request that has one."""
+    diversion: str = ""
+    """User of the topmost Diversion of the first request that has one."""
+    nat: tuple[str, ...] = ()
+    """What NAT tests of proxies are true of any of its requests, by the names of `sip.nat.NAMES`."""
+    nat_kamailio: int | None = None
+    """Kamailio's nat_uac_test of all its requests together; None where it was not kept."""
+    nat_opensips: int | None = None
+    """OpenSIPS' nat_uac_test of all its requests together."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON object of the public contract: times are RFC 3339 strings."""
         record = asdict(self)
         record["start"], record["end"] = rfc3339(self.start), rfc3339(self.end)
-        record["codecs"], record["findings"] = list(self.codecs), list(self.findings)
+        record["codecs"], record["findings"], record["nat"] = list(self.codecs), list(self.findings), list(self.nat)
         return record
 
     @classmethod
@@ -80,6 +95,7 @@ class CallSummary:
         values = {k: v for k, v in record.items() if k in known}
         values["start"], values["end"] = from_rfc3339(values["start"]), from_rfc3339(values["end"])
         values["codecs"], values["findings"] = tuple(values["codecs"]), tuple(values["findings"])
+        values["nat"] = tuple(values.get("nat", ()))
         return cls(**values)
 
 
@@ -94,6 +110,8 @@ class CallPage:
     """How many calls match in all, where that is known cheaply."""
     searched: int | None = None
     """Texts were looked for in calls that began since then (ns); the following page goes on from there."""
+    progress: float | None = None
+    """Share (0..1) of the time asked for in which texts were looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,4 +195,11 @@ def summary_of(row: dict[str, Any]) -> CallSummary:
         user_agent=row["user_agent"],
         retransmissions=row["retransmissions"],
         flags=row["flags"],
+        interface=row["interface"],
+        ended_by=row["ended_by"],
+        pai=row["pai"],
+        diversion=row["diversion"],
+        nat=names_of(row["nat"] or 0),
+        nat_kamailio=None if row["nat"] is None else kamailio_number(row["nat"]),
+        nat_opensips=None if row["nat"] is None else opensips_number(row["nat"]),
     )

@@ -11,6 +11,24 @@ class SiptrailError(Exception):
     exit_code = 2
 
 
+class Misread(SiptrailError):
+    """A text of the user's that cannot be read; `position` is the 1-based place of the character that is wrong."""
+
+    def __init__(self, what: str, text: str, position: int) -> None:
+        super().__init__(what)
+        self.text, self.position = text, position
+
+
+class TooMuch(SiptrailError):
+    """A search that did not end in time, or that needs more memory than it may have; never an empty list."""
+
+
+class Busy(SiptrailError):
+    """More was asked at once than can be answered."""
+
+    exit_code = 3
+
+
 class NotFound(SiptrailError):
     """What was asked for is not there."""
 

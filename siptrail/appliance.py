@@ -23,14 +23,15 @@ import typer
 from sip.errors import SiptrailError, Unreachable
 from sip.text import printable
 from siptrail import __version__
-from siptrail.config import DEFAULT_LISTEN, Settings, load
 from siptrail.memory import forget_pages, share_heaps
 
 if TYPE_CHECKING:
     from capture.sources.scapy import Sniffer
+    from siptrail.config import Settings
 
 
 from siptrail.options import AsJson, Config, Token, Url
+from siptrail.places import DEFAULT_LISTEN
 
 
 def run(
@@ -66,6 +67,8 @@ def run(
     demo: Annotated[Path | None, typer.Option("--demo", help="Import the captures in this folder first.")] = None,
 ) -> None:
     """Record: capture, index, alerts and the HTTP API in one process."""
+    from siptrail.config import load
+
     settings = load(
         config,
         interfaces=interface,
@@ -182,6 +185,7 @@ def doctor(
 ) -> int:
     """Why do I see nothing? Checks rights, interfaces, what goes by, the clock, the disk; says what to do."""
     from capture.packetsockets import PacketSockets
+    from siptrail.config import load
 
     sockets = PacketSockets()
     from api.client import HttpDesk

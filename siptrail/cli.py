@@ -18,12 +18,12 @@ from typing import Annotated, Any
 import typer
 
 from diagnose.desk import Desk, headline_of, trace_of
-from sip.errors import SiptrailError, Unreachable
+from sip.errors import Misread, SiptrailError, Unreachable
 from sip.text import printable
 from siptrail import __version__
 from siptrail.appliance import doctor, run
-from siptrail.config import DEFAULT_LISTEN, default_store, load
 from siptrail.options import AsJson, Keylog, Legs, Pcap, Store, Token, Url
+from siptrail.places import DEFAULT_LISTEN, default_store
 from siptrail.store_commands import retention, store_app
 
 app = typer.Typer(
@@ -46,6 +46,8 @@ def find_desk(
     keylog: Path | None = None,
 ) -> Desk:
     """Whoever can answer: the capture file, the store, the service at `url` or the local one, or the default store."""
+    from siptrail.config import load
+
     if sum(x is not None for x in (url, store, pcap)) > 1:
         raise SiptrailError("--url, --store and --pcap exclude each other; give one of them")
     if keylog is not None and pcap is None:
@@ -83,6 +85,7 @@ def _store_desk(folder: Path) -> Desk:
     from diagnose.engine import fingerprint, load_rules
     from diagnose.local import open_store
     from index.lake import Lake
+    from siptrail.config import load
 
     settings = load(None)
     shared = settings.shared()
@@ -155,12 +158,15 @@ def calls(
     """List calls, newest first."""
     desk = find_desk(url, token, store, pcap, keylog=keylog)
     writer: Any = None
-    shown, before = 0, None
+    shown, before, looking = 0, None, False
     from index.summary import rfc3339
     from siptrail.output import call_line, csv_cell, header_line
 
     while shown < limit:
         page = desk.calls(filter, min(1000, limit - shown), before)
+        if looking:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            looking = False
         for call in page.calls:
             record = call.to_json()
             if as_json:
@@ -179,7 +185,10 @@ def calls(
         if before is None:
             break
         if page.searched is not None and sys.stderr.isatty():
-            print(f"looked at calls since {rfc3339(page.searched)[:19]}Z …", end="\r", file=sys.stderr, flush=True)
+            share = "" if page.progress is None else f"{page.progress:4.0%}, "
+            line = f"{share}looked at calls since {rfc3339(page.searched)[:19]}Z; Ctrl-C stops"
+            print(f"\r\x1b[K{line}\r", end="", file=sys.stderr, flush=True)
+            looking = True
     if not shown and not as_json and not as_csv:
         print("no calls match" if filter else "no calls recorded yet")
     elif before is not None and not as_json:
@@ -205,6 +214,7 @@ def show(
     keylog: Keylog = None,
 ) -> None:
     """One call: summary, findings, and its messages."""
+    from siptrail.config import load
     from siptrail.output import show_call
 
     desk = find_desk(url, token, store, pcap, keylog=keylog)
@@ -337,6 +347,7 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Say what a finding, a code or a term means, and what to look at next."""
+    from siptrail.config import load
     from siptrail.explaining import kinds, meanings
 
     wanted = " ".join(topic or ()).strip()
@@ -388,11 +399,21 @@ def main() -> None:
     os._exit(code)
 
 
+def marked(error: Misread) -> str:
+    """The text that cannot be read, as far as it fits on a line, and under it a mark where it is wrong."""
+    at = error.position - 1
+    first = max(0, at - 60)
+    before, after = printable(error.text[first:at]), printable(error.text[at : at + 40])
+    return f"  {before}{after}\n  {' ' * len(before)}^"
+
+
 def _run() -> int:
     try:
         return int(app(standalone_mode=False) or 0)
     except SiptrailError as error:
         print(f"siptrail: {printable(str(error))}", file=sys.stderr)
+        if isinstance(error, Misread):
+            print(marked(error), file=sys.stderr)
         return error.exit_code
     except typer.Abort:
         return 130

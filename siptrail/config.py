@@ -16,19 +16,10 @@ from capture.ports import DEFAULT_SIP_PORTS, DEFAULT_WS_PORTS
 from index.leg import LegRules
 from index.shared import Bucket, Shared
 from sip.errors import SiptrailError
+from siptrail.places import DEFAULT_LISTEN, default_store
 
-DEFAULT_LISTEN = "127.0.0.1:8060"
 _SIZES = {"KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-
-
-def default_store() -> Path:
-    """Where the store is unless told otherwise: /var/lib/siptrail for root, else the user's data folder."""
-    if os.environ.get("STATE_DIRECTORY"):
-        return Path(os.environ["STATE_DIRECTORY"].split(":")[0])
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        return Path("/var/lib/siptrail")
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "siptrail"
 
 
 def duration_ns(text: str) -> int:

@@ -14,7 +14,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from sip.errors import SiptrailError
 from sip.text import printable
-from siptrail.config import default_store, load
+from siptrail.config import load
+from siptrail.places import default_store
 from siptrail.tlstable import ADVICE
 
 
@@ -33,7 +34,7 @@ def run_import(
     remote = None
     if store is None:
         from api.client import HttpDesk
-        from siptrail.config import DEFAULT_LISTEN
+        from siptrail.places import DEFAULT_LISTEN
 
         desk = HttpDesk(url or f"http://{DEFAULT_LISTEN}", token)
         if url is not None or desk.alive():

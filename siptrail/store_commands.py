@@ -12,13 +12,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sip.errors import SiptrailError, Unreachable
-from siptrail.config import DEFAULT_LISTEN, Settings, load
 from siptrail.options import AsJson, Config, Store, Token, Url
+from siptrail.places import DEFAULT_LISTEN
+
+if TYPE_CHECKING:
+    from siptrail.config import Settings
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would go, and why.")]
 
@@ -91,6 +94,7 @@ def rebuild(
 ) -> None:
     """Make a new catalogue from the files, where the old one is damaged."""
     from index.rebuild import rebuild as make_anew
+    from siptrail.config import load
     from siptrail.store_output import rebuilt_text
 
     folder = _own(load(None, store=store))
@@ -126,6 +130,7 @@ def restore(
 ) -> None:
     """Make a store of a backup, where there is none yet."""
     from index.backup import restore as bring_back
+    from siptrail.config import load
     from siptrail.store_output import check_text
 
     settings = load(None, store=store)
@@ -149,6 +154,8 @@ def _own(settings: Settings) -> Path:
 
 def _nobody_else(url: str | None, token: str | None, store: Path | None, config: Path | None) -> Path:
     """The store's folder, where no service has it open."""
+    from siptrail.config import load
+
     if store is None and service(url, token) is not None:
         raise SiptrailError("a running service has the store open; stop it first, then repair")
     return _own(load(config, store=store))
@@ -161,6 +168,8 @@ Ask = Callable[[str, str, dict[str, Any]], dict[str, Any]]
 @contextmanager
 def asked(url: str | None, token: str | None, store: Path | None, config: Path | None, **given: Any) -> Iterator[Ask]:
     """Who can answer for the store: the running service, else the store itself, opened here."""
+    from siptrail.config import load
+
     if store is not None and url is not None:
         raise SiptrailError("--url and --store exclude each other; give one of them")
     remote = service(url, token) if store is None else None

@@ -99,6 +99,8 @@ class CallListScreen(AskingScreen):
         self.next: str | None = None
         self.searched: int | None = None
         """Texts were looked for in calls since then (ns)."""
+        self.looked: float | None = None
+        """Share of the time asked for in which they were looked for."""
         self.stats: Stats | None = None
         self.matched: int | None = None
         self.error = ""
@@ -161,7 +163,7 @@ class CallListScreen(AskingScreen):
         self.changing = old[: len(fresh)] != fresh
         if page.searched is not None:
             # Texts are looked for page by page; to begin again each second would never end.
-            self.searched, self.next = page.searched, page.next
+            self.searched, self.next, self.looked = page.searched, page.next, page.progress
             self.table.replace(fresh)
             self.matched, self.error, self.submitted = None, "", False
             self.search_on()
@@ -188,7 +190,7 @@ class CallListScreen(AskingScreen):
         self.next = page.next
         self.table.replace(self.table.calls + [call for call in page.calls if call.call_id not in known])
         if self.searched is not None:
-            self.searched = page.searched
+            self.searched, self.looked = page.searched, page.progress
             self.search_on()
 
     def search_on(self) -> None:
@@ -262,7 +264,9 @@ class CallListScreen(AskingScreen):
         else:
             text.append(" · ".join(parts))
         if self.searched is not None:
-            text.append(f" · looked at calls since {rfc3339(self.searched)[:16]}Z", "yellow")
+            share = "" if self.looked is None else f" ({self.looked:.0%})"
+            text.append(f" · looked at calls since {rfc3339(self.searched)[:16]}Z{share}", "yellow")
+            text.append(", Esc stops" if self.is_waiting("calls", "more") else "", "yellow")
         if self.share is not None:
             text.append(f" · reading {self.share:.0%}", "yellow")
         elif self.is_waiting("calls", "more") and not self.live:

@@ -9,9 +9,9 @@ import pytest
 
 import diagnose.local
 from diagnose.local import LocalDesk, open_store
-from index.archive import QueryTooLong
 from index.importing import import_file
 from index.lake import Lake
+from sip.errors import TooMuch
 
 PCAPS = Path(__file__).parents[2] / "fixtures" / "pcaps"
 
@@ -54,5 +54,5 @@ def test_a_page_at_a_time(desk: LocalDesk, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_too_much_to_diagnose_is_an_error_and_no_short_list(desk: LocalDesk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(diagnose.local, "FINDING_BUDGET", -1.0)
-    with pytest.raises(QueryTooLong, match="narrow it"):
+    with pytest.raises(TooMuch, match="narrow it"):
         desk.calls("finding:missing-ack")

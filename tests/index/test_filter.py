@@ -12,6 +12,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from api.client import HttpDesk
+from api.serve import ApiServer
+from api.server import create_app
 from capture.frames import Frame
 from diagnose.local import FileDesk
 from index.archive import Archive
@@ -20,7 +23,8 @@ from index.findings import Verdict
 from index.importing import import_file
 from index.lake import Lake
 from index.pcapfile import write_capture
-from sip.errors import SiptrailError
+from sip.errors import Misread, SiptrailError
+from sip.nat import DIALECTS, NAMES
 
 START = 1_767_607_200_000_000_000
 """2026-01-05T10:00:00Z"""
@@ -64,6 +68,8 @@ class Calls:
         ring: float | None = None,
         talk: float | None = None,
         tcp: bool = False,
+        head: str = "",
+        hung_up: bool = False,
     ) -> None:
         sdp = f"v=0\r\nc=IN IP4 203.0.113.5\r\nm=audio 4000 RTP/AVP {payloads}\r\n" if method == "INVITE" else ""
         at = self.at
@@ -72,7 +78,7 @@ class Calls:
             text = (
                 f"{start}\r\nVia: SIP/2.0/UDP x;branch=z9hG4bK1\r\nFrom: <sip:{who[0]}@a>;tag=1\r\n"
                 f"To: <sip:{who[1]}@b>{';tag=2' if back else ''}\r\nCSeq: {cseq}\r\nUser-Agent: {ua}\r\n"
-                f"Call-ID: {call_id}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+                f"Call-ID: {call_id}\r\n{'' if back else head}Content-Length: {len(body)}\r\n\r\n{body}"
             )
             a, b = (dst, src) if back else (src, dst)
             data = packet(text.encode(), *a, *b, tcp)
@@ -84,7 +90,7 @@ class Calls:
         if code is not None:
             send((ring or 0) + 2, f"SIP/2.0 {code} {reason}", f"1 {method}", True, sdp if code == 200 else "")
         if talk is not None:
-            send((ring or 0) + 2 + talk, "BYE sip:b SIP/2.0", "2 BYE", False)
+            send((ring or 0) + 2 + talk, "BYE sip:b SIP/2.0", "2 BYE", hung_up)
         self.at += MINUTE
 
 
@@ -92,7 +98,15 @@ class Calls:
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FileDesk]:
     made = Calls()
     made.add("talked@host", who=("441632960001", "2002"), ua="Asterisk PBX 18", ring=0.1, talk=3)
-    made.add("busy%_x", code=486, reason="Busy Here", who=("alice", "2002"), ua="friendly-scanner", payloads="18 8")
+    made.add(
+        "busy%_x",
+        code=486,
+        reason="Busy Here",
+        who=("alice", "2002"),
+        ua="friendly-scanner",
+        payloads="18 8",
+        head="Diversion: <sip:+44999@x>;reason=no-answer\r\n",
+    )
     made.add("o'neil;--", "REGISTER", who=("o'neil", "o'neil"), src=("203.0.113.77", 5070))
     made.add(
         "full@six",
@@ -102,11 +116,19 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FileDesk]:
         src=("2001:db8::5", 5060),
         dst=("2001:db8::10", 5080),
         ring=5,
+        head='P-Asserted-Identity: "x" <sip:+441632960777@x>\r\n',
     )
     made.add("silent", code=None, who=("+4930123", "0044555"), dst=("10.1.2.3", 5060))
-    made.add('a "b" (c)', code=404, reason="Not Found", who=("bob", "*67"), src=("10.255.255.255", 5060))
+    made.add(
+        'a "b" (c)',
+        code=404,
+        reason="Not Found",
+        who=("bob", "*67"),
+        src=("10.255.255.255", 5060),
+        head="Contact: <sip:b@10.255.255.255>\r\n",
+    )
     made.add("ABC*def:x", "OPTIONS", who=("007", "xzy"), src=("192.0.2.1", 5061), tcp=True)
-    made.add("long@host", who=("441632960002", "911"), ua='say "hi"', payloads="0", ring=1, talk=3600)
+    made.add("long@host", who=("441632960002", "911"), ua='say "hi"', payloads="0", ring=1, talk=3600, hung_up=True)
     path = tmp_path_factory.mktemp("filter") / "calls.pcap"
     path.write_bytes(write_capture(sorted(made.frames, key=lambda f: f.ts)))
     found = FileDesk(str(path), "node1", frozenset({5060, 5061, 5070, 5080}), wait=True, rules=())
@@ -255,6 +277,40 @@ TABLE = [
     ("since:10:05", "lost options long"),
     ("until:10:00:30", "talked"),
     ("since:23:59", " ".join(CALLS)),
+    ("interface:calls.pcap", " ".join(CALLS)),
+    ("interface:eth*", ""),
+    ("pai:+441632960777", "full"),
+    ("pai:~1632", "full"),
+    ("pai:*", "talked busy reg full silent lost options long"),
+    ("not pai:~4", "talked busy reg silent lost options long"),
+    ("diversion:+44999", "busy"),
+    ("diversion:~999 from:alice", "busy"),
+    ("ended:caller", "talked"),
+    ("ended:CALLEE", "long"),
+    ("not ended:*", "busy reg full silent lost options"),
+    ("nat:private-contact", "lost"),
+    ("nat:PRIVATE-*", "lost"),
+    ("nat:private-source", "lost"),
+    ("nat:diff-port-src-via", "reg options"),
+    ("nat:diff-ip-src-sdp", "full lost"),
+    ("not nat:diff-ip-src-sdp", "talked busy reg silent options long"),
+    ("nat:diff-ip-src-via", " ".join(CALLS)),
+    ("nat:kamailio=1", "lost"),
+    ("nat:kamailio=19", " ".join(CALLS)),
+    ("nat:kamailio=48", "reg lost options"),
+    ("nat:opensips=1", "lost"),
+    ("nat:opensips=32", ""),
+    ("nat:opensips=16", "reg options"),
+    ("nat:kamailio-client=1", "lost"),
+    ("nat:opensips-client=9", "lost"),
+    ("nat:opensips-client=8", ""),
+    ("src:2001:db8::/32", "full"),
+    ("ip:[2001:db8::10]:5080", "full"),
+    ("src:2001:db8::4/126", "full"),
+    ("src:2001:db8::8/125", ""),
+    ("dst:2001:db8::8/124", ""),
+    ("dst:2001:db8::1f/124", "full"),
+    ("ip:::/0", "full"),
     # A word on its own.
     ("203.0.113.77", "reg"),
     ("198.51.100.10", "talked busy reg lost options long"),
@@ -349,6 +405,13 @@ def test_every_key_is_in_the_table() -> None:
     }  # it has tests of its own
 
 
+def test_every_key_and_test_name_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "filter.md").read_text()
+    keys = {key for row in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE) for key in re.findall(r"`([a-z-]+)`", row)}
+    assert keys >= set(KEYS) and keys <= {*KEYS, *NAMES}
+    assert all(f"`{name}`" in page for name in (*NAMES, *DIALECTS))
+
+
 def test_a_time_of_day_that_is_still_to_come_is_yesterdays(desk: FileDesk) -> None:
     now = START + 6 * MINUTE
     assert parse_filter("since:10:05", now).parameters == (START + 5 * MINUTE,)
@@ -388,7 +451,15 @@ ERRORS = [
     ("src:300.1.2.3", "    ^", "is no IP address"),
     ("src:10.0.0.0/33", "    ^", "is no network (write for example 203.0.113.0/24)"),
     ("src:x/8", "    ^", "is no network"),
-    ("src:2001:db8::/32", "    ^", "IPv4 only"),
+    ("src:2001:db8::/129", "    ^", "is no network"),
+    ("nat:19", "    ^", "19 means other tests to each proxy: write kamailio=19 or opensips="),
+    ("nat:kamailio=512", "             ^", "kamailio has no NAT test '512'"),
+    ("nat:opensips=128", "             ^", "opensips has no NAT test '128'"),
+    ("nat:kamailio-client=8", "                    ^", "has no NAT test '8'"),
+    ("nat:opensips=0", "             ^", "has no NAT test '0'"),
+    ("nat:opensips=x", "             ^", "has no NAT test 'x'"),
+    ("nat:freeswitch=1", "    ^", "'freeswitch' is none of kamailio, opensips"),
+    ("nat:private", "    ^", "there is no NAT test 'private' (private-contact, "),
     ("src:10.0.0.1:65536", "    ^", "65536 is no port"),
     ("src:10.0.0.1:" + "9" * 5000, "    ^", "is no port"),
     ("10.0.0.1:99999", "^", "is no port"),
@@ -429,6 +500,20 @@ def test_errors_point_at_what_is_wrong(text: str, mark: str, said: str) -> None:
     assert said in line and caught.value.column == mark.index("^") + 1
     assert f"at character {mark.index('^') + 1} of " in line
     assert "\n" not in line and len(line) < 600 and caught.value.exit_code == 2
+
+
+def test_the_service_tells_the_place_and_the_client_hands_it_on(desk: FileDesk) -> None:
+    server = ApiServer(create_app(desk, version="1"))
+    server.start()
+    try:
+        with pytest.raises(Misread, match="there is no key 'colour'") as caught:
+            HttpDesk(server.url).calls('from:"a b" colour:red')
+        assert (caught.value.position, caught.value.text) == (12, 'from:"a b" colour:red')
+        (call,) = HttpDesk(server.url).calls("nat:private-contact").calls
+        assert call == desk.calls("nat:private-contact").calls[0]
+        assert call.nat_kamailio == 1 + 2 + 32 + 256 and "private-contact" in call.nat
+    finally:
+        server.stop()
 
 
 HOSTILE = [

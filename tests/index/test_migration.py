@@ -11,6 +11,7 @@ from index.archive import Archive
 from index.importing import import_file
 from index.lake import Lake
 from index.schema import SCHEMA_VERSION
+from index.sorting import sort_files
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 STORES = sorted((FIXTURES / "stores").glob("*.tar.gz"))
@@ -33,6 +34,9 @@ def test_an_older_store_is_read_and_goes_on(packed: Path, tmp_path: Path) -> Non
     import_file(archive, str(FIXTURES / "pcaps" / "retransmissions.pcap"), "again")
     (call,) = archive.calls(None, 10)
     assert (call.messages, call.retransmissions) == (24, counted + 5)
+    for table in ("messages", "calls"):
+        old = sorted((tmp_path / "data" / "main" / table).rglob("*.parquet"))
+        assert sort_files(table, old, tmp_path / "sorted", tmp_path / "temp").rows >= 2
     archive.close()
     again = Archive(Lake(tmp_path), lambda: NOW)
     (same,) = again.calls(None, 10)

@@ -80,12 +80,14 @@ def test_pages_say_how_far_back_was_looked(desk: LocalDesk, monkeypatch: pytest.
     assert [c.call_id for c in page.calls] == ["new"]
     # In the hours between nothing was recorded.
     assert page.searched == START + 2 * HOUR_NS and page.next == f"{page.searched - 1}:"
-    last = None
+    last, shares = None, [page.progress]
     while page.next is not None:
         page = desk.calls(f"text:seven {SINCE}", 10, page.next)
         assert last is None or page.searched is None or page.searched < last
         last = page.searched
-    assert page.searched is None
+        shares += [page.progress] if page.progress is not None else []
+    assert page.searched is None and page.progress is None
+    assert all(s is not None and 0 <= s <= 1 for s in shares) and shares == sorted(shares)  # type: ignore[type-var]
 
 
 def test_rows_in_memory_are_looked_at_too(tmp_path: Path) -> None:

@@ -137,6 +137,8 @@ def test_a_call_as_a_capture_is_the_call_again(tmp_path: Path) -> None:
     out = str(tmp_path / "call.pcap")
     siptrail("pcap", CALL_ID, "-o", out, "--pcap", BASIC)
     original, copy = listed("--pcap", BASIC), listed("--pcap", out)
+    for call in (*original, *copy):
+        call.pop("interface")  # the file's name
     assert original == copy
     first = siptrail("show", CALL_ID, "--messages", "--pcap", BASIC).stdout
     assert (

@@ -144,7 +144,6 @@ CASES = {
     "unknown Call-ID in a store": Case("ladder nobody --store {store}", 1, ("'nobody'", "siptrail calls")),
     "unknown Call-ID to export": Case("pcap nobody -o x.pcap --pcap {good}", 1, ("'nobody'", "siptrail calls")),
     "unknown Call-ID to diagnose": Case("diagnose nobody --pcap {good}", 1, ("'nobody'", "siptrail calls")),
-    "unknown filter key": Case("calls colour:red --pcap {good}", 2, ("'colour'", "keys:", "character 1")),
     "open bracket": Case("calls (from:1 --store {store}", 2, ("bracket", "not closed", "'(from:1'")),
     "unknown format": Case("ladder call-1 -f png --pcap {good}", 2, ("'png'", "choose text, svg, mermaid or json")),
     # the command line
@@ -251,6 +250,17 @@ def test_a_port_in_use(place: Place) -> None:
 
 
 @pytest.mark.needs("root")
+def test_a_filter_that_cannot_be_read_is_shown_with_a_mark(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["siptrail", "calls", "from:\x1b1 colour:red", "--pcap", place.pcap])
+    assert cli._run() == 2
+    first, text, mark = capfd.readouterr().err.splitlines()
+    assert first.startswith("siptrail: filter: there is no key 'colour' (keys: call-id")
+    assert "at character 9 of" in first
+    assert text[mark.index("^") :] == "colour:red" and "\x1b" not in text
+
+
 def test_an_unknown_interface_and_a_bad_capture_filter(place: Place) -> None:
     told = place.mistake(3, "run", "-i", "nope0", "--store", str(place.folder / "nic"))
     assert "'nope0'" in told and "lo" in told

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from index.lake import Lake
+from index.schema import LATER
 from index.trace import Loss
 from siptrail.ledger import Ledger
 
@@ -55,7 +56,9 @@ def test_counts_and_losses_survive_a_restart_and_are_stored_once(lake: Lake) -> 
 def test_a_store_from_before_losses_were_kept_is_brought_up_to_date(tmp_path: Path) -> None:
     first = Lake(tmp_path / "store")
     first.con.execute("DROP TABLE lake.losses")
-    first.con.execute("ALTER TABLE lake.calls DROP COLUMN retransmissions")
+    for table, names in LATER.items():
+        for name in sorted(names):
+            first.con.execute(f"ALTER TABLE lake.{table} DROP COLUMN {name}")
     first.con.execute("DROP TABLE lake.captures")
     first.con.execute("DROP TABLE lake.findings")
     first.con.execute("UPDATE lake.about SET value = '1' WHERE name = 'schema'")
