@@ -57,8 +57,9 @@ def test_an_older_store_is_brought_up_to_date(tmp_path: Path, without: tuple[str
     said: list[str] = []
     lake = Lake(folder, say=said.append)
     assert said == [
-        "bringing the store up to date, step 1 of 2: a list of imported captures, and retransmissions of calls",
-        "bringing the store up to date, step 2 of 2: a table of findings",
+        "bringing the store up to date, step 1 of 3: a list of imported captures, and retransmissions of calls",
+        "bringing the store up to date, step 2 of 3: a table of findings",
+        "bringing the store up to date, step 3 of 3: a table of packed frames",
         "the store is up to date",
     ]
     assert lake.counts() == {"packets": 7} and lake.losses(0, 10) == ()
@@ -68,7 +69,7 @@ def test_an_older_store_is_brought_up_to_date(tmp_path: Path, without: tuple[str
     put(lake, tmp_path / "a.pcap", call("new", START))
     lake.close()
     again = Lake(folder, say=said.append)
-    assert len(said) == 3, "once"
+    assert len(said) == 4, "once"
     assert listed(again) == ["new"]
     again.close()
 
