@@ -33,8 +33,9 @@ from index.hours import by_slot, data_files, hours
 from index.lake import Lake
 from index.listing import FEW, SOME, places
 from index.openings import Opening, openings
+from index.packed import in_parts, unpacked
 from index.partials import partials
-from index.rollup import CALL_COLUMNS, CALLS
+from index.rollup import CALL_COLUMNS, CALLS, STORED
 from index.rows import first_row
 from index.spool import Spool
 from index.summary import CallSummary, summary_of
@@ -387,6 +388,8 @@ class Archive:
         here = there = ", ".join(names)
         if name == "frames":
             here, there = f"{here}, NULL::BLOB AS frame, place", f"{there}, frame, NULL::BIGINT AS place"
+        if name == "calls":
+            there = ", ".join(f"{sql} AS {c}" for c, sql in STORED.items())
         hot = f"SELECT {here} FROM hot_{name}"
         return f"{hot} UNION ALL SELECT {there} FROM lake.{name} WHERE {inside}" if look.stored else hot
 
@@ -436,7 +439,7 @@ class Archive:
             tops = [t for t in (before, where.until) if t is not None]
             must = min([*tops, newest[0] if newest and newest[0] is not None else 0])
             # A call that began at the end of an hour has most of its messages in the next one.
-            files = by_slot(data_files(look.cur, ["frames"])) if self.lake else {}
+            files = by_slot(data_files(look.cur, ["frames", "packed"])) if self.lake else {}
             for slot in sorted(files, reverse=True):
                 if not where.since - HOUR_NS < slot.start <= must + HOUR_NS:
                     continue
@@ -588,6 +591,9 @@ class Archive:
             if len(call_ids) == 1:
                 sql = f"SELECT * FROM ({self._source(name, look, where)}) WHERE call_id = ?"
                 rows = look.cur.execute(sql, [call_ids[0]]).to_arrow_table().to_pylist()
+                if look.stored and name == "frames":
+                    sql = f"SELECT * FROM lake.packed WHERE call_id = ? AND ({where})"
+                    rows += _unpacked(look.cur.execute(sql, [call_ids[0]]))
             else:
                 wanted = pa.array(list(call_ids), pa.string())
                 hot = look.hot[name]
@@ -598,6 +604,9 @@ class Archive:
                     sql = f"SELECT s.* FROM lake.{name} s JOIN wanted USING (call_id) WHERE {inside}"
                     found = look.cur.execute(sql)
                     rows += found.to_arrow_table().to_pylist()
+                    if name == "frames":
+                        sql = f"SELECT s.* FROM lake.packed s JOIN wanted USING (call_id) WHERE {inside}"
+                        rows += _unpacked(look.cur.execute(sql))
             for row in sorted(rows, key=lambda r: (r["ts"], r["seq"], r.get("part", 0))):
                 if row.get("place") is not None:
                     row["frame"] = look.frames[row["place"]].as_py()
@@ -623,6 +632,12 @@ class Archive:
             # They are worked out again when they are asked for: not worth a line beside a command's own error.
             log.info("findings are not kept: %s", " ".join(str(error).split())[:200])
         self.lake.close()
+
+
+def _unpacked(found: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """The frames in packed rows."""
+    rows = found.to_arrow_table()
+    return [row for part in in_parts(rows) for row in unpacked(part).to_pylist()]
 
 
 def _rolled_up(hot: Sequence[_Hot]) -> pa.Table:

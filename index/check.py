@@ -13,8 +13,11 @@ import pyarrow.parquet as pq
 
 from index.hours import DataFile, Slot, data_files
 from index.lake import Lake
+from index.packed import unpacked
 from index.place import Place
 from index.schema import LATER, SHAPES, TABLES
+from index.sorting import PACKED_PIECE
+from sip.errors import Unreachable
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +83,11 @@ def unreadable(table: str, path: Path, deep: bool, opened: Callable[[Path], Bina
             if missing and "pos" not in names:
                 return f"it has no column {missing[0]}"
             if deep:
-                for _ in file.iter_batches(1024):
-                    pass
+                for batch in file.iter_batches(PACKED_PIECE if table == "packed" else 1024):
+                    if table == "packed":
+                        unpacked(pa.Table.from_batches([batch]))
+    except Unreachable:
+        return "its packed frames are damaged"
     except (OSError, pa.ArrowException, ValueError) as error:
         return " ".join(str(error).split())[:200]
     return ""

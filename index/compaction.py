@@ -10,12 +10,10 @@ import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from index.hours import DataFile, Slot, by_slot, data_files
 from index.lake import Lake
 from index.schema import PARTITIONED
-from index.sorting import Stopped, sort_files
+from index.sorting import Stopped, counted, result_of, sort_files
 
 log = logging.getLogger("siptrail")
 
@@ -27,6 +25,8 @@ CROWD = 16
 """So many small files are put together even if the hour has large ones, which are written again for that."""
 TINY_TABLES = ("counts", "losses", "imported", "captures", "spooled")
 MOST_TINY = 32
+ORDERED = ("messages", "calls", "findings", "frames")
+"""Frames come last: as long as they are not packed, the hour is looked at again."""
 
 
 def due(
@@ -36,13 +36,20 @@ def due(
     a file was (ns)."""
     out = []
     for slot, inside in sorted(by_slot(files).items()):
-        by_table = {table: [f for f in inside if f.table == table] for table in PARTITIONED}
-        wanted = [table for table, mine in by_table.items() if _scattered(mine)]
+        by_table = {table: [f for f in inside if f.table in (table, result_of(table))] for table in ORDERED}
+        new = _unpacked(by_table["frames"])
+        # Where frames are to be packed, the rest of the hour has not been put in order either.
+        wanted = [table for table, mine in by_table.items() if mine and (new or _scattered(mine))]
         # A bucket is asked about the files of those hours alone that would be put in order.
         if not wanted or slot.end + QUIET_NS > now or any(_fresh(f.path, now, written) for f in inside):
             continue
         out += [(slot, table, by_table[table]) for table in wanted]
     return out
+
+
+def _unpacked(frames: list[DataFile]) -> bool:
+    """Enough of an hour's frames are not packed yet. A few late ones can wait."""
+    return 3 * sum(f.size for f in frames if f.table == "frames") > sum(f.size for f in frames)
 
 
 def _scattered(files: list[DataFile]) -> bool:
@@ -62,11 +69,12 @@ def _fresh(path: Path, now: int, written: Callable[[Path], int]) -> bool:
 
 def compact(lake: Lake, slot: Slot, table: str, files: list[DataFile], stop: Callable[[], bool] = lambda: False) -> int:
     """Exchange an hour's files of one table for a sorted set; returns how many files fewer there are."""
+    into = result_of(table)
     before = {f.path for f in files}
     paths = sorted(before)
-    folder = lake.folder_of(table) / f"day={slot.day}" / f"hour={slot.hour}"
+    folder = lake.folder_of(into) / f"day={slot.day}" / f"hour={slot.hour}"
     with lake.place.fetched(paths):
-        expected = sum(pq.read_metadata(path).num_rows for path in paths)
+        expected = sum(counted(path) for path in paths)
         done = sort_files(table, paths, folder, lake.folder / "temp", stop=stop)
     begun = False
     try:
@@ -74,11 +82,13 @@ def compact(lake: Lake, slot: Slot, table: str, files: list[DataFile], stop: Cal
         with lake.change() as change:
             begun = True
             change.own(done.files)
-            now_there = {f.path for f in data_files(change.cur, [table], lake.place.local) if f.slot == slot}
+            tables = list(dict.fromkeys((table, into)))
+            now_there = {f.path for f in data_files(change.cur, tables, lake.place.local) if f.slot == slot}
             if done.rows != expected or now_there != before:
                 raise Overtaken(f"{slot} of {table} changed meanwhile")
-            change.delete(table, "day = ? AND hour = ?", [slot.day, slot.hour])
-            change.add(table, done.files)
+            for name in tables:
+                change.delete(name, "day = ? AND hour = ?", [slot.day, slot.hour])
+            change.add(into, done.files)
     except BaseException:
         if not begun:
             lake.place.remove(done.files)

@@ -19,15 +19,18 @@ import pyarrow.parquet as pq
 
 from index.check import check, unreadable
 from index.columns import DAY_NS, as_messages
+from index.compaction import ORDERED
 from index.hours import Slot, data_files, imported, slot_of
 from index.lake import REBUILDING, Lake, lock_store
 from index.parquet import write_partitions
 from index.partials import partials
-from index.schema import PARTITIONED, SHAPES, SMALL, shaped
+from index.schema import SHAPES, SMALL, shaped
 from index.schema import small as small_rows
-from index.sorting import KEY, sort_files
+from index.sorting import KEY, counted, result_of, sort_files
 
 Say = Callable[[str], None]
+BATCH = 100_000
+"""Messages rolled up together."""
 
 
 @dataclass(slots=True)
@@ -95,16 +98,20 @@ def _rebuild(folder: Path, good: list[Path], bad: dict[Path, str], small: dict[s
         for path in folder.glob("catalogue.duckdb*"):
             _aside(path, aside / f"{stamp}-{path.name}")
     lost = {slot_of(path) for path in bad if _table(folder, path) in ("messages", "calls")}
+    again = {slot for slot in lost if slot is not None}
+    """Hours whose calls are made again from their messages."""
     lake = Lake(folder, rebuilding=True)
     try:
         with lake.change() as change:
             replaced: list[Path] = []
             messages: dict[Slot, list[Path]] = {}
-            for table in PARTITIONED:
-                mine = [p for p in good if _table(folder, p) == table]
+            for table in ORDERED:
+                mine = [p for p in good if _table(folder, p) in (table, result_of(table))]
                 for slot, paths in _by_slot(mine).items():
-                    if table == "calls" and slot in lost:
+                    if table == "calls" and (slot in lost or len(paths) > 1):
+                        # The rows of several files may stand for the same messages, one by one and added up.
                         replaced += paths
+                        again.add(slot)
                         continue
                     whole = _once(lake, table, slot, paths)
                     if whole is not paths:
@@ -112,11 +119,12 @@ def _rebuild(folder: Path, good: list[Path], bad: dict[Path, str], small: dict[s
                         change.own(whole)
                         out.doubled += len(paths) - len(whole)
                         say(f"{slot}: rows of {table} that were in two files are there once now")
-                    change.add(table, whole)
+                    for path in whole:
+                        change.add(_table(folder, path), [path])
                     if table == "messages":
                         messages[slot] = whole
                     out.files += len(whole)
-            for slot in sorted(s for s in lost if s is not None):
+            for slot in sorted(again):
                 change.add("calls", _calls_again(lake, slot, messages.get(slot, [])))
             for table in SMALL:
                 if table == "about":
@@ -143,9 +151,14 @@ def _once(lake: Lake, table: str, slot: Slot, paths: list[Path]) -> list[Path]:
     """These files, or new ones, where some rows are in two of them."""
     if len(paths) < 2:
         return paths
-    key = KEY[table] if table != "calls" else tuple(n for n in SHAPES[table].names if n not in ("day", "hour"))
-    there = {name for path in paths for name in pq.read_schema(path).names}
-    columns = ", ".join(f'"{name}"' for name in key if name in there)
+    place = lake.folder_of(result_of(table)) / f"day={slot.day}" / f"hour={slot.hour}"
+    if any(_table(lake.folder, path) == "packed" for path in paths):
+        done = sort_files(table, paths, place, lake.folder / "temp", distinct=True)
+        if done.rows == sum(counted(path) for path in paths):
+            lake.place.remove(done.files)
+            return paths
+        return done.files
+    columns = ", ".join(f'"{name}"' for name in KEY[table])
     source = f"read_parquet({[str(p) for p in paths]}, hive_partitioning => false, union_by_name => true)"
     cur = lake.cursor()
     try:
@@ -153,12 +166,7 @@ def _once(lake: Lake, table: str, slot: Slot, paths: list[Path]) -> list[Path]:
         row = cur.execute(sql).fetchone()
         if row is None or row[0] == row[1]:
             return paths
-        place = lake.folder_of(table)
-        if table != "calls":
-            folder = place / f"day={slot.day}" / f"hour={slot.hour}"
-            return sort_files(table, paths, folder, lake.folder / "temp", distinct=True).files
-        rows = cur.execute(f"SELECT DISTINCT {columns} FROM {source} ORDER BY call_id").to_arrow_table()
-        return write_partitions(shaped(_placed(rows, slot), SHAPES["calls"]), place)
+        return sort_files(table, paths, place, lake.folder / "temp", distinct=True).files
     finally:
         cur.close()
 
@@ -167,9 +175,10 @@ def _calls_again(lake: Lake, slot: Slot, messages: list[Path]) -> list[Path]:
     """The roll-up of the messages that an hour still has."""
     parts = []
     for path in messages:
-        rows = pq.read_table(path, partitioning=None)
-        whole = shaped(_placed(rows, slot), SHAPES["messages"])
-        parts.append(partials(as_messages(whole)).cast(SHAPES["calls"]))
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(BATCH):
+                rows = shaped(_placed(pa.Table.from_batches([batch]), slot), SHAPES["messages"])
+                parts.append(partials(as_messages(rows)).cast(SHAPES["calls"]))
     if not parts:
         return []
     return write_partitions(pa.concat_tables(parts).sort_by([("call_id", "ascending")]), lake.folder_of("calls"))

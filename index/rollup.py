@@ -124,6 +124,41 @@ MERGED = (
 )
 """Partial rows to one row a call."""
 
+_NEAR = (
+    "first_key", "invite_ts", "last_invite_ts", "trying_ts", "ring_ts", "answer_ts", "fail_ts", "bye_ts", "cancel_ts",
+    "side_ts", "side_final_ts", "offer_ts", "answer_key", "pai_ts", "diversion_ts",
+)  # fmt: skip
+"""Times that closed hours keep as steps from first_ts, which take half the room: -1 for none, -2 for a nanosecond, …"""
+_FAR = 1 << 42
+_USUAL = f"first_ts BETWEEN 0 AND {LATER}"
+STORED = {
+    name: f"CASE WHEN {name} BETWEEN {-_FAR} AND -1 AND {_USUAL} THEN first_ts - 1 - {name} ELSE {name} END"
+    if name in _NEAR
+    else f'"{name}"'
+    for name in CALL_COLUMNS
+}
+"""SQL of the columns for the rows of the store, whichever way they are kept."""
+_KEPT = ", ".join(
+    f"CASE WHEN {_USUAL} THEN CASE WHEN {name} BETWEEN first_ts AND first_ts + {_FAR - 1} "
+    f"THEN first_ts - 1 - {name} ELSE {name} END ELSE {name} END AS {name}"
+    if name in _NEAR
+    else f'"{name}"'
+    for name in CALL_COLUMNS
+    if name not in ("day", "hour")
+)
+_KEYS = {name: f"min({name})" for name in ("first_key", "offer_ts", "answer_key", "pai_ts", "diversion_ts")}
+_IN_ORDER = ", ".join(
+    f"{ {**_MERGE, **_KEYS}.get(name) or f'arg_min({name}, first_key)' } AS {name}"
+    for name in CALL_COLUMNS
+    if name not in ("day", "hour", "call_id", "node")
+)
+_READ = ", ".join(f"{sql} AS {name}" for name, sql in STORED.items() if name not in ("day", "hour"))
+ADDED = (
+    f"SELECT {_KEPT} FROM (SELECT call_id, node, {_IN_ORDER} FROM (SELECT {_READ} FROM {{source}}) "
+    "GROUP BY call_id, node) ORDER BY call_id, node"
+)
+"""Stored rows of an hour to one for each call and node, as closed hours keep them: what they add up to is the same."""
+
 UNANSWERED_NS = 32_000_000_000
 """64*T1 (RFC 3261 section 17.1.1.2): after this, silence is an answer."""
 

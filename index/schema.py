@@ -17,7 +17,7 @@ from index.rollup import CALL_COLUMNS
 from index.rows import first_row
 from sip.errors import Unreachable
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 _MESSAGE_COLUMNS = (
     "day DATE, hour TINYINT, call_id VARCHAR, ts BIGINT, seq BIGINT, method VARCHAR, code SMALLINT, reason VARCHAR, "
     "cseq BIGINT, in_dialog BOOLEAN, from_user VARCHAR, to_user VARCHAR, ruri_user VARCHAR, user_agent VARCHAR, "
@@ -30,6 +30,11 @@ _FRAME_COLUMNS = (
     "link INTEGER, frame_ts BIGINT, original INTEGER, frame BLOB, payload_at INTEGER, payload_size INTEGER, "
     "payload BLOB"
 )
+_PACKED_COLUMNS = (
+    "day DATE, hour TINYINT, call_id VARCHAR, ts BIGINT, seq BIGINT, node VARCHAR, interface VARCHAR, link INTEGER, "
+    "frames INTEGER, numbers BLOB, moves BLOB, text BLOB"
+)
+"""Frames of one call, from its first one's ts and seq on; index.packformat has what the blobs hold."""
 _FINDING_COLUMNS = (
     "day DATE, hour TINYINT, call_id VARCHAR, start BIGINT, messages BIGINT, stamp BIGINT, rules VARCHAR, "
     "place SMALLINT, name VARCHAR, severity VARCHAR, record VARCHAR"
@@ -39,6 +44,7 @@ TABLES = {
     "frames": _FRAME_COLUMNS,
     "calls": ", ".join(f'"{name}" {kind}' for name, kind in CALL_COLUMNS.items()),
     "findings": _FINDING_COLUMNS,
+    "packed": _PACKED_COLUMNS,
     "spooled": "segment VARCHAR, stamp BIGINT",
     "imported": "day DATE, hour TINYINT, stamp BIGINT",
     "captures": "content VARCHAR, name VARCHAR, stamp BIGINT, messages BIGINT, first BIGINT, last BIGINT",
@@ -46,7 +52,7 @@ TABLES = {
     "losses": "start BIGINT, stop BIGINT, node VARCHAR, interface VARCHAR, kind VARCHAR, lost BIGINT",
     "about": "name VARCHAR, value VARCHAR",
 }
-PARTITIONED = ("messages", "frames", "calls", "findings")
+PARTITIONED = ("messages", "frames", "calls", "findings", "packed")
 """Tables with one folder an hour; the others are small."""
 SMALL = tuple(name for name in TABLES if name not in PARTITIONED)
 _ARROW = {
@@ -65,6 +71,10 @@ SHAPES = {
     for name, columns in TABLES.items()
 }
 """The tables as Arrow has them."""
+IN_FILES = {
+    name: pa.schema([field for field in SHAPES[name] if field.name not in ("day", "hour")]) for name in PARTITIONED
+}
+"""The same without the day and the hour, which are in the names of folders."""
 _OPTIONS = {"parquet_compression": "zstd", "parquet_compression_level": "3", "parquet_row_group_size": "122880"}
 
 LATER = {
@@ -162,6 +172,10 @@ def _with_numbers_and_nat(change: Change) -> None:
             change.cur.execute(f"ALTER TABLE lake.{table} ADD COLUMN {name} {kind}")
 
 
+def _with_packed_frames(change: Change) -> None:
+    create_table(change.cur, "packed")
+
+
 MESSAGE_COLUMNS_OF_4 = {"pai": "VARCHAR", "diversion": "VARCHAR", "nat": "INTEGER"}
 CALL_COLUMNS_OF_4 = {
     "interface": "VARCHAR",
@@ -179,5 +193,6 @@ STEPS: dict[int, tuple[str, Callable[[Change], None]]] = {
     1: ("a list of imported captures, and retransmissions of calls", _with_captures_and_retransmissions),
     2: ("a table of findings", _with_findings),
     3: ("asserted and diverting numbers, NAT tests, interface, who hung up", _with_numbers_and_nat),
+    4: ("a table of packed frames", _with_packed_frames),
 }
 """What makes the next version of this one."""

@@ -1,7 +1,8 @@
 """The rows of an hour's files once more, in one order, in few files: read, merged and written outside of the lake.
 
 Every file of the lake is sorted by Call-ID, so they are merged piece by piece: memory is bounded by how many files are
-open at once, whatever their size. It owns the new files until they are handed over; it changes no catalogue.
+open at once, whatever their size. Frames come out packed (index.packed), and the partial rows of a call as one.
+It owns the new files until they are handed over; it changes no catalogue.
 """
 
 from __future__ import annotations
@@ -15,16 +16,21 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from index.packed import packed, unpacked
 from index.parquet import FRESH, IN_ORDER, ROW_GROUP, layout, sync_files
-from index.schema import SHAPES, shaped
+from index.rollup import ADDED
+from index.schema import IN_FILES, shaped
 
 PIECE = 512
 """Rows taken from a file at a time."""
+PACKED_PIECE = 32
+"""The same of packed rows, which have up to a megabyte each."""
 OPEN_FILES = 32
 """More files than these are merged in several passes."""
 GROUP_BYTES = 32 << 20
@@ -41,7 +47,7 @@ KEY = {
 
 @dataclass(frozen=True, slots=True)
 class Sorted:
-    """Files that hold all rows, and how many these are."""
+    """Files that hold all rows, and what these count (see `counted`)."""
 
     files: list[Path]
     rows: int
@@ -49,6 +55,25 @@ class Sorted:
 
 class Stopped(Exception):
     """Sorting was no longer wanted."""
+
+
+def result_of(table: str) -> str:
+    """The table whose rows come out."""
+    return "packed" if table == "frames" else table
+
+
+def counted(path: Path) -> int:
+    """Rows of a file; of packed ones the frames in them, of calls their messages: sorting does not change it."""
+    with pq.ParquetFile(path) as file:
+        names = file.schema_arrow.names
+        column = "frames" if "moves" in names else "messages" if "first_key" in names else None
+        if column is None:
+            return int(file.metadata.num_rows)
+        return sum(_sum(batch[column]) for batch in file.iter_batches(columns=[column]))
+
+
+def _sum(column: pa.Array | pa.ChunkedArray) -> int:
+    return int(pc.sum(column).as_py() or 0)
 
 
 def sort_files(
@@ -59,8 +84,9 @@ def sort_files(
     distinct: bool = False,
     stop: Callable[[], bool] = lambda: False,
 ) -> Sorted:
-    """All rows of `files` by Call-ID as new files in `folder`, synced. `distinct` (messages and frames): rows that are
-    there twice come out once. `stop` ends it with Stopped, and nothing is left of it."""
+    """All rows of `files` by Call-ID as new files in `folder`, synced; files of `frames` may be packed ones, too.
+    `distinct` (all but calls): rows that are there twice come out once. `stop` ends it with Stopped, and nothing is
+    left of it."""
     work = temp / f"sort-{uuid.uuid4()}"
     try:
         with _politely():
@@ -70,34 +96,45 @@ def sort_files(
                 some = [files[at : at + OPEN_FILES] for at in range(0, len(files), OPEN_FILES)]
                 older, files = files, []
                 for group in some:
-                    files += _write(table, group, work, 1 << 62, distinct, stop).files
+                    groups = _groups(_sorted(table, group, distinct))
+                    files += _write(groups, work, 1 << 62, stop, FRESH)
                 if passes > 1:
                     for path in older:
                         path.unlink()
-            done = _write(table, files, folder, FILE_BYTES, distinct, stop, IN_ORDER)
+            count = 0
+
+            def finished() -> Iterator[pa.Table]:
+                nonlocal count
+                for rows in _groups(_sorted(table, files, distinct)):
+                    count += _sum(rows["messages"]) if table == "calls" else rows.num_rows
+                    yield packed(rows) if table == "frames" else rows
+
+            done = Sorted(_write(finished(), folder, FILE_BYTES, stop, IN_ORDER), count)
             sync_files(done.files)
             return done
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _write(
-    table: str, files: list[Path], folder: Path, most: int, distinct: bool, stop: Callable[[], bool], level: int = FRESH
-) -> Sorted:
+def _sorted(table: str, files: list[Path], distinct: bool) -> Iterator[pa.Table]:
+    pieces = _merged(table, files)
+    if distinct:
+        return _once(pieces, KEY[table])
+    return _added_up(pieces) if table == "calls" else pieces
+
+
+def _write(groups: Iterator[pa.Table], folder: Path, most: int, stop: Callable[[], bool], level: int) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     out: list[Path] = []
-    total = 0
     writer: pq.ParquetWriter | None = None
-    pieces = _merged(table, files)
     try:
-        for group in _groups(_once(pieces, KEY[table]) if distinct else pieces):
+        for group in groups:
             if stop():
                 raise Stopped
             if writer is None:
                 out.append(folder / f"{uuid.uuid4()}.parquet")
                 writer = pq.ParquetWriter(out[-1], group.schema, **layout(group.schema.names, level))
             writer.write_table(group, row_group_size=group.num_rows)
-            total += group.num_rows
             if out[-1].stat().st_size > most:
                 writer.close()
                 writer = None
@@ -109,18 +146,16 @@ def _write(
         for path in out:
             path.unlink(missing_ok=True)
         raise
-    return Sorted(out, total)
+    return out
 
 
 def _merged(table: str, files: list[Path]) -> Iterator[pa.Table]:
     """The rows of sorted files by Call-ID; rows of one call are in order as far as they come together."""
     order = [(name, "ascending") for name in KEY[table]]
-    # The day and the hour are in the names of folders, not in the files.
-    shape = pa.schema([field for field in SHAPES[table] if field.name not in ("day", "hour")])
     opened = [pq.ParquetFile(path, buffer_size=1 << 16, pre_buffer=False) for path in files]
     try:
-        readers = [f.iter_batches(PIECE) for f in opened]
-        here = [_next(reader, shape) for reader in readers]
+        readers = [_pieces(f, IN_FILES[table]) for f in opened]
+        here = [next(reader, None) for reader in readers]
         while any(t is not None for t in here):
             # Up to the smallest last Call-ID that is in sight, nothing can come any more that belongs before it.
             edge = min(t["call_id"][-1].as_py().encode() for t in here if t is not None)
@@ -132,7 +167,7 @@ def _merged(table: str, files: list[Path]) -> Iterator[pa.Table]:
                 count = pc.sum(pc.less_equal(piece["call_id"], bound)).as_py()
                 if count:
                     taken.append(piece.slice(0, count))
-                    here[k] = piece.slice(count) if count < piece.num_rows else _next(readers[k], shape)
+                    here[k] = piece.slice(count) if count < piece.num_rows else next(readers[k], None)
             whole = pa.concat_tables(taken).combine_chunks()
             yield whole.sort_by(order)
     finally:
@@ -140,11 +175,36 @@ def _merged(table: str, files: list[Path]) -> Iterator[pa.Table]:
             file.close()
 
 
-def _next(reader: Iterator[pa.RecordBatch], shape: pa.Schema) -> pa.Table | None:
-    for batch in reader:
-        if batch.num_rows:
-            return shaped(pa.Table.from_batches([batch]), shape)
-    return None
+def _pieces(file: pq.ParquetFile, shape: pa.Schema) -> Iterator[pa.Table]:
+    wrapped = "moves" in file.schema_arrow.names
+    for batch in file.iter_batches(PACKED_PIECE if wrapped else PIECE):
+        if not batch.num_rows:
+            continue
+        rows = pa.Table.from_batches([batch])
+        yield unpacked(rows) if wrapped else shaped(rows, shape)
+
+
+def _added_up(pieces: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """The partial rows of a call as one; the last call of a piece may go on in the next one."""
+    with duckdb.connect(config={"threads": 1, "memory_limit": "200MB"}) as con:
+        held: list[pa.Table] = []
+        for piece in pieces:
+            last = piece["call_id"][-1]
+            if piece["call_id"][0].equals(last):
+                held.append(piece)
+                continue
+            edge = piece.num_rows - _sum(pc.equal(piece["call_id"], last))
+            yield _one_each(con, pa.concat_tables([*held, piece.slice(0, edge)]))
+            held = [piece.slice(edge)]
+        if held:
+            yield _one_each(con, pa.concat_tables(held))
+
+
+def _one_each(con: duckdb.DuckDBPyConnection, rows: pa.Table) -> pa.Table:
+    shape = IN_FILES["calls"]
+    con.register("partial_rows", rows)
+    found = con.execute(ADDED.format(source="partial_rows")).to_arrow_table()
+    return found.select(shape.names).cast(shape)
 
 
 def _once(pieces: Iterator[pa.Table], key: tuple[str, ...]) -> Iterator[pa.Table]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from index.hours import Slot
+from index.packed import in_parts, unpacked
 
 BATCH = 8192
 """Frames looked at together: about 5 MB."""
@@ -76,9 +77,7 @@ class TextSearch:
         if not missing:
             return True
         here = Texts(missing)
-        sql = f"SELECT call_id, frame, payload FROM lake.frames WHERE day = DATE '{slot.day}' AND hour = {slot.hour}"
-        reader = cur.execute(sql).to_arrow_reader(BATCH)
-        for batch in reader:
+        for batch in _stored(cur, slot):
             for name in ("frame", "payload"):
                 here.add(_matching(missing, batch[name], batch["call_id"]))
             if stop():
@@ -91,6 +90,15 @@ class TextSearch:
                 self._known.popitem(last=False)
         texts.add(here.found)
         return True
+
+
+def _stored(cur: duckdb.DuckDBPyConnection, slot: Slot) -> Iterator[pa.RecordBatch]:
+    """The frames of an hour, those that are packed behind the others."""
+    inside = f"WHERE day = DATE '{slot.day}' AND hour = {slot.hour}"
+    yield from cur.execute(f"SELECT call_id, frame, payload FROM lake.frames {inside}").to_arrow_reader(BATCH)
+    for batch in cur.execute(f"SELECT * FROM lake.packed {inside}").to_arrow_reader(BATCH):
+        for rows in in_parts(pa.Table.from_batches([batch])):
+            yield from unpacked(rows).to_batches()
 
 
 def _matching(wanted: Iterable[str], frames: pa.Array, ids: pa.Array) -> dict[str, list[str]]:

@@ -158,6 +158,7 @@ def _warm_up() -> None:
     from capture.warm import warm_up
     from index.columns import to_rows
     from index.copies import Copies
+    from index.packed import warm_up as warm_up_packing
 
     began = time.monotonic()
     timer = threading.Timer(
@@ -168,6 +169,7 @@ def _warm_up() -> None:
     for block in warm_up():
         Copies(2).mark(block)
         to_rows(block, "")
+    warm_up_packing()
     timer.cancel()
     logging.getLogger("siptrail").debug("kernels ready after %.2f s", time.monotonic() - began)
 

@@ -74,7 +74,8 @@ def listed(lake: Lake) -> list[str]:
     assert {c.messages for c in calls} <= {3}
     names = sorted(c.call_id for c in calls)
     cur = lake.cursor()
-    for table in ("messages", "frames"):
-        rows = cur.execute(f"SELECT call_id, count(*) FROM lake.{table} GROUP BY call_id ORDER BY call_id").fetchall()
-        assert rows == [(name, 3) for name in names], table
+    frames = "SELECT call_id, 1 AS n FROM lake.frames UNION ALL SELECT call_id, frames FROM lake.packed"
+    for source in ("SELECT call_id, 1 AS n FROM lake.messages", frames):
+        rows = cur.execute(f"SELECT call_id, sum(n) FROM ({source}) GROUP BY call_id ORDER BY call_id").fetchall()
+        assert rows == [(name, 3) for name in names], source
     return names

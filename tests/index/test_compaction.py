@@ -15,14 +15,15 @@ import pytest
 from index import compaction, sorting
 from index.archive import Archive
 from index.columns import HOUR_NS
-from index.compaction import Overtaken, compact, compact_all, due, merge_tiny
+from index.compaction import ORDERED, Overtaken, compact, compact_all, due, merge_tiny
 from index.hours import DataFile, Slot, data_files
 from index.lake import Lake
 from index.retention import Limits
-from index.schema import PARTITIONED
+from index.schema import IN_FILES, PARTITIONED
+from index.sorting import result_of
 from index.trace import Loss
 from index.upkeep import Upkeep
-from tests.index.stored import START, call, listed, put
+from tests.index.stored import START, call, frame, listed, message, put
 
 NOW = time.time_ns() + HOUR_NS
 """The files are written by then, and nothing is being written."""
@@ -51,15 +52,15 @@ def files(lake: Lake, table: str) -> list[Path]:
 
 def test_a_closed_hour_becomes_one_sorted_file_a_table(lake: Lake, tmp_path: Path) -> None:
     names = fill(lake, tmp_path, 5)
-    before = {name: pq.read_schema(files(lake, name)[0]).names for name in PARTITIONED}
-    assert compact_all(lake, NOW) == len(PARTITIONED) * 2 * 4
+    assert compact_all(lake, NOW) == len(ORDERED) * 2 * 4
     assert listed(lake) == names
-    for table in PARTITIONED:
+    assert files(lake, "frames") == []
+    for table in map(result_of, ORDERED):
         assert len(files(lake, table)) == 2
         for path in files(lake, table):
             ids = pq.read_table(path, columns=["call_id"], partitioning=None)["call_id"].to_pylist()
             assert ids == sorted(ids) and len(ids) >= 5
-            assert pq.read_schema(path).names == before[table]
+            assert pq.read_schema(path).names == IN_FILES[table].names
     assert compact_all(lake, NOW) == 0, "once"
     archive = Archive(lake, lambda: START)
     trace = archive.trace(names[0])
@@ -71,8 +72,8 @@ def test_open_and_busy_hours_are_left_alone(lake: Lake, tmp_path: Path) -> None:
     found = data_files(lake.cursor())
     assert due(found, START + HOUR_NS + 1) == [], "hardly over"
     assert due(found, time.time_ns()) == [], "something was written a moment ago"
-    assert len(due(found, NOW)) == 2 * len(PARTITIONED)
-    assert len(due(found, time.time_ns() - HOUR_NS)) == 2 * len(PARTITIONED), (
+    assert len(due(found, NOW)) == 2 * len(ORDERED)
+    assert len(due(found, time.time_ns() - HOUR_NS)) == 2 * len(ORDERED), (
         "the clock was set back an hour: that is no reason to wait"
     )
 
@@ -93,8 +94,83 @@ def test_a_late_file_does_not_cost_writing_a_large_hour_again(
 ) -> None:
     path = tmp_path / "any.parquet"
     path.touch()
-    some = [DataFile("frames", path, size << 20, Slot("2026-01-05", 10)) for size in megabytes]
+    some = [DataFile("messages", path, size << 20, Slot("2026-01-05", 10)) for size in megabytes]
     assert bool(due(some, NOW)) == expected
+
+
+@pytest.mark.parametrize(
+    ("packed", "fresh", "expected"),
+    [([], [1], True), ([200], [], False), ([200], [1, 1], False), ([200], [150], True), ([200], [1] * 16, True)],
+)
+def test_frames_that_are_not_packed_bring_their_hour_in_order(
+    tmp_path: Path, packed: list[int], fresh: list[int], expected: bool
+) -> None:
+    path = tmp_path / "any.parquet"
+    path.touch()
+    slot = Slot("2026-01-05", 10)
+    some = [DataFile("packed", path, size << 20, slot) for size in packed]
+    some += [DataFile("frames", path, size << 20, slot) for size in fresh]
+    found = due([*some, DataFile("messages", path, 1 << 20, slot)], NOW)
+    tables = [table for _, table, _ in found]
+    if len(fresh) == 16:
+        assert tables == ["frames"], "messages are in one file"
+    else:
+        assert tables == (["messages", "frames"] if expected else [])
+
+
+def test_one_import_is_put_in_order_too_and_once(lake: Lake, tmp_path: Path) -> None:
+    names = fill(lake, tmp_path, 1)
+    compact_all(lake, NOW)
+    assert files(lake, "frames") == [] and len(files(lake, "packed")) == 2
+    assert listed(lake) == names
+    there = {f.path for f in data_files(lake.cursor())}
+    compact_all(lake, NOW)
+    assert {f.path for f in data_files(lake.cursor())} == there
+
+
+def test_late_frames_join_those_that_are_packed(lake: Lake, tmp_path: Path) -> None:
+    names = fill(lake, tmp_path, 3)
+    archive = Archive(lake, lambda: START)
+    before = {name: archive.frames([name]) for name in names}
+    compact_all(lake, NOW)
+    # A call's other half comes later: both are told until they are together, and then, too.
+    put(lake, tmp_path / "b.pcap", call(names[0], START + 600 * 10**9))
+    both = archive.frames([names[0]])
+    assert len(both) == 6 and all(frame in both for frame in before[names[0]])
+    for slot, table, some in due(data_files(lake.cursor()), NOW):
+        compact(lake, slot, table, some)
+    assert sorted(archive.frames([names[0]]), key=lambda f: f.ts) == sorted(both, key=lambda f: f.ts)
+    assert {name: archive.frames([name]) for name in names[1:]} == {name: before[name] for name in names[1:]}
+
+
+def test_partial_rows_of_a_call_become_one_that_says_the_same(lake: Lake, tmp_path: Path) -> None:
+    packets = [call(f"{n:02}", START + n, padding=n) for n in range(20)]
+    for k in (1, 2, 0):  # in three imports: the end comes before the start
+        put(lake, tmp_path / "a.pcap", *([c[k]] for c in packets))
+    archive = Archive(lake, lambda: START)
+    before = archive.calls(None, 100)
+    compact_all(lake, NOW)
+    assert archive.calls(None, 100) == before and len(before) == 20
+    rows = lake.cursor().execute("SELECT count(*), sum(messages) FROM lake.calls").fetchall()
+    assert rows == [(20, 60)]
+    # And once more, with a late row of one of them.
+    put(lake, tmp_path / "b.pcap", [(START + 900 * 10**9, frame(message("BYE sip:2@b SIP/2.0", "07", "3 BYE")))])
+    before = archive.calls(None, 100)
+    for slot, table, some in due(data_files(lake.cursor()), NOW):
+        compact(lake, slot, table, some)
+    assert archive.calls(None, 100) == before
+    assert {c.call_id: c.messages for c in before} == {f"{n:02}": 3 + (n == 7) for n in range(20)}
+
+
+def test_odd_times_are_kept_as_they_are(lake: Lake, tmp_path: Path) -> None:
+    """A clock that stood at 1970, or went back during a call: steps from the first message would not tell these."""
+    put(lake, tmp_path / "a.pcap", [(k, p[1]) for k, p in zip((5, 0, 1 << 61), call("odd", START), strict=True)])
+    put(lake, tmp_path / "b.pcap", call("even", START))
+    archive = Archive(lake, lambda: START)
+    before = archive.calls(None, 10), archive.trace("odd"), archive.frames(["odd", "even"])
+    for slot, table, some in due(data_files(lake.cursor()), 1 << 62):
+        compact(lake, slot, table, some)
+    assert (archive.calls(None, 10), archive.trace("odd"), archive.frames(["odd", "even"])) == before
 
 
 def test_large_hours_come_out_in_several_files_that_are_one_order(
@@ -130,7 +206,7 @@ def test_rows_that_come_meanwhile_are_not_lost(lake: Lake, tmp_path: Path, monke
     with pytest.raises(Overtaken):
         compact(lake, slot, table, some)
     after = set((lake.folder / "data").rglob("*.parquet"))
-    assert len(after - before) == 2 * len(PARTITIONED), "what was sorted in vain is gone; the rest is the import's"
+    assert len(after - before) == 2 * len(ORDERED), "what was sorted in vain is gone; the rest is the import's"
     monkeypatch.undo()
     compact_all(lake, NOW)
     assert listed(lake) == sorted(names)
@@ -179,7 +255,7 @@ def test_readers_see_every_row_once_while_hours_are_put_in_order(lake: Lake, tmp
             # The same rows in many files again, for the next round.
             for slot, table, some in [(f.slot, f.table, [f]) for f in data_files(lake.cursor(), PARTITIONED)]:
                 assert slot is not None
-                compact(lake, slot, table, some)
+                compact(lake, slot, "frames" if table == "packed" else table, some)
             lake.count(n, "node", {"packets": 1})
     finally:
         stop.set()

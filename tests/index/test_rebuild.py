@@ -17,7 +17,6 @@ from index.hours import Slot, data_files
 from index.lake import REBUILDING, Lake
 from index.rebuild import rebuild, repair
 from index.retention import Disk, Limits, plan
-from index.schema import PARTITIONED
 from index.trace import Loss
 from sip.errors import Unreachable
 from tests.index.stored import START, call, listed, put
@@ -86,7 +85,7 @@ def test_nothing_is_wrong_with_a_whole_store(store: Path) -> None:
     assert repair(store, deep=True) is None
 
 
-@pytest.mark.parametrize("table", PARTITIONED)
+@pytest.mark.parametrize("table", ["messages", "frames", "calls", "findings"])
 @pytest.mark.parametrize(("harm", "deep"), [(missing, False), (empty, False), (cut, False), (scribbled, True)])
 def test_a_damaged_file_is_named_and_set_aside_and_the_rest_answers(
     store: Path, table: str, harm: Callable[[Path], None], deep: bool
@@ -110,6 +109,25 @@ def test_a_damaged_file_is_named_and_set_aside_and_the_rest_answers(
         assert len(archive.frames([name])) == 3 and len(archive.trace(name).messages) == 3
     assert lake.counts() == {"packets": 7} and len(lake.losses(0, 10)) == 1
     assert plan(lake, Limits(24 * HOUR_NS), time.time_ns(), Disk(0, 1 << 50)) == [], "when it was imported is known"
+    lake.close()
+
+
+@pytest.mark.parametrize(("harm", "deep"), [(missing, False), (cut, False), (scribbled, True)])
+def test_damaged_packed_frames_cost_the_text_of_their_hour_alone(
+    store: Path, harm: Callable[[Path], None], deep: bool
+) -> None:
+    lake = Lake(store)
+    compact_all(lake, time.time_ns() + HOUR_NS)
+    path = next(f.path for f in data_files(lake.cursor(), ["packed"]) if f.slot == HOURS[0])
+    lake.close()
+    harm(path)
+    done = repair(store, deep)
+    assert done is not None and done.hours == [HOURS[0]] and len(done.aside) == 1
+    lake = Lake(store)
+    archive = Archive(lake, lambda: START)
+    assert {c.call_id: c.messages for c in archive.calls(None, 100)} == dict.fromkeys(NAMES, 3)
+    for n, name in enumerate(NAMES):
+        assert len(archive.trace(name).messages) == 3 and len(archive.frames([name])) == (3 if n % 2 else 0)
     lake.close()
 
 
@@ -163,7 +181,8 @@ def test_files_that_replaced_others_do_not_double_rows(store: Path) -> None:
     spoil(store)
     said: list[str] = []
     done = rebuild(store, say=said.append)
-    assert done.doubled > 0 and len(said) == 2 * len(PARTITIONED)
+    assert done.doubled > 0
+    assert len(said) == 6, "messages, frames and findings of two hours; calls are made of their messages again"
     assert contents(store)[0] == sorted([*NAMES, "late"])
     assert len(list((store / "data/main/messages").rglob("hour=10/*"))) == 1
 

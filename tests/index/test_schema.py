@@ -57,9 +57,10 @@ def test_an_older_store_is_brought_up_to_date(tmp_path: Path, without: tuple[str
     said: list[str] = []
     lake = Lake(folder, say=said.append)
     assert said == [
-        "bringing the store up to date, step 1 of 3: a list of imported captures, and retransmissions of calls",
-        "bringing the store up to date, step 2 of 3: a table of findings",
-        "bringing the store up to date, step 3 of 3: asserted and diverting numbers, NAT tests, interface, who hung up",
+        "bringing the store up to date, step 1 of 4: a list of imported captures, and retransmissions of calls",
+        "bringing the store up to date, step 2 of 4: a table of findings",
+        "bringing the store up to date, step 3 of 4: asserted and diverting numbers, NAT tests, interface, who hung up",
+        "bringing the store up to date, step 4 of 4: a table of packed frames",
         "the store is up to date",
     ]
     assert lake.counts() == {"packets": 7} and lake.losses(0, 10) == ()
@@ -69,7 +70,7 @@ def test_an_older_store_is_brought_up_to_date(tmp_path: Path, without: tuple[str
     put(lake, tmp_path / "a.pcap", call("new", START))
     lake.close()
     again = Lake(folder, say=said.append)
-    assert len(said) == 4, "once"
+    assert len(said) == 5, "once"
     assert listed(again) == ["new"]
     again.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from diagnose import local
 from diagnose.local import FileDesk, LocalDesk
 from index.archive import Archive
 from index.columns import HOUR_NS, to_rows
+from index.compaction import compact_all
 from index.filter import FilterError, parse_filter
 from index.lake import Lake
 from sip.errors import SiptrailError
@@ -31,8 +33,8 @@ def named(call_id: str, at: int, header: str) -> list[tuple[int, bytes]]:
     return [*packets[:2], (when, data.replace(text, header.encode().ljust(len(text))))]
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[LocalDesk]:
+@pytest.fixture(params=["fresh", "in order"])
+def desk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[LocalDesk]:
     lake = Lake(tmp_path / "store")
     put(
         lake,
@@ -43,6 +45,8 @@ def desk(tmp_path: Path) -> Iterator[LocalDesk]:
         # It began in one hour and ended in the next.
         named("late", START + HOUR_NS - 10**6, "X-Carrier: Nine"),
     )
+    if request.param == "in order":
+        compact_all(lake, time.time_ns() + HOUR_NS)
     archive = Archive(lake, lambda: NOW)
     yield LocalDesk(archive)
     archive.close()
