@@ -13,6 +13,7 @@ from pathlib import Path
 
 import duckdb
 
+from index.changes import Change
 from index.hours import Slot, by_slot, data_files, imported
 from index.lake import Lake, counted
 from index.rows import first_row
@@ -32,6 +33,8 @@ class Limits:
     """Bytes that the store may take."""
     high_water: float | None = None
     """Share of the file system (0..1) that may be in use, whoever uses it."""
+    shorter: tuple[tuple[str, int], ...] = ()
+    """Methods that outside of dialogs are kept for less time (ns) than calls; see index.noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +53,11 @@ class Disk:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """An hour that must go."""
+    """An hour that must go, or what of it must go."""
 
     slot: Slot
     reason: str
-    """age, budget or disk."""
+    """age, budget or disk; or the method that must go, in lower case."""
     why: str
     """The same in words."""
     messages: int
@@ -84,7 +87,7 @@ def _plan(lake: Lake, cur: duckdb.DuckDBPyConnection, limits: Limits, now: int, 
         size = sum(f.size for f in hours[slot])
         reason = ""
         if age[slot] < now - limits.keep_ns:
-            reason, why = "age", f"older than {_span(limits.keep_ns)}"
+            reason, why = "age", f"older than {span(limits.keep_ns)}"
         elif slot.end > now - now % 3_600_000_000_000:
             continue
         elif limits.budget is not None and left > limits.budget:
@@ -107,9 +110,7 @@ def remove(lake: Lake, removals: list[Removal], now: int, node: str, keep_ns: in
             with lake.change() as change:
                 for table in PARTITIONED:
                     change.delete(table, "day = ? AND hour = ?", [slot.day, slot.hour])
-                change.delete("imported", "day = ? AND hour = ?", [slot.day, slot.hour])
-                # What is gone may be imported again.
-                change.delete("captures", "first < ? AND last >= ?", [slot.end, slot.start])
+                forget(change, slot)
                 counts = {"hours": 1, "messages": removal.messages, "bytes": removal.size}
                 names = {f"removed_{what}_{removal.reason}": n for what, n in counts.items()}
                 change.append("counts", counted(now, node, names))
@@ -127,6 +128,13 @@ def remove(lake: Lake, removals: list[Removal], now: int, node: str, keep_ns: in
         with lake.change() as change:
             change.delete("losses", "stop < ?", [now - keep_ns])
     return gone
+
+
+def forget(change: Change, slot: Slot) -> None:
+    """What was remembered of an hour that is gone."""
+    change.delete("imported", "day = ? AND hour = ?", [slot.day, slot.hour])
+    # What is gone may be imported again.
+    change.delete("captures", "first < ? AND last >= ?", [slot.end, slot.start])
 
 
 def line(removal: Removal) -> str:
@@ -152,6 +160,7 @@ def in_bytes(size: float) -> str:
     return f"{size:.1f} TB"
 
 
-def _span(ns: int) -> str:
+def span(ns: int) -> str:
+    """A time for people."""
     hours = ns / 3_600_000_000_000
     return f"{hours / 24:g} days" if hours >= 48 else f"{hours:g} h"

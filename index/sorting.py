@@ -10,7 +10,7 @@ import os
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +47,9 @@ class Sorted:
     rows: int
 
 
+Only = Callable[[pa.Table], pa.Table]
+
+
 class Stopped(Exception):
     """Sorting was no longer wanted."""
 
@@ -58,9 +61,12 @@ def sort_files(
     temp: Path,
     distinct: bool = False,
     stop: Callable[[], bool] = lambda: False,
+    only: Only | None = None,
+    level: int = IN_ORDER,
 ) -> Sorted:
     """All rows of `files` by Call-ID as new files in `folder`, synced. `distinct` (messages and frames): rows that are
-    there twice come out once. `stop` ends it with Stopped, and nothing is left of it."""
+    there twice come out once. `only` may take rows out of pieces, which come in the order of Call-IDs. `stop` ends it
+    with Stopped, and nothing is left of it."""
     work = temp / f"sort-{uuid.uuid4()}"
     try:
         with _politely():
@@ -74,7 +80,7 @@ def sort_files(
                 if passes > 1:
                     for path in older:
                         path.unlink()
-            done = _write(table, files, folder, FILE_BYTES, distinct, stop, IN_ORDER)
+            done = _write(table, files, folder, FILE_BYTES, distinct, stop, level, only)
             sync_files(done.files)
             return done
     finally:
@@ -82,13 +88,22 @@ def sort_files(
 
 
 def _write(
-    table: str, files: list[Path], folder: Path, most: int, distinct: bool, stop: Callable[[], bool], level: int = FRESH
+    table: str,
+    files: list[Path],
+    folder: Path,
+    most: int,
+    distinct: bool,
+    stop: Callable[[], bool],
+    level: int = FRESH,
+    only: Only | None = None,
 ) -> Sorted:
     folder.mkdir(parents=True, exist_ok=True)
     out: list[Path] = []
     total = 0
     writer: pq.ParquetWriter | None = None
-    pieces = _merged(table, files)
+    pieces = merged(table, files)
+    if only is not None:
+        pieces = (left for piece in pieces if (left := only(piece)).num_rows)
     try:
         for group in _groups(_once(pieces, KEY[table]) if distinct else pieces):
             if stop():
@@ -112,14 +127,16 @@ def _write(
     return Sorted(out, total)
 
 
-def _merged(table: str, files: list[Path]) -> Iterator[pa.Table]:
-    """The rows of sorted files by Call-ID; rows of one call are in order as far as they come together."""
+def merged(table: str, files: list[Path], names: Sequence[str] = ()) -> Iterator[pa.Table]:
+    """The rows of sorted files by Call-ID; rows of one call are in order as far as they come together. `names`: only
+    these columns."""
     order = [(name, "ascending") for name in KEY[table]]
     # The day and the hour are in the names of folders, not in the files.
-    shape = pa.schema([field for field in SHAPES[table] if field.name not in ("day", "hour")])
+    shape = pa.schema([f for f in SHAPES[table] if f.name not in ("day", "hour") and (not names or f.name in names)])
     opened = [pq.ParquetFile(path, buffer_size=1 << 16, pre_buffer=False) for path in files]
     try:
-        readers = [f.iter_batches(PIECE) for f in opened]
+        # Arrow's own threads are not polite.
+        readers = [f.iter_batches(PIECE, columns=shape.names, use_threads=False) for f in opened]
         here = [_next(reader, shape) for reader in readers]
         while any(t is not None for t in here):
             # Up to the smallest last Call-ID that is in sight, nothing can come any more that belongs before it.

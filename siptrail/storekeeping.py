@@ -29,6 +29,7 @@ def limits_of(settings: Settings) -> Limits:
         duration_ns(settings.keep),
         None if settings.store_budget is None else size_bytes(settings.store_budget),
         share(settings.disk_high_water),
+        tuple((method, duration_ns(keep)) for method, keep in settings.keep_methods.items()),
     )
 
 
@@ -38,7 +39,7 @@ class Keeper:
     def __init__(
         self, lake: Lake, settings: Settings, alone: bool = False, flush: Callable[[], None] = lambda: None
     ) -> None:
-        self.upkeep = Upkeep(lake, limits_of(settings), settings.node)
+        self.upkeep = Upkeep(lake, limits_of(settings), settings.node, share(settings.upkeep_share) or 1.0)
         self._lake = lake
         self._alone = alone
         """Nobody else reads this store: what goes may be deleted at once."""
