@@ -26,6 +26,7 @@ from api.metrics import build_registry, exposition
 from api.records import trace_to_json
 from api.reference import reference_routes
 from api.store import StoreKeeper, store_routes
+from api.turnstile import Turnstile
 from api.wire import WireText, routed_call_id
 from diagnose.codec_table import tables
 from diagnose.compare import compare
@@ -98,6 +99,7 @@ def create_app(
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Exception, _broken)
     app.add_middleware(WireText)
+    app.add_middleware(Turnstile)
     app.add_middleware(Guard, token=token)
     return app
 

@@ -303,8 +303,11 @@ class Archive:
         """One moment of hot rows and lake."""
         stored = False
         with self._moment:
+            away = self.lake.away if self.lake else None
+            if away is not None and not getattr(self._fresh_will_do, "now", False):
+                raise away
             cur = self._con.cursor()
-            if self.lake:
+            if self.lake and away is None:
                 # The first look pins the snapshot, so that it fits the hot rows taken in the same moment.
                 try:
                     cur.execute("BEGIN")

@@ -24,7 +24,7 @@ import duckdb
 import pyarrow as pa
 
 from index import schema
-from index.catalogue import Catalogue, CatalogueFile, PostgresCatalogue
+from index.catalogue import Away, Catalogue, CatalogueFile, PostgresCatalogue
 from index.changes import Change, write_small
 from index.parquet import write_partitions
 from index.place import Folder, Objects, Place
@@ -63,7 +63,9 @@ class Lake:
         rebuilding: bool = False,
         shared: Shared | None = None,
         node: str = "",
+        patient: bool = False,
     ) -> None:
+        """`patient`: a shared store that cannot be reached is opened later, by the first write after it is back."""
         self.folder = folder
         self.shared = shared is not None
         self.read_only = shared is not None and shared.read_only
@@ -80,12 +82,15 @@ class Lake:
             self._mark = "" if shared is None else f"{_identity(folder)}/"
             """Spool segments of this machine among those of others."""
             self.catalogue, self.place = _parts(folder, shared, node)
-            self._open(memory, threads)
+            self._away: Unreachable | None = None
+            """Why a shared store is not open yet."""
+            self._opening = threading.Lock()
+            self._open(memory, threads, patient and self.shared and not self.read_only)
         except BaseException:
             self._lock.close()
             raise
 
-    def _open(self, memory: str, threads: int) -> None:
+    def _open(self, memory: str, threads: int, patient: bool) -> None:
         temp = self.folder / "temp"
         try:
             shutil.rmtree(temp, ignore_errors=True)  # what a crash left there is of no use
@@ -102,9 +107,7 @@ class Lake:
                 }
             )
             self.place.prepare(self.con)
-            with self.catalogue.changing() if not self.read_only else nullcontext():
-                self.catalogue.attach(self.con, self.place.root, self.read_only)
-                self._up_to_date()
+            self._attach()
         except (duckdb.Error, OSError) as error:
             local = self.folder / CATALOGUE
             if isinstance(error, duckdb.Error) and not self.shared and not _full(error) and os.access(local, os.W_OK):
@@ -112,7 +115,39 @@ class Lake:
                     f"cannot open {self.called}: {self._reason(error)}; "
                     "`siptrail store rebuild` makes a new catalogue from its files"
                 ) from error
-            raise Unreachable(f"cannot open {self.called}: {self._reason(error)}") from error
+            told = Unreachable(f"cannot open {self.called}: {self._reason(error)}")
+            if not patient or not isinstance(error, OSError):
+                raise told from error
+            self._away = told  # the object store is
+        except Away as error:
+            if not patient:
+                raise
+            self._away = error
+        if self._away is not None:
+            self._say(f"{self._away}; what is recorded waits in the spool until it can be")
+
+    def _attach(self) -> None:
+        with self.catalogue.changing() if not self.read_only else nullcontext():
+            if not first_row(self.con.execute("SELECT 1 FROM duckdb_databases() WHERE database_name = 'lake'")):
+                self.catalogue.attach(self.con, self.place.root, self.read_only)
+            self._up_to_date()
+
+    @property
+    def away(self) -> Unreachable | None:
+        """Why the store could not be opened yet; None: it is open."""
+        return self._away
+
+    def reopen(self) -> None:
+        """Open it now if it could not be opened before; a one-line error where that is so still."""
+        with self._opening:
+            if self._away is None:
+                return
+            try:
+                self._attach()
+            except (duckdb.Error, OSError) as error:
+                raise Unreachable(f"cannot open {self.called}: {self._reason(error)}") from error
+            self._away = None
+            self._say(f"{self.called} is open")
 
     def _up_to_date(self) -> None:
         cur = self.con.cursor()
@@ -156,6 +191,8 @@ class Lake:
     @contextmanager
     def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A cursor for questions about the store itself; a shared store out of reach is told in one line."""
+        if self._away is not None:
+            raise self._away
         cur = self.con.cursor()
         try:
             yield cur
@@ -194,6 +231,7 @@ class Lake:
     @contextmanager
     def change(self) -> Iterator[Change]:
         """One transaction, committed at the end of the block unless the block has done so; undone if it fails."""
+        self.reopen()
         with self.writing(), self.catalogue.changing(), self._transaction() as change:
             yield change
 
@@ -219,6 +257,7 @@ class Lake:
         publish: Callable[[Callable[[], None]], None],
     ) -> None:
         """Write a batch; `publish(do_commit)` makes it visible at the moment the caller drops its hot rows."""
+        self.reopen()
         small = {"spooled": schema.small("spooled", [(self._mark + name, imported_at or 0) for name in segments])}
         if imported_at is not None:
             hours = batch.calls.select(["day", "hour"]).group_by(["day", "hour"]).aggregate([])

@@ -9,15 +9,17 @@ from __future__ import annotations
 import logging
 import shutil
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import duckdb
 
 from index.changes import Change
-from index.hours import Slot, by_slot, data_files, imported
+from index.columns import SANE
+from index.hours import HOUR_NS, Slot, by_slot, data_files, imported
 from index.lake import Lake, counted
 from index.rows import first_row
-from index.schema import PARTITIONED
+from index.schema import PARTITIONED, small
 from sip.errors import Unreachable
 
 log = logging.getLogger("siptrail")
@@ -74,7 +76,8 @@ def _plan(lake: Lake, cur: duckdb.DuckDBPyConnection, limits: Limits, now: int, 
     files = data_files(cur, local=lake.place.local)
     stamps = imported(cur)
     hours = by_slot(files)
-    age = {slot: max(slot.end, stamps.get(slot, 0)) for slot in hours}
+    # What a wrong clock put into the future counts from when that was noticed.
+    age = {s: stamps[s] if s.start > now and s in stamps else max(s.end, stamps.get(s, 0)) for s in hours}
     live, beside = sum(f.size for f in files), lake.size_beside_data()
     left = live + beside
     # What nothing refers to any more comes free by itself, soon: nothing else must go for it.
@@ -88,7 +91,7 @@ def _plan(lake: Lake, cur: duckdb.DuckDBPyConnection, limits: Limits, now: int, 
         reason = ""
         if age[slot] < now - limits.keep_ns:
             reason, why = "age", f"older than {span(limits.keep_ns)}"
-        elif slot.end > now - now % 3_600_000_000_000:
+        elif now - now % HOUR_NS < slot.end <= now + 3 * HOUR_NS:
             continue
         elif limits.budget is not None and left > limits.budget:
             reason, why = "budget", f"the store takes {in_bytes(left)} and may take {in_bytes(limits.budget)}"
@@ -128,6 +131,23 @@ def remove(lake: Lake, removals: list[Removal], now: int, node: str, keep_ns: in
         with lake.change() as change:
             change.delete("losses", "stop < ?", [now - keep_ns])
     return gone
+
+
+def keep_from_now(lake: Lake, now: int, between: tuple[int, int], again: bool = True) -> None:
+    """The hours between two times (ns) count from now on, as if they were imported; unless `again`, only those that
+    were not yet."""
+    with lake.reading() as cur:
+        there, known = by_slot(data_files(cur, ["messages"], lake.place.local)), imported(cur)
+    low, high = (min(max(t, SANE[0]), SANE[1]) for t in between)
+    rows = [
+        (date.fromisoformat(slot.day), slot.hour, now)
+        for slot in there
+        if slot.end > low and slot.start <= high and (again or slot not in known)
+    ]
+    if rows:
+        log.warning("%d hours were recorded while the clock was wrong; they are kept from now on", len(rows))
+        with lake.change() as change:
+            change.append("imported", small("imported", rows))
 
 
 def forget(change: Change, slot: Slot) -> None:

@@ -10,11 +10,12 @@ import threading
 from collections.abc import Callable
 
 from index.cleanup import LATE_NS, SOON_NS, Cleaner
+from index.clock import Clock
 from index.compaction import compact_all, merge_tiny
 from index.lake import Lake
 from index.noise import Noise
 from index.pace import Pace
-from index.retention import Disk, Limits, Removal, plan, remove
+from index.retention import Disk, Limits, Removal, keep_from_now, plan, remove
 from sip.errors import SiptrailError, Unreachable
 
 ORPHANS_EVERY_NS = 24 * LATE_NS
@@ -25,8 +26,9 @@ RESERVE = 8 << 20
 class Upkeep:
     """`round` is called about once a minute, `retain` by whoever asks for it; they never run at once."""
 
-    def __init__(self, lake: Lake, limits: Limits, node: str, share: float = 1.0) -> None:
-        """`share`: of one processor, for what takes long."""
+    def __init__(self, lake: Lake, limits: Limits, node: str, share: float = 1.0, clock: Clock | None = None) -> None:
+        """`share`: of one processor, for what takes long. Without `clock`, every time is believed."""
+        self._clock = clock
         self.lake, self.limits, self._node, self._share = lake, limits, node, share
         self._noise = Noise(lake)
         self.cleaner = Cleaner(lake)
@@ -56,17 +58,33 @@ class Upkeep:
 
     def _retain(self, now: int, stop: Callable[[], bool]) -> None:
         self._reserve()
-        self._remove(now)
+        believed = self._believed(now)
+        self._remove(believed)
 
     def _put_in_order(self, now: int, stop: Callable[[], bool]) -> None:
         compact_all(self.lake, now, stop)
         merge_tiny(self.lake)
 
     def _thin(self, now: int, stop: Callable[[], bool]) -> None:
-        self._noise.remove(self.limits, now, self._node, stop)
+        self._noise.remove(self.limits, self._believed(now), self._node, stop)
+
+    def _believed(self, now: int) -> int:
+        """The time by which things are too old; hours that a wrong clock made are given their time from now on."""
+        clock = self._clock
+        if clock is None:
+            return now
+        believed = clock.believed(now)
+        if clock.stepped is not None:
+            keep_from_now(self.lake, now, clock.stepped)
+            clock.stepped = None
+        if not clock.doubtful:
+            keep_from_now(self.lake, now, (now + 2 * LATE_NS, 1 << 62), again=False)
+        return believed
 
     def _clean(self, now: int, stop: Callable[[], bool]) -> None:
-        orphans = abs(now - self._orphans_at) > ORPHANS_EVERY_NS
+        # After a step of the clock, what is being written would look like something that a crash left long ago.
+        doubtful = self._clock is not None and self._clock.doubtful
+        orphans = abs(now - self._orphans_at) > ORPHANS_EVERY_NS and not doubtful
         self.cleaner.clean(now, SOON_NS if now < self._short_until else LATE_NS, orphans)
         if orphans:
             self._orphans_at = now
