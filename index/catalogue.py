@@ -243,6 +243,12 @@ def _scrubbed(text: str) -> str:
     return _PASSWORD.sub(lambda m: f"{m[1]}***" if m[1] else f"{m[3]}***", text)
 
 
+def stopped(error: BaseException) -> bool:
+    """Whether after this error the engine, or the catalogue in it, answers nothing any more until it is opened again: a
+    commit or a checkpoint could not be brought to its end."""
+    return isinstance(error, duckdb.FatalException) or "has been invalidated" in str(error)
+
+
 def one_line(error: BaseException, text: str = "") -> str:
     """An error's text, or another one, without line breaks."""
     return " ".join((text or str(error)).split())[:300]

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from index.exchange import Overtaken, Swap, exchange
 from index.hours import DataFile, Slot, by_slot, data_files
 from index.lake import Lake
+from index.parquet import FRESH, IN_ORDER
 from index.schema import PARTITIONED
 from index.sorting import Stopped, sort_files
 from sip.errors import SiptrailError
@@ -27,6 +28,8 @@ SMALL = 64 << 20
 """A file below this size is worth putting together with others."""
 CROWD = 16
 """So many small files are put together even if the hour has large ones, which are written again for that."""
+OPEN_SMALL = 16 << 20
+"""The same while the hour is open: there, a row should be written again once or twice, not more."""
 TINY_TABLES = ("counts", "losses", "imported", "captures", "spooled")
 MOST_TINY = 32
 
@@ -59,7 +62,7 @@ def _crowd(files: list[DataFile]) -> list[DataFile]:
     written again once for each size, and not each time that something comes in."""
     sizes: dict[int, list[DataFile]] = {}
     for file in files:
-        if file.size < SMALL:
+        if file.size < OPEN_SMALL:
             sizes.setdefault(max(file.size, 1).bit_length() // 3, []).append(file)
     return next((some for _, some in sorted(sizes.items()) if len(some) >= CROWD), [])
 
@@ -74,13 +77,20 @@ def is_fresh(path: Path, now: int, written: Callable[[Path], int]) -> bool:
     return now - QUIET_NS < stamp <= now
 
 
-def compact(lake: Lake, slot: Slot, table: str, files: list[DataFile], stop: Callable[[], bool] = lambda: False) -> int:
+def compact(
+    lake: Lake,
+    slot: Slot,
+    table: str,
+    files: list[DataFile],
+    stop: Callable[[], bool] = lambda: False,
+    level: int = IN_ORDER,
+) -> int:
     """Exchange files of one hour and table for a sorted set; returns how many files fewer there are."""
     paths = sorted(f.path for f in files)
     folder = lake.folder_of(table) / f"day={slot.day}" / f"hour={slot.hour}"
     with lake.place.fetched(paths):
         expected = sum(pq.read_metadata(path).num_rows for path in paths)
-        done = sort_files(table, paths, folder, lake.folder / "temp", stop=stop)
+        done = sort_files(table, paths, folder, lake.folder / "temp", stop=stop, level=level)
     if done.rows != expected:
         lake.place.remove(done.files)
         raise SiptrailError(f"{slot} of {table}: {expected} rows were to be put in order and {done.rows} came out")
@@ -98,7 +108,9 @@ def compact_all(lake: Lake, now: int, stop: Callable[[], bool] = lambda: False) 
         if stop():
             break
         try:
-            fewer += compact(lake, slot, table, files, stop)
+            # What will soon be written once more is not worth much of the processor.
+            level = IN_ORDER if slot.end + QUIET_NS <= now else FRESH
+            fewer += compact(lake, slot, table, files, stop, level)
         except Stopped:
             break
         except Overtaken as error:

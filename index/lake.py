@@ -15,7 +15,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -24,7 +24,7 @@ import duckdb
 import pyarrow as pa
 
 from index import schema
-from index.catalogue import Away, Catalogue, CatalogueFile, PostgresCatalogue
+from index.catalogue import Away, Catalogue, CatalogueFile, PostgresCatalogue, stopped
 from index.changes import Change, write_small
 from index.parquet import write_partitions
 from index.place import Folder, Objects, Place
@@ -85,6 +85,8 @@ class Lake:
             self._away: Unreachable | None = None
             """Why a shared store is not open yet."""
             self._opening = threading.Lock()
+            self._broken = False
+            """The database engine stopped: whoever writes next opens the store again."""
             self._open(memory, threads, patient and self.shared and not self.read_only)
         except BaseException:
             self._lock.close()
@@ -94,18 +96,17 @@ class Lake:
         temp = self.folder / "temp"
         try:
             shutil.rmtree(temp, ignore_errors=True)  # what a crash left there is of no use
-            self.con = duckdb.connect(
-                config={
-                    "memory_limit": memory,
-                    "threads": threads,
-                    "temp_directory": str(temp),
-                    "enable_external_file_cache": self.place.remote,
-                    "preserve_insertion_order": True,
-                    # What a query took goes back to the machine after it, not once it was a lot.
-                    "allocator_flush_threshold": "1MB",
-                    "allocator_bulk_deallocation_flush_threshold": "1MB",
-                }
-            )
+            self._config: dict[str, str | bool | int | float | list[str]] = {
+                "memory_limit": memory,
+                "threads": threads,
+                "temp_directory": str(temp),
+                "enable_external_file_cache": self.place.remote,
+                "preserve_insertion_order": True,
+                # What a query took goes back to the machine after it, not once it was a lot.
+                "allocator_flush_threshold": "1MB",
+                "allocator_bulk_deallocation_flush_threshold": "1MB",
+            }
+            self.con = duckdb.connect(config=self._config)
             self.place.prepare(self.con)
             self._attach()
         except (duckdb.Error, OSError) as error:
@@ -138,16 +139,36 @@ class Lake:
         return self._away
 
     def reopen(self) -> None:
-        """Open it now if it could not be opened before; a one-line error where that is so still."""
+        """Open it now if it could not be opened before, or if the database engine has stopped; a one-line error where
+        that cannot be done yet."""
         with self._opening:
-            if self._away is None:
+            if self._away is None and not self._broken:
                 return
             try:
+                if self._broken:
+                    self._let_go()
                 self._attach()
             except (duckdb.Error, OSError) as error:
                 raise Unreachable(f"cannot open {self.called}: {self._reason(error)}") from error
-            self._away = None
+            self._away, self._broken = None, False
             self._say(f"{self.called} is open")
+
+    def _let_go(self) -> None:
+        """Of a catalogue that answers nothing any more, or of the engine that does not."""
+        try:
+            self.con.execute("DETACH DATABASE IF EXISTS lake")
+        except duckdb.Error as error:
+            log.debug("a new engine is needed: %s", error)
+            with suppress(duckdb.Error):
+                self.con.close()
+            self.con = duckdb.connect(config=self._config)
+            self.place.prepare(self.con)
+
+    def note(self, error: BaseException) -> None:
+        """Some errors end the database engine: after them it answers nothing but that."""
+        if stopped(error) and not self._broken:
+            self._broken = True
+            log.error("the database engine stopped (%s); the store is opened again", self._reason(error))
 
     def _up_to_date(self) -> None:
         cur = self.con.cursor()
@@ -197,6 +218,7 @@ class Lake:
         try:
             yield cur
         except duckdb.Error as error:
+            self.note(error)
             if not self.shared:
                 raise
             raise Unreachable(f"{self.called} cannot be read: {self._reason(error)}") from error
@@ -224,6 +246,7 @@ class Lake:
         try:
             yield
         except (duckdb.Error, OSError) as error:
+            self.note(error)
             if not _full(error) and not self.shared:
                 raise
             raise Unreachable(f"cannot write {self.called}: {self._reason(error)}") from error
@@ -307,6 +330,8 @@ class Lake:
 
     def spooled(self) -> set[str]:
         """Names of spool segments whose rows are committed."""
+        if not self.read_only and self._broken:
+            self.reopen()
         with self._writes, self.reading() as cur:
             names = {r[0] for r in cur.execute("SELECT segment FROM lake.spooled").fetchall()}
         return {n.removeprefix(self._mark) for n in names if n.startswith(self._mark)}

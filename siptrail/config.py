@@ -177,7 +177,7 @@ class Settings(BaseSettings):
     """Who the service runs as once its sockets are open; whoever starts it, unless told otherwise."""
     allow_root: bool = False
     """As a daemon, too, go on with user id 0 (without any capability)."""
-    upkeep_share: str = "50%"
+    upkeep_share: str = "75%"
     """How much of one processor may be taken to put the store in order."""
     memory: str = "512MB"
     """DuckDB's memory limit."""
@@ -220,7 +220,7 @@ class Settings(BaseSettings):
     @classmethod
     def _is_share_of_one(cls, value: str) -> str:
         if share(value) is None:
-            raise ValueError("'off' would leave the store in disorder; write for example 50%")
+            raise ValueError("'off' would leave the store in disorder; write for example 75%")
         return value
 
     @field_validator("disk_high_water")

@@ -22,6 +22,7 @@ import pytest
 from capture.pipeline import Decoder
 from capture.sources.pcapfile import PcapFile
 from index.archive import Archive
+from index.changes import Change
 from index.check import check
 from index.columns import HOUR_NS, to_rows
 from index.compaction import compact_all
@@ -275,6 +276,57 @@ def test_a_disk_that_becomes_read_only(tmp_path: Path) -> None:
     subprocess.run(["e2fsck", "-fy", str(image)], capture_output=True)
     with mounted(tmp_path / "again", "-o", "loop", str(image)) as disk:
         holds_once(disk / "store", ["one", "two"])
+
+
+def stop_the_engine(lake: Lake) -> None:
+    """As a broken disk does while the catalogue is being written: the engine answers nothing from then on."""
+    cur = lake.cursor()
+    cur.execute("SET debug_checkpoint_abort = 'before_header'")
+    with pytest.raises(duckdb.Error, match="has been invalidated"):
+        cur.execute("FORCE CHECKPOINT __ducklake_metadata_lake")
+    with pytest.raises(duckdb.Error, match="has been invalidated"):
+        cur.execute("SELECT * FROM lake.about")
+    cur.close()
+
+
+@pytest.mark.parametrize("when", ["before", "between", "asked"])
+def test_when_the_database_engine_stops_the_store_is_opened_again(
+    tmp_path: Path, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = opened(tmp_path / "store")
+    lake = archive.lake
+    assert lake is not None
+    record(archive, tmp_path, "one")
+    archive.flush()
+    record(archive, tmp_path, "two")
+    if when == "before":
+        stop_the_engine(lake)
+        with pytest.raises(Unreachable, match="cannot be read"):
+            archive.calls(None, 9)
+    else:
+        real = Change.commit
+
+        def commit(change: Change) -> None:
+            monkeypatch.undo()
+            if when == "asked":
+                real(change)
+            stop_the_engine(lake)
+            if when == "asked":
+                change._done = False
+                raise duckdb.FatalException("the answer is lost")
+            real(change)
+
+        monkeypatch.setattr(Change, "commit", commit)
+        with pytest.raises(duckdb.Error):
+            archive.flush()
+    record(archive, tmp_path, "three")
+    archive.flush()
+    assert {c.call_id: c.messages for c in archive.calls(None, 9)} == {"one": 3, "two": 3, "three": 3}
+    assert archive.hot_rows() == (0, 0)
+    Upkeep(lake, Limits(1 << 62), "node").round(time.time_ns() + HOUR_NS)
+    assert listed(lake) == ["one", "three", "two"] and check(lake, deep=True).faults == ()
+    archive.close()
+    holds_once(tmp_path / "store", ["one", "two", "three"])
 
 
 # ---------------------------------------------------------------- clocks
