@@ -60,7 +60,7 @@ class Day:
     """Parquet files that are there, those that wait for their deletion among them."""
     snapshots: int
     catalogue: int
-    """Bytes."""
+    """Bytes, after what was written lately has been put into its place."""
     store: int
     """Bytes."""
     memory_mb: float
@@ -99,6 +99,8 @@ def simulate(folder: Path, days: int, busy: int, rate: float, flush: int, keep: 
     one in three of OPTIONS; `flush`: seconds between two; `keep`, `keep_noise`: hours."""
     now, clock, written = START * SECOND, Clock(), 0
     lake = Lake(folder)
+    # The log of what was written lately may grow to 16 MB; so little traffic would take days for that.
+    lake.con.execute("SET checkpoint_threshold = '256KB'")
     archive = Archive(lake, lambda: now)
     limits = Limits(keep * 3600 * SECOND, shorter=(("OPTIONS", keep_noise * 3600 * SECOND),))
     upkeep = Upkeep(lake, limits, "node")

@@ -29,7 +29,7 @@ QUESTIONS = (
     "calls?filter=" + quote('from:"44*" talk:>1s'),
     "calls/{call_id}",
     "calls/{call_id}/messages",
-    "calls/{call_id}/ladder.text",
+    "calls/{call_id}/ladder.txt",
     "calls/{call_id}/findings",
     "stats",
 )
