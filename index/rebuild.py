@@ -110,8 +110,9 @@ def _rebuild(folder: Path, good: list[Path], bad: dict[Path, str], small: dict[s
                     if whole is not paths:
                         replaced += paths
                         change.own(whole)
-                        out.doubled += len(paths) - len(whole)
-                        say(f"{slot}: rows of {table} that were in two files are there once now")
+                        if len(whole) < len(paths):
+                            out.doubled += len(paths) - len(whole)
+                            say(f"{slot}: rows of {table} that were in two files are there once now")
                     change.add(table, whole)
                     if table == "messages":
                         messages[slot] = whole
@@ -140,7 +141,16 @@ def _rebuild(folder: Path, good: list[Path], bad: dict[Path, str], small: dict[s
 
 
 def _once(lake: Lake, table: str, slot: Slot, paths: list[Path]) -> list[Path]:
-    """These files, or new ones, where some rows are in two of them."""
+    """These files, or new ones, where some rows are in two of them, or an older version wrote fewer columns."""
+    names = {name for name in SHAPES[table].names if name not in ("day", "hour")}
+    if any(names - set(pq.read_schema(path).names) for path in paths):
+        folder = lake.folder_of(table) / f"day={slot.day}" / f"hour={slot.hour}"
+        complete = sort_files(table, paths, folder, lake.folder / "temp").files
+        once = _once(lake, table, slot, complete)
+        if once is not complete:
+            for path in complete:
+                path.unlink()
+        return once
     if len(paths) < 2:
         return paths
     key = KEY[table] if table != "calls" else tuple(n for n in SHAPES[table].names if n not in ("day", "hour"))

@@ -160,7 +160,11 @@ def merged(table: str, files: list[Path], names: Sequence[str] = ()) -> Iterator
 def _next(reader: Iterator[pa.RecordBatch], shape: pa.Schema) -> pa.Table | None:
     for batch in reader:
         if batch.num_rows:
-            return pa.Table.from_batches([batch]).select(shape.names).cast(shape)
+            piece = pa.Table.from_batches([batch])
+            for field in shape:
+                if field.name not in piece.column_names:  # an older version wrote it
+                    piece = piece.append_column(field.name, pa.nulls(piece.num_rows, field.type))
+            return piece.select(shape.names).cast(shape)
     return None
 
 

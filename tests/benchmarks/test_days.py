@@ -17,5 +17,5 @@ def test_nothing_grows_once_old_calls_go(tmp_path: Path) -> None:
     assert max(day.files for day in days[1:]) <= full.files + 32, "small tables are put together from time to time"
     assert max(day.on_disk for day in days[1:]) <= full.on_disk + 64
     assert max(day.snapshots for day in days) <= 60, "those of an hour"
-    assert last.catalogue <= max(full.catalogue, 4 << 20)
+    assert last.catalogue <= full.catalogue + (2 << 20), "some of its blocks are free, some not yet"
     assert last.store <= 1.3 * full.store
