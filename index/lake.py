@@ -189,6 +189,7 @@ class Lake:
             return
         if self.shared:
             # What this catalogue does not name would go with the orphans: it must be the right one.
+            owner = self.place.owner()  # an OSError where the place itself cannot be reached
             try:
                 named = first_row(cur.execute("SELECT value FROM lake.about WHERE name = 'store'"))
             except duckdb.Error as error:
@@ -196,7 +197,6 @@ class Lake:
                     f"{self.place.root} does not belong to this catalogue, or cannot be reached; check catalogue and "
                     f"data: {self._reason(error)}"
                 ) from error
-            owner = self.place.owner()
             if named is not None and owner is None and not self.read_only:
                 self.place.take(named[0])
             elif named is None or owner != named[0]:
