@@ -21,6 +21,7 @@ from alerts.metrics import REGISTRY as NOTICE_REGISTRY
 from diagnose.desk import Desk
 from index.summary import Stats
 from sip.errors import SiptrailError
+from sip.standalone import STANDALONE
 
 Interfaces = Callable[[], list[dict[str, Any]]]
 """What each recorded interface has seen: its name, whether it is recording, and counts."""
@@ -142,10 +143,11 @@ class DeskCollector(Collector):
 
 
 def removed(counts: Mapping[str, int]) -> Iterable[Metric]:
-    """What retention removed, by reason."""
+    """What retention removed, by reason; of a method that is kept shorter, no whole hours go."""
     for what in ("hours", "messages", "bytes"):
         family = CounterMetricFamily(f"siptrail_removed_{what}", f"Removed by retention: {what}", labels=["reason"])
-        for reason in ("age", "budget", "disk"):
+        methods = () if what == "hours" else tuple(method.lower() for method in STANDALONE)
+        for reason in ("age", "budget", "disk", *methods):
             family.add_metric([reason], counts.get(f"{what} {reason}", 0))
         yield family
 

@@ -21,12 +21,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 
 from alerts.book import AlertBook
 from api import ladders, pages, schema
-from api.crowd import Crowd
 from api.guard import Guard
 from api.metrics import build_registry, exposition
 from api.records import trace_to_json
 from api.reference import reference_routes
 from api.store import StoreKeeper, store_routes
+from api.turnstile import Turnstile
 from api.wire import WireText, routed_call_id
 from diagnose.codec_table import tables
 from diagnose.compare import compare
@@ -99,7 +99,7 @@ def create_app(
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Exception, _broken)
     app.add_middleware(WireText)
-    app.add_middleware(Crowd)
+    app.add_middleware(Turnstile)
     app.add_middleware(Guard, token=token)
     return app
 

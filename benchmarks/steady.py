@@ -44,16 +44,19 @@ CALL = (
 )
 
 
-def template(calls: int) -> tuple[FrameBlock, np.ndarray, np.ndarray]:
+def template(
+    calls: int, messages: tuple[tuple[str, str, float, bool], ...] = CALL, step: int = STEP
+) -> tuple[FrameBlock, np.ndarray, np.ndarray]:
     """One step's frames with a Call-ID in which a number of ten digits can be written; where those digits stand."""
     pieces: list[bytes] = []
     times: list[float] = []
     for number in range(calls):
-        begin = number * STEP / calls
-        for line, cseq, after, onward in CALL:
+        begin = number * step / calls
+        for line, cseq, after, onward in messages:
+            tag = ";tag=b" if after else ""  # what begins has none yet
             text = (
                 f"{line}\r\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK{number}\r\nMax-Forwards: 70\r\n"
-                f"From: <sip:441632960002@192.0.2.1>;tag=a\r\nTo: <sip:441632960001@192.0.2.2>;tag=b\r\n"
+                f"From: <sip:441632960002@192.0.2.1>;tag=a\r\nTo: <sip:441632960001@192.0.2.2>{tag}\r\n"
                 f"Call-ID: 0000000000-{number}@192.0.2.1\r\nCSeq: {cseq}\r\nUser-Agent: steady\r\n"
                 f"Subject: {'x' * 180}\r\nContent-Length: 0\r\n\r\n"
             ).encode()

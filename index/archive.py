@@ -101,7 +101,7 @@ class Archive:
         self.live_since: int | None = None
         """Start of live capture (ns), None where this archive only holds files."""
         self.losses: Callable[[int, int], tuple[Loss, ...]] = lake.losses if lake else lambda start, end: ()
-        self._con = lake.con if lake else duckdb.connect(config={"memory_limit": memory, "threads": 2})
+        self._own = None if lake else duckdb.connect(config={"memory_limit": memory, "threads": 2})
         self._moment = threading.Lock()
         """Who commits and who begins to read take turns, so that no row is missing or doubled."""
         self._lock = threading.Lock()
@@ -122,6 +122,13 @@ class Archive:
         self._deadlines = Deadlines()
         self.changed = 0
         """Counts up whenever rows were added."""
+
+    @property
+    def _con(self) -> duckdb.DuckDBPyConnection:
+        if self.lake is not None:
+            return self.lake.con
+        assert self._own is not None
+        return self._own
 
     # ---------------------------------------------------------------- writing
 
@@ -157,8 +164,7 @@ class Archive:
                 return 0
             batch = sorted_batch([h.rows for h in moving])
 
-            mark = f"commit-{uuid.uuid4()}" if self.lake.shared else ""
-            done = False
+            mark, done = f"commit-{uuid.uuid4()}", False
 
             def publish(commit: Callable[[], None]) -> None:
                 nonlocal done
@@ -168,9 +174,9 @@ class Archive:
                     done = True
 
             try:
-                self.lake.commit(batch, [*segments, *spooled, *([mark] if mark else [])], imported_at, publish)
+                self.lake.commit(batch, [*segments, *spooled, mark], imported_at, publish)
             except BaseException:
-                if mark and not done:
+                if not done:
                     self._doubtful = len(moving), mark, spooled
                 raise
             self._forget(spooled, mark)
@@ -306,8 +312,11 @@ class Archive:
         """One moment of hot rows and lake."""
         stored = False
         with self._moment:
+            away = self.lake.away if self.lake else None
+            if away is not None and not getattr(self._fresh_will_do, "now", False):
+                raise away
             cur = self._con.cursor()
-            if self.lake:
+            if self.lake and away is None:
                 # The first look pins the snapshot, so that it fits the hot rows taken in the same moment.
                 try:
                     cur.execute("BEGIN")
@@ -315,6 +324,7 @@ class Archive:
                     stored = True
                 except duckdb.Error as error:
                     cur.close()
+                    self.lake.note(error)
                     if not self.lake.shared or not getattr(self._fresh_will_do, "now", False):
                         raise self._unreadable(error) from error
                     cur = self._con.cursor()
@@ -344,9 +354,10 @@ class Archive:
             ) from error
         except duckdb.OutOfMemoryException as error:
             raise TooMuch("the search needs more memory than allowed; narrow it, for example with since:1h") from error
-        except (duckdb.IOException, duckdb.InvalidInputException) as error:
+        except (duckdb.IOException, duckdb.InvalidInputException, duckdb.FatalException) as error:
             if self.lake is None:
                 raise
+            self.lake.note(error)
             raise self._unreadable(error) from error
         finally:
             watched.close()

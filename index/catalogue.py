@@ -38,6 +38,13 @@ _AT = re.compile(r'Unable to connect to Postgres at "(?:[^"])*": |LINE .*', re.D
 """What says nothing that the rest does not say."""
 
 
+_NOT_NOW = re.compile("starting up|shutting down|recovery|too many|remaining connection slots")
+
+
+class Away(Unreachable):
+    """The catalogue does not answer, or not yet: another time it may. A wrong password or name is no such thing."""
+
+
 class Catalogue(Protocol):
     """What a store needs of its catalogue."""
 
@@ -182,7 +189,9 @@ class _Lock:
                 return self._take(seconds)  # the server was started again since the last time
         except psycopg.OperationalError as error:
             self.close()
-            raise Unreachable(f"the catalogue cannot be reached: {_scrubbed(one_line(error))}") from error
+            text = one_line(error)
+            kind = Unreachable if "FATAL" in text and not _NOT_NOW.search(text) else Away
+            raise kind(f"the catalogue cannot be reached: {_scrubbed(text)}") from error
 
     def _take(self, seconds: int) -> bool:
         import psycopg
@@ -232,6 +241,12 @@ def _passfile(path: Path, password: str) -> Path:
 
 def _scrubbed(text: str) -> str:
     return _PASSWORD.sub(lambda m: f"{m[1]}***" if m[1] else f"{m[3]}***", text)
+
+
+def stopped(error: BaseException) -> bool:
+    """Whether after this error the engine, or the catalogue in it, answers nothing any more until it is opened again: a
+    commit or a checkpoint could not be brought to its end."""
+    return isinstance(error, duckdb.FatalException) or "has been invalidated" in str(error)
 
 
 def one_line(error: BaseException, text: str = "") -> str:

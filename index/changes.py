@@ -17,6 +17,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from index.catalogue import stopped
 from index.parquet import sync_files
 from index.place import Place
 from index.rows import first_row
@@ -97,10 +98,17 @@ class Change:
             self.cur.execute("ROLLBACK")
         except duckdb.Error:
             log.debug("nothing to roll back")
-        if self._shared and self._asked:
-            # The server may have done it before its answer was lost. If it has not, the files go with the orphans.
+        if self._asked and (self._shared or self._engine_stopped()):
+            # It may have been done before the answer was lost. If it has not, the files go with the orphans.
             return
         self._place.remove(list(dict.fromkeys(self._files)))
+
+    def _engine_stopped(self) -> bool:
+        try:
+            self.cur.execute("SELECT name FROM lake.about LIMIT 1").fetchall()
+        except duckdb.Error as error:
+            return stopped(error)
+        return False
 
 
 def write_small(rows: pa.Table, place: Place, table: str) -> Path:

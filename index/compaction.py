@@ -1,7 +1,7 @@
 """Closed hours become one sorted set of files, once: many small files cost every search and fill the catalogue.
 
-It owns which hours are due, and the exchange: new files for old ones in one transaction, so that a reader sees every
-row exactly once, before, meanwhile and after. Sorting goes on beside capture; only the exchange takes the queue.
+It owns which files are due. In an open hour a crowd of small files becomes one larger file, so that there are a few
+dozen at most. Sorting goes on beside capture; only the exchange (index.exchange) takes the queue.
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from index.exchange import Overtaken, exchange, swaps
 from index.hours import DataFile, Slot, by_slot, data_files
 from index.lake import Lake
+from index.parquet import FRESH, IN_ORDER
 from index.schema import PARTITIONED
 from index.sorting import Stopped, counted, result_of, sort_files
+from sip.errors import SiptrailError
 
 log = logging.getLogger("siptrail")
 
@@ -23,6 +26,8 @@ SMALL = 64 << 20
 """A file below this size is worth putting together with others."""
 CROWD = 16
 """So many small files are put together even if the hour has large ones, which are written again for that."""
+OPEN_SMALL = 16 << 20
+"""The same while the hour is open: there, a row should be written again once or twice, not more."""
 TINY_TABLES = ("counts", "losses", "imported", "captures", "spooled")
 MOST_TINY = 32
 ORDERED = ("messages", "calls", "findings", "frames")
@@ -32,8 +37,8 @@ ORDERED = ("messages", "calls", "findings", "frames")
 def due(
     files: Iterable[DataFile], now: int, written: Callable[[Path], int] = lambda path: path.stat().st_mtime_ns
 ) -> list[tuple[Slot, str, list[DataFile]]]:
-    """Hours and tables that should be put in order, oldest first, with the files they have now; `written` tells when
-    a file was (ns)."""
+    """Hours and tables whose files should be put together, oldest first, with those that should be: all of a closed
+    hour, a crowd of an open one. `written` tells when a file was (ns)."""
     out = []
     for slot, inside in sorted(by_slot(files).items()):
         by_table = {table: [f for f in inside if f.table in (table, result_of(table))] for table in ORDERED}
@@ -41,9 +46,12 @@ def due(
         # Where frames are to be packed, the rest of the hour has not been put in order either.
         wanted = [table for table, mine in by_table.items() if mine and (new or _scattered(mine))]
         # A bucket is asked about the files of those hours alone that would be put in order.
-        if not wanted or slot.end + QUIET_NS > now or any(_fresh(f.path, now, written) for f in inside):
-            continue
-        out += [(slot, table, by_table[table]) for table in wanted]
+        if wanted and slot.end + QUIET_NS <= now and not any(is_fresh(f.path, now, written) for f in inside):
+            out += [(slot, table, by_table[table]) for table in wanted]
+        else:
+            out += [
+                (slot, t, some) for t, mine in by_table.items() if (some := _crowd([f for f in mine if f.table == t]))
+            ]
     return out
 
 
@@ -58,7 +66,18 @@ def _scattered(files: list[DataFile]) -> bool:
     return len(small) > 1 and (len(small) >= CROWD or 3 * sum(small) >= sum(f.size for f in files))
 
 
-def _fresh(path: Path, now: int, written: Callable[[Path], int]) -> bool:
+def _crowd(files: list[DataFile]) -> list[DataFile]:
+    """Files of about the same size, if these are many. What is made of them is of the next size, so that a row is
+    written again once for each size, and not each time that something comes in."""
+    sizes: dict[int, list[DataFile]] = {}
+    for file in files:
+        if file.size < OPEN_SMALL:
+            sizes.setdefault(max(file.size, 1).bit_length() // 3, []).append(file)
+    return next((some for _, some in sorted(sizes.items()) if len(some) >= CROWD), [])
+
+
+def is_fresh(path: Path, now: int, written: Callable[[Path], int]) -> bool:
+    """Whether the file was written lately."""
     try:
         stamp = written(path)
     except OSError:
@@ -67,37 +86,28 @@ def _fresh(path: Path, now: int, written: Callable[[Path], int]) -> bool:
     return now - QUIET_NS < stamp <= now
 
 
-def compact(lake: Lake, slot: Slot, table: str, files: list[DataFile], stop: Callable[[], bool] = lambda: False) -> int:
-    """Exchange an hour's files of one table for a sorted set; returns how many files fewer there are."""
-    into = result_of(table)
-    before = {f.path for f in files}
-    paths = sorted(before)
+def compact(
+    lake: Lake,
+    slot: Slot,
+    table: str,
+    files: list[DataFile],
+    stop: Callable[[], bool] = lambda: False,
+    level: int = IN_ORDER,
+) -> int:
+    """Exchange files of one hour and table for a sorted set; returns how many files fewer there are."""
+    into = result_of(table, level)
+    paths = sorted(f.path for f in files)
     folder = lake.folder_of(into) / f"day={slot.day}" / f"hour={slot.hour}"
     with lake.place.fetched(paths):
         expected = sum(counted(path) for path in paths)
-        done = sort_files(table, paths, folder, lake.folder / "temp", stop=stop)
-    begun = False
-    try:
-        lake.place.put(done.files)
-        with lake.change() as change:
-            begun = True
-            change.own(done.files)
-            tables = list(dict.fromkeys((table, into)))
-            now_there = {f.path for f in data_files(change.cur, tables, lake.place.local) if f.slot == slot}
-            if done.rows != expected or now_there != before:
-                raise Overtaken(f"{slot} of {table} changed meanwhile")
-            for name in tables:
-                change.delete(name, "day = ? AND hour = ?", [slot.day, slot.hour])
-            change.add(into, done.files)
-    except BaseException:
-        if not begun:
-            lake.place.remove(done.files)
-        raise
-    return len(before) - len(done.files)
-
-
-class Overtaken(Exception):
-    """Rows came or went while an hour was being sorted: what was sorted is of no use."""
+        change = swaps(slot, files, into)
+        done = sort_files(table, paths, folder, lake.folder / "temp", stop=stop, level=level)
+    if done.rows != expected:
+        lake.place.remove(done.files)
+        raise SiptrailError(f"{slot} of {table}: {expected} rows were to be put in order and {done.rows} came out")
+    change[into].new.extend(done.files)
+    exchange(lake, list(change.values()))
+    return len(paths) - len(done.files)
 
 
 def compact_all(lake: Lake, now: int, stop: Callable[[], bool] = lambda: False) -> int:
@@ -110,7 +120,9 @@ def compact_all(lake: Lake, now: int, stop: Callable[[], bool] = lambda: False) 
         if stop():
             break
         try:
-            fewer += compact(lake, slot, table, files, stop)
+            # What will soon be written once more is not worth much of the processor.
+            level = IN_ORDER if slot.end + QUIET_NS <= now else FRESH
+            fewer += compact(lake, slot, table, files, stop, level)
         except Stopped:
             break
         except Overtaken as error:

@@ -15,7 +15,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -25,7 +25,7 @@ import pyarrow as pa
 
 from index import schema
 from index.call_hours import CallHours, inside
-from index.catalogue import Catalogue, CatalogueFile, PostgresCatalogue
+from index.catalogue import Away, Catalogue, CatalogueFile, PostgresCatalogue, stopped
 from index.changes import Change, write_small
 from index.columns import DAY_NS
 from index.hours import DataFile, data_files, slot_of
@@ -66,7 +66,9 @@ class Lake:
         rebuilding: bool = False,
         shared: Shared | None = None,
         node: str = "",
+        patient: bool = False,
     ) -> None:
+        """`patient`: a shared store that cannot be reached is opened later, by the first write after it is back."""
         self.folder = folder
         self.shared = shared is not None
         self.read_only = shared is not None and shared.read_only
@@ -86,31 +88,33 @@ class Lake:
             self._mark = "" if shared is None else f"{_identity(folder)}/"
             """Spool segments of this machine among those of others."""
             self.catalogue, self.place = _parts(folder, shared, node)
-            self._open(memory, threads)
+            self._away: Unreachable | None = None
+            """Why a shared store is not open yet."""
+            self._opening = threading.Lock()
+            self._broken = False
+            """The database engine stopped: whoever writes next opens the store again."""
+            self._open(memory, threads, patient and self.shared and not self.read_only)
         except BaseException:
             self._lock.close()
             raise
 
-    def _open(self, memory: str, threads: int) -> None:
+    def _open(self, memory: str, threads: int, patient: bool) -> None:
         temp = self.folder / "temp"
         try:
             shutil.rmtree(temp, ignore_errors=True)  # what a crash left there is of no use
-            self.con = duckdb.connect(
-                config={
-                    "memory_limit": memory,
-                    "threads": threads,
-                    "temp_directory": str(temp),
-                    "enable_external_file_cache": self.place.remote,
-                    "preserve_insertion_order": True,
-                    # What a query took goes back to the machine after it, not once it was a lot.
-                    "allocator_flush_threshold": "1MB",
-                    "allocator_bulk_deallocation_flush_threshold": "1MB",
-                }
-            )
+            self._config: dict[str, str | bool | int | float | list[str]] = {
+                "memory_limit": memory,
+                "threads": threads,
+                "temp_directory": str(temp),
+                "enable_external_file_cache": self.place.remote,
+                "preserve_insertion_order": True,
+                # What a query took goes back to the machine after it, not once it was a lot.
+                "allocator_flush_threshold": "1MB",
+                "allocator_bulk_deallocation_flush_threshold": "1MB",
+            }
+            self.con = duckdb.connect(config=self._config)
             self.place.prepare(self.con)
-            with self.catalogue.changing() if not self.read_only else nullcontext():
-                self.catalogue.attach(self.con, self.place.root, self.read_only)
-                self._up_to_date()
+            self._attach()
         except (duckdb.Error, OSError) as error:
             local = self.folder / CATALOGUE
             if isinstance(error, duckdb.Error) and not self.shared and not _full(error) and os.access(local, os.W_OK):
@@ -118,7 +122,59 @@ class Lake:
                     f"cannot open {self.called}: {self._reason(error)}; "
                     "`siptrail store rebuild` makes a new catalogue from its files"
                 ) from error
-            raise Unreachable(f"cannot open {self.called}: {self._reason(error)}") from error
+            told = Unreachable(f"cannot open {self.called}: {self._reason(error)}")
+            if not patient or not isinstance(error, OSError):
+                raise told from error
+            self._away = told  # the object store is
+        except Away as error:
+            if not patient:
+                raise
+            self._away = error
+        if self._away is not None:
+            self._say(f"{self._away}; what is recorded waits in the spool until it can be")
+
+    def _attach(self) -> None:
+        with self.catalogue.changing() if not self.read_only else nullcontext():
+            if not first_row(self.con.execute("SELECT 1 FROM duckdb_databases() WHERE database_name = 'lake'")):
+                self.catalogue.attach(self.con, self.place.root, self.read_only)
+            self._up_to_date()
+
+    @property
+    def away(self) -> Unreachable | None:
+        """Why the store could not be opened yet; None: it is open."""
+        return self._away
+
+    def reopen(self) -> None:
+        """Open it now if it could not be opened before, or if the database engine has stopped; a one-line error where
+        that cannot be done yet."""
+        with self._opening:
+            if self._away is None and not self._broken:
+                return
+            try:
+                if self._broken:
+                    self._let_go()
+                self._attach()
+            except (duckdb.Error, OSError) as error:
+                raise Unreachable(f"cannot open {self.called}: {self._reason(error)}") from error
+            self._away, self._broken = None, False
+            self._say(f"{self.called} is open")
+
+    def _let_go(self) -> None:
+        """Of a catalogue that answers nothing any more, or of the engine that does not."""
+        try:
+            self.con.execute("DETACH DATABASE IF EXISTS lake")
+        except duckdb.Error as error:
+            log.debug("a new engine is needed: %s", error)
+            with suppress(duckdb.Error):
+                self.con.close()
+            self.con = duckdb.connect(config=self._config)
+            self.place.prepare(self.con)
+
+    def note(self, error: BaseException) -> None:
+        """Some errors end the database engine: after them it answers nothing but that."""
+        if stopped(error) and not self._broken:
+            self._broken = True
+            log.error("the database engine stopped (%s); the store is opened again", self._reason(error))
 
     def _up_to_date(self) -> None:
         cur = self.con.cursor()
@@ -139,6 +195,7 @@ class Lake:
             return
         if self.shared:
             # What this catalogue does not name would go with the orphans: it must be the right one.
+            owner = self.place.owner()  # an OSError where the place itself cannot be reached
             try:
                 named = first_row(cur.execute("SELECT value FROM lake.about WHERE name = 'store'"))
             except duckdb.Error as error:
@@ -146,7 +203,6 @@ class Lake:
                     f"{self.place.root} does not belong to this catalogue, or cannot be reached; check catalogue and "
                     f"data: {self._reason(error)}"
                 ) from error
-            owner = self.place.owner()
             if named is not None and owner is None and not self.read_only:
                 self.place.take(named[0])
             elif named is None or owner != named[0]:
@@ -162,10 +218,13 @@ class Lake:
     @contextmanager
     def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A cursor for questions about the store itself; a shared store out of reach is told in one line."""
+        if self._away is not None:
+            raise self._away
         cur = self.con.cursor()
         try:
             yield cur
         except duckdb.Error as error:
+            self.note(error)
             if not self.shared:
                 raise
             raise Unreachable(f"{self.called} cannot be read: {self._reason(error)}") from error
@@ -193,6 +252,7 @@ class Lake:
         try:
             yield
         except (duckdb.Error, OSError) as error:
+            self.note(error)
             if not _full(error) and not self.shared:
                 raise
             raise Unreachable(f"cannot write {self.called}: {self._reason(error)}") from error
@@ -200,6 +260,7 @@ class Lake:
     @contextmanager
     def change(self) -> Iterator[Change]:
         """One transaction, committed at the end of the block unless the block has done so; undone if it fails."""
+        self.reopen()
         with self.writing(), self.catalogue.changing(), self._transaction() as change:
             yield change
 
@@ -225,6 +286,7 @@ class Lake:
         publish: Callable[[Callable[[], None]], None],
     ) -> None:
         """Write a batch; `publish(do_commit)` makes it visible at the moment the caller drops its hot rows."""
+        self.reopen()
         small = {"spooled": schema.small("spooled", [(self._mark + name, imported_at or 0) for name in segments])}
         if imported_at is not None:
             hours = batch.calls.select(["day", "hour"]).group_by(["day", "hour"]).aggregate([])
@@ -313,6 +375,8 @@ class Lake:
 
     def spooled(self) -> set[str]:
         """Names of spool segments whose rows are committed."""
+        if not self.read_only and self._broken:
+            self.reopen()
         with self._writes, self.reading() as cur:
             names = {r[0] for r in cur.execute("SELECT segment FROM lake.spooled").fetchall()}
         return {n.removeprefix(self._mark) for n in names if n.startswith(self._mark)}

@@ -117,8 +117,9 @@ def _rebuild(folder: Path, good: list[Path], bad: dict[Path, str], small: dict[s
                     if whole is not paths:
                         replaced += paths
                         change.own(whole)
-                        out.doubled += len(paths) - len(whole)
-                        say(f"{slot}: rows of {table} that were in two files are there once now")
+                        if len(whole) < len(paths):
+                            out.doubled += len(paths) - len(whole)
+                            say(f"{slot}: rows of {table} that were in two files are there once now")
                     for path in whole:
                         change.add(_table(folder, path), [path])
                     if table == "messages":

@@ -16,7 +16,7 @@ from capture.sources.pcapfile import PcapFile
 from index.archive import Archive
 from index.columns import Rows, to_rows
 from index.copies import Copies
-from sip.errors import SiptrailError
+from sip.errors import SiptrailError, Unreachable
 
 log = logging.getLogger("siptrail")
 
@@ -31,7 +31,13 @@ def recover(
     """Store the segments that an earlier run left behind, but for those whose rows it had committed."""
     spool, lake = archive.spool, archive.lake
     assert spool is not None and lake is not None
-    committed = lake.spooled()
+    try:
+        committed = lake.spooled()
+    except Unreachable as error:
+        if not lake.shared:
+            raise
+        log.debug("what of the spool is stored is asked later: %s", error)
+        committed = set()
     for name in spool.left_over():
         if name in committed:
             spool.forget([name])
@@ -50,7 +56,8 @@ def recover(
             spool.parked.append(name)
     if spool.parked:
         say(f"{len(spool.parked)} segments of the last run are being stored")
-    lake.forget_spooled(committed)
+    if committed:
+        lake.forget_spooled(committed)
 
 
 def segment_rows(

@@ -9,14 +9,17 @@ from __future__ import annotations
 import logging
 import shutil
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import duckdb
 
-from index.hours import Slot, by_slot, data_files, imported
+from index.changes import Change
+from index.columns import SANE
+from index.hours import HOUR_NS, Slot, by_slot, data_files, imported
 from index.lake import Lake, counted
 from index.rows import first_row
-from index.schema import PARTITIONED
+from index.schema import PARTITIONED, small
 from sip.errors import Unreachable
 
 log = logging.getLogger("siptrail")
@@ -32,6 +35,8 @@ class Limits:
     """Bytes that the store may take."""
     high_water: float | None = None
     """Share of the file system (0..1) that may be in use, whoever uses it."""
+    shorter: tuple[tuple[str, int], ...] = ()
+    """Methods that outside of dialogs are kept for less time (ns) than calls; see index.noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +55,11 @@ class Disk:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """An hour that must go."""
+    """An hour that must go, or what of it must go."""
 
     slot: Slot
     reason: str
-    """age, budget or disk."""
+    """age, budget or disk; or the method that must go, in lower case."""
     why: str
     """The same in words."""
     messages: int
@@ -71,7 +76,8 @@ def _plan(lake: Lake, cur: duckdb.DuckDBPyConnection, limits: Limits, now: int, 
     files = data_files(cur, local=lake.place.local)
     stamps = imported(cur)
     hours = by_slot(files)
-    age = {slot: max(slot.end, stamps.get(slot, 0)) for slot in hours}
+    # What a wrong clock put into the future counts from when that was noticed.
+    age = {s: stamps[s] if s.start > now and s in stamps else max(s.end, stamps.get(s, 0)) for s in hours}
     live, beside = sum(f.size for f in files), lake.size_beside_data()
     left = live + beside
     # What nothing refers to any more comes free by itself, soon: nothing else must go for it.
@@ -84,8 +90,8 @@ def _plan(lake: Lake, cur: duckdb.DuckDBPyConnection, limits: Limits, now: int, 
         size = sum(f.size for f in hours[slot])
         reason = ""
         if age[slot] < now - limits.keep_ns:
-            reason, why = "age", f"older than {_span(limits.keep_ns)}"
-        elif slot.end > now - now % 3_600_000_000_000:
+            reason, why = "age", f"older than {span(limits.keep_ns)}"
+        elif now - now % HOUR_NS < slot.end <= now + 3 * HOUR_NS:
             continue
         elif limits.budget is not None and left > limits.budget:
             reason, why = "budget", f"the store takes {in_bytes(left)} and may take {in_bytes(limits.budget)}"
@@ -107,9 +113,7 @@ def remove(lake: Lake, removals: list[Removal], now: int, node: str, keep_ns: in
             with lake.change() as change:
                 for table in PARTITIONED:
                     change.delete(table, "day = ? AND hour = ?", [slot.day, slot.hour])
-                change.delete("imported", "day = ? AND hour = ?", [slot.day, slot.hour])
-                # What is gone may be imported again.
-                change.delete("captures", "first < ? AND last >= ?", [slot.end, slot.start])
+                forget(change, slot)
                 counts = {"hours": 1, "messages": removal.messages, "bytes": removal.size}
                 names = {f"removed_{what}_{removal.reason}": n for what, n in counts.items()}
                 change.append("counts", counted(now, node, names))
@@ -127,6 +131,30 @@ def remove(lake: Lake, removals: list[Removal], now: int, node: str, keep_ns: in
         with lake.change() as change:
             change.delete("losses", "stop < ?", [now - keep_ns])
     return gone
+
+
+def keep_from_now(lake: Lake, now: int, between: tuple[int, int], again: bool = True) -> None:
+    """The hours between two times (ns) count from now on, as if they were imported; unless `again`, only those that
+    were not yet."""
+    with lake.reading() as cur:
+        there, known = by_slot(data_files(cur, ["messages"], lake.place.local)), imported(cur)
+    low, high = (min(max(t, SANE[0]), SANE[1]) for t in between)
+    rows = [
+        (date.fromisoformat(slot.day), slot.hour, now)
+        for slot in there
+        if slot.end > low and slot.start <= high and (again or slot not in known)
+    ]
+    if rows:
+        log.warning("%d hours were recorded while the clock was wrong; they are kept from now on", len(rows))
+        with lake.change() as change:
+            change.append("imported", small("imported", rows))
+
+
+def forget(change: Change, slot: Slot) -> None:
+    """What was remembered of an hour that is gone."""
+    change.delete("imported", "day = ? AND hour = ?", [slot.day, slot.hour])
+    # What is gone may be imported again.
+    change.delete("captures", "first < ? AND last >= ?", [slot.end, slot.start])
 
 
 def line(removal: Removal) -> str:
@@ -152,6 +180,7 @@ def in_bytes(size: float) -> str:
     return f"{size:.1f} TB"
 
 
-def _span(ns: int) -> str:
+def span(ns: int) -> str:
+    """A time for people."""
     hours = ns / 3_600_000_000_000
     return f"{hours / 24:g} days" if hours >= 48 else f"{hours:g} h"

@@ -11,7 +11,7 @@ import os
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,13 +53,16 @@ class Sorted:
     rows: int
 
 
+Only = Callable[[pa.Table], pa.Table]
+
+
 class Stopped(Exception):
     """Sorting was no longer wanted."""
 
 
-def result_of(table: str) -> str:
-    """The table whose rows come out."""
-    return "packed" if table == "frames" else table
+def result_of(table: str, level: int = IN_ORDER) -> str:
+    """The table whose rows come out: frames of closed hours are packed."""
+    return "packed" if table == "frames" and level == IN_ORDER else table
 
 
 def counted(path: Path) -> int:
@@ -70,6 +73,11 @@ def counted(path: Path) -> int:
         if column is None:
             return int(file.metadata.num_rows)
         return sum(_sum(batch[column]) for batch in file.iter_batches(columns=[column]))
+
+
+def count_of(rows: pa.Table) -> int:
+    """The same of rows in hand, none of which is packed."""
+    return _sum(rows["messages"]) if "first_key" in rows.column_names else int(rows.num_rows)
 
 
 def _sum(column: pa.Array | pa.ChunkedArray) -> int:
@@ -83,10 +91,12 @@ def sort_files(
     temp: Path,
     distinct: bool = False,
     stop: Callable[[], bool] = lambda: False,
+    only: Only | None = None,
+    level: int = IN_ORDER,
 ) -> Sorted:
     """All rows of `files` by Call-ID as new files in `folder`, synced; files of `frames` may be packed ones, too.
-    `distinct` (all but calls): rows that are there twice come out once. `stop` ends it with Stopped, and nothing is
-    left of it."""
+    `distinct` (all but calls): rows that are there twice come out once. `only` may take rows out of pieces, which come
+    in the order of Call-IDs. `stop` ends it with Stopped, and nothing is left of it."""
     work = temp / f"sort-{uuid.uuid4()}"
     try:
         with _politely():
@@ -105,19 +115,21 @@ def sort_files(
 
             def finished() -> Iterator[pa.Table]:
                 nonlocal count
-                for rows in _groups(_sorted(table, files, distinct)):
-                    count += _sum(rows["messages"]) if table == "calls" else rows.num_rows
-                    yield packed(rows) if table == "frames" else rows
+                for rows in _groups(_sorted(table, files, distinct, only)):
+                    count += count_of(rows)
+                    yield packed(rows) if result_of(table, level) == "packed" else rows
 
-            done = Sorted(_write(finished(), folder, FILE_BYTES, stop, IN_ORDER), count)
+            done = Sorted(_write(finished(), folder, FILE_BYTES, stop, level), count)
             sync_files(done.files)
             return done
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _sorted(table: str, files: list[Path], distinct: bool) -> Iterator[pa.Table]:
-    pieces = _merged(table, files)
+def _sorted(table: str, files: list[Path], distinct: bool, only: Only | None = None) -> Iterator[pa.Table]:
+    pieces = merged(table, files)
+    if only is not None:
+        pieces = (left for piece in pieces if (left := only(piece)).num_rows)
     if distinct:
         return _once(pieces, KEY[table])
     return _added_up(pieces) if table == "calls" else pieces
@@ -149,12 +161,14 @@ def _write(groups: Iterator[pa.Table], folder: Path, most: int, stop: Callable[[
     return out
 
 
-def _merged(table: str, files: list[Path]) -> Iterator[pa.Table]:
-    """The rows of sorted files by Call-ID; rows of one call are in order as far as they come together."""
+def merged(table: str, files: list[Path], names: Sequence[str] = ()) -> Iterator[pa.Table]:
+    """The rows of sorted files by Call-ID; rows of one call are in order as far as they come together. `names`: only
+    these columns."""
     order = [(name, "ascending") for name in KEY[table]]
+    shape = pa.schema([f for f in IN_FILES[table] if not names or f.name in names])
     opened = [pq.ParquetFile(path, buffer_size=1 << 16, pre_buffer=False) for path in files]
     try:
-        readers = [_pieces(f, IN_FILES[table]) for f in opened]
+        readers = [_pieces(f, shape) for f in opened]
         here = [next(reader, None) for reader in readers]
         while any(t is not None for t in here):
             # Up to the smallest last Call-ID that is in sight, nothing can come any more that belongs before it.
@@ -177,7 +191,9 @@ def _merged(table: str, files: list[Path]) -> Iterator[pa.Table]:
 
 def _pieces(file: pq.ParquetFile, shape: pa.Schema) -> Iterator[pa.Table]:
     wrapped = "moves" in file.schema_arrow.names
-    for batch in file.iter_batches(PACKED_PIECE if wrapped else PIECE):
+    there = file.schema_arrow.names if wrapped else [n for n in shape.names if n in file.schema_arrow.names]
+    # Arrow's own threads are not polite.
+    for batch in file.iter_batches(PACKED_PIECE if wrapped else PIECE, columns=there, use_threads=False):
         if not batch.num_rows:
             continue
         rows = pa.Table.from_batches([batch])

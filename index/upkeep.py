@@ -10,9 +10,12 @@ import threading
 from collections.abc import Callable
 
 from index.cleanup import LATE_NS, SOON_NS, Cleaner
+from index.clock import Clock
 from index.compaction import compact_all, merge_tiny
 from index.lake import Lake
-from index.retention import Disk, Limits, Removal, plan, remove
+from index.noise import Noise
+from index.pace import Pace
+from index.retention import Disk, Limits, Removal, keep_from_now, plan, remove
 from sip.errors import SiptrailError, Unreachable
 
 ORPHANS_EVERY_NS = 24 * LATE_NS
@@ -23,8 +26,11 @@ RESERVE = 8 << 20
 class Upkeep:
     """`round` is called about once a minute, `retain` by whoever asks for it; they never run at once."""
 
-    def __init__(self, lake: Lake, limits: Limits, node: str) -> None:
-        self.lake, self.limits, self._node = lake, limits, node
+    def __init__(self, lake: Lake, limits: Limits, node: str, share: float = 1.0, clock: Clock | None = None) -> None:
+        """`share`: of one processor, for what takes long. Without `clock`, every time is believed."""
+        self._clock = clock
+        self.lake, self.limits, self._node, self._share = lake, limits, node, share
+        self._noise = Noise(lake)
         self.cleaner = Cleaner(lake)
         self._one = threading.Lock()
         self._short_until = 0
@@ -41,10 +47,11 @@ class Upkeep:
 
     def _round(self, now: int, stop: Callable[[], bool]) -> None:
         failed: list[Exception] = []
-        for work in (self._retain, self._put_in_order, self._clean):
+        pace = Pace(self._share, stop)
+        for work in (self._retain, self._put_in_order, self._thin, self._clean):
             try:
                 with self._one:
-                    work(now, stop)
+                    work(now, pace)
             except Exception as error:
                 failed.append(error)
         if failed:
@@ -52,14 +59,33 @@ class Upkeep:
 
     def _retain(self, now: int, stop: Callable[[], bool]) -> None:
         self._reserve()
-        self._remove(now)
+        believed = self._believed(now)
+        self._remove(believed)
 
     def _put_in_order(self, now: int, stop: Callable[[], bool]) -> None:
         compact_all(self.lake, now, stop)
         merge_tiny(self.lake)
 
+    def _thin(self, now: int, stop: Callable[[], bool]) -> None:
+        self._noise.remove(self.limits, self._believed(now), self._node, stop)
+
+    def _believed(self, now: int) -> int:
+        """The time by which things are too old; hours that a wrong clock made are given their time from now on."""
+        clock = self._clock
+        if clock is None:
+            return now
+        believed = clock.believed(now)
+        if clock.stepped is not None:
+            keep_from_now(self.lake, now, clock.stepped)
+            clock.stepped = None
+        if not clock.doubtful:
+            keep_from_now(self.lake, now, (now + 2 * LATE_NS, 1 << 62), again=False)
+        return believed
+
     def _clean(self, now: int, stop: Callable[[], bool]) -> None:
-        orphans = abs(now - self._orphans_at) > ORPHANS_EVERY_NS
+        # After a step of the clock, what is being written would look like something that a crash left long ago.
+        doubtful = self._clock is not None and self._clock.doubtful
+        orphans = abs(now - self._orphans_at) > ORPHANS_EVERY_NS and not doubtful
         self.cleaner.clean(now, SOON_NS if now < self._short_until else LATE_NS, orphans)
         if orphans:
             self._orphans_at = now
@@ -71,17 +97,19 @@ class Upkeep:
 
     def plan(self, now: int) -> list[Removal]:
         """What retention would remove now."""
-        return plan(self.lake, self.limits, now)
+        whole = plan(self.lake, self.limits, now)
+        gone = {r.slot for r in whole}
+        return whole + [r for r in self._noise.plan(self.limits, now) if r.slot not in gone]
 
     def retain(self, now: int) -> list[Removal]:
         """Remove what must go; returns what went."""
         with self.lake.catalogue.keeping() as mine, self._one:
             if not mine:
                 raise SiptrailError("another machine is doing the store's upkeep; try again in a minute")
-            return self._remove(now)
+            return self._remove(now) + self._noise.remove(self.limits, now, self._node)
 
     def _remove(self, now: int) -> list[Removal]:
-        planned = self.plan(now)
+        planned = plan(self.lake, self.limits, now)
         try:
             gone = remove(self.lake, planned, now, self._node, self.limits.keep_ns)
         except Unreachable:

@@ -5,6 +5,7 @@ They open their packet sockets before anything else is imported; `cli` puts them
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import logging
@@ -24,14 +25,15 @@ from sip.errors import SiptrailError, Unreachable
 from sip.text import printable
 from siptrail import __version__
 from siptrail.memory import forget_pages, share_heaps
+from siptrail.options import AsJson, Config, Token, Url
 
 if TYPE_CHECKING:
     from capture.sources.scapy import Sniffer
     from siptrail.config import Settings
 
-
-from siptrail.options import AsJson, Config, Token, Url
 from siptrail.places import DEFAULT_LISTEN
+
+MOST_FILES = 1 << 16
 
 
 def run(
@@ -94,6 +96,7 @@ def run(
 
         leave_root = leaving_root(settings)
     share_heaps()
+    _many_files()
     sockets = PacketSockets(settings.workers, leave_root)
     from siptrail.service import Service
 
@@ -151,6 +154,18 @@ def _sniffers(settings: Settings) -> dict[str, Sniffer]:
             raise
         print(f"siptrail: not recording: {error}", flush=True)
         return {}
+
+
+def _many_files() -> None:
+    """As many open files as the system allows: a thousand people may ask at once, and each has a socket."""
+    try:
+        import resource
+    except ImportError:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
 def _warm_up() -> None:

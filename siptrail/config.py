@@ -16,6 +16,7 @@ from capture.ports import DEFAULT_SIP_PORTS, DEFAULT_WS_PORTS
 from index.leg import LegRules
 from index.shared import Bucket, Shared
 from sip.errors import SiptrailError
+from sip.standalone import STANDALONE
 from siptrail.places import DEFAULT_LISTEN, default_store
 
 _SIZES = {"KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
@@ -138,6 +139,8 @@ class Settings(BaseModel):
     insecure: bool = False
     keep: str = "7d"
     """How long calls are kept."""
+    keep_methods: dict[str, str] = Field(default_factory=dict)
+    """What outside of calls is kept for less time, by method, for example {OPTIONS = "1d"}."""
     store_budget: str | None = None
     """Most that the store may take of the disk, for example 50GB; the oldest hours go first."""
     disk_high_water: str = "95%"
@@ -165,6 +168,8 @@ class Settings(BaseModel):
     """Who the service runs as once its sockets are open; whoever starts it, unless told otherwise."""
     allow_root: bool = False
     """As a daemon, too, go on with user id 0 (without any capability)."""
+    upkeep_share: str = "75%"
+    """How much of one processor may be taken to put the store in order."""
     memory: str = "512MB"
     """DuckDB's memory limit."""
     hot_mb: int = 512
@@ -186,11 +191,27 @@ class Settings(BaseModel):
         duration_ns(value)
         return value
 
+    @field_validator("keep_methods")
+    @classmethod
+    def _are_methods(cls, value: dict[str, str]) -> dict[str, str]:
+        for method, keep in value.items():
+            if method not in STANDALONE:
+                raise ValueError(f"{method!r} does not stand outside of calls; there are {', '.join(STANDALONE)}")
+            duration_ns(keep)
+        return value
+
     @field_validator("spool_budget", "store_budget")
     @classmethod
     def _is_size(cls, value: str | None) -> str | None:
         if value is not None:
             size_bytes(value)
+        return value
+
+    @field_validator("upkeep_share")
+    @classmethod
+    def _is_share_of_one(cls, value: str) -> str:
+        if share(value) is None:
+            raise ValueError("'off' would leave the store in disorder; write for example 75%")
         return value
 
     @field_validator("disk_high_water")

@@ -101,7 +101,7 @@ class Service:
         check_bind(host, s.token, s.insecure)
         self.recorder = Recorder(s, self._sockets, self.say, self._sniffers)
         try:
-            lake = Lake(s.store, memory=s.memory, say=self.say, shared=s.shared(), node=s.node)
+            lake = Lake(s.store, memory=s.memory, say=self.say, shared=s.shared(), node=s.node, patient=True)
         except BaseException:
             self.recorder.close()
             raise
@@ -228,6 +228,8 @@ class Service:
         failing, hasty = 0, False
         while not self._stop.wait(KEEP_SECONDS):
             try:
+                if self.archive.lake is not None:
+                    self.archive.lake.reopen()
                 now, (messages, size) = time.monotonic(), self.archive.hot_rows()
                 late, some = now - last_flush > FLUSH_SECONDS, size > SOME_BYTES and now - last_flush > SOME_SECONDS
                 much = messages > FLUSH_MESSAGES or size > FLUSH_BYTES

@@ -16,11 +16,12 @@ def retention_text(record: dict[str, Any]) -> str:
     if not out:
         out = ["nothing must go"]
     total = sum(hour["size"] for hour in record["hours"])
+    hours = len({(hour["slot"]["day"], hour["slot"]["hour"]) for hour in record["hours"]})
     if record["dry_run"]:
-        out.append(f"{len(record['hours'])} hours, {in_bytes(total)} of {in_bytes(record['size'])}")
+        out.append(f"{hours} hours, {in_bytes(total)} of {in_bytes(record['size'])}")
     else:
         out.append(
-            f"{len(record['hours'])} hours, {in_bytes(total)}; {in_bytes(record['freed'])} came free at once, "
+            f"{hours} hours, {in_bytes(total)}; {in_bytes(record['freed'])} came free at once, "
             f"{in_bytes(record['size'])} are taken"
         )
     return "\n".join(out)

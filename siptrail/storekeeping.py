@@ -15,6 +15,7 @@ from typing import Any
 from index.backup import backup
 from index.check import check
 from index.cleanup import LATE_NS, SOON_NS
+from index.clock import Clock
 from index.inventory import inventory
 from index.lake import Lake
 from index.retention import Limits, Removal, line
@@ -29,6 +30,7 @@ def limits_of(settings: Settings) -> Limits:
         duration_ns(settings.keep),
         None if settings.store_budget is None else size_bytes(settings.store_budget),
         share(settings.disk_high_water),
+        tuple((method, duration_ns(keep)) for method, keep in settings.keep_methods.items()),
     )
 
 
@@ -38,7 +40,8 @@ class Keeper:
     def __init__(
         self, lake: Lake, settings: Settings, alone: bool = False, flush: Callable[[], None] = lambda: None
     ) -> None:
-        self.upkeep = Upkeep(lake, limits_of(settings), settings.node)
+        share_of_one = share(settings.upkeep_share) or 1.0
+        self.upkeep = Upkeep(lake, limits_of(settings), settings.node, share_of_one, Clock(lake.folder / "clock"))
         self._lake = lake
         self._alone = alone
         """Nobody else reads this store: what goes may be deleted at once."""

@@ -211,3 +211,39 @@ def test_stopping_while_the_catalogue_is_away_keeps_all_in_the_spool(
         postgres.start()
     west.start()
     until(lambda: whole(desk, {f"parting-{n}" for n in range(20)}), "what was in the spool is lost", 60)
+
+
+@pytest.mark.parametrize("what", ["catalogue", "objects"])
+def test_a_node_that_starts_while_a_server_is_away_records_and_catches_up(
+    cluster: tuple[Any, Any, Node, Node, Node], what: str
+) -> None:
+    postgres, objects, _, west, desk = cluster
+    server = postgres if what == "catalogue" else objects
+    waited = west.log().count("waits in the spool")
+    west.stop()
+    server.stop()
+    names = {f"{what}-{when}-{n}" for when in ("dark", "darker") for n in range(30)}
+    try:
+        west.start()
+        assert west.log().count("waits in the spool") > waited
+        say(west.port, f"{what}-dark", 30)
+        time.sleep(2.5)
+        said = subprocess.run(
+            [sys.executable, "-m", "siptrail.cli", "calls", "--url", west.url],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert said.returncode == 3 and len(said.stderr.splitlines()) == 1, "never an empty list"
+        west.stop(signal.SIGKILL)
+        west.start()
+        say(west.port, f"{what}-darker", 30)
+        time.sleep(2.5)
+        west.stop()
+        assert west.process.returncode == 0
+        west.start()
+    finally:
+        server.start()
+    until(lambda: whole(desk, names), "the node does not catch up", 90)
+    until(lambda: west.metric("siptrail_spool_waiting") == 0, "segments wait for ever", 30)
+    assert "is open" in west.log()

@@ -1,14 +1,18 @@
 """A store that records, flushes and puts hours in order all the time, as a process of its own that may be killed.
 
     python tests/index/busy_store.py STORE PREFIX [SYNCS]
+    python tests/index/busy_store.py STORE PREFIX --kills N
 
 Prints the Call-ID of each call that is safe: its frames are in a spool that was synced. With SYNCS, every sync of a
-file is noted there with the size that it had.
+file is noted there with the size that it had. With --kills, such a process is started and killed with signal 9 so
+often, each time at another moment after it began to record; starting by fork spares each one the loading of libraries.
 """
 
 from __future__ import annotations
 
 import os
+import random
+import signal
 import sys
 import threading
 import time
@@ -18,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from capture.pipeline import Decoder
 from capture.sources.pcapfile import PcapFile
+from capture.warm import warm_up
 from index.archive import Archive
 from index.columns import HOUR_NS, to_rows
 from index.lake import Lake
@@ -61,10 +66,8 @@ def keep_for_ever(upkeep: Upkeep) -> None:
         upkeep.round(time.time_ns() + HOUR_NS)
 
 
-def main() -> None:
-    store, prefix = Path(sys.argv[1]), sys.argv[2]
-    if len(sys.argv) > 3:
-        note_syncs(Path(sys.argv[3]))
+def work(store: Path, prefix: str) -> None:
+    """Record for ever."""
     archive = opened(store)
     assert archive.lake is not None and archive.spool is not None
     upkeep = Upkeep(archive.lake, Limits(1 << 62), "node")
@@ -80,6 +83,40 @@ def main() -> None:
         archive.spool.sync()
         archive.lake.count(n, "node", {"packets": 3})
         print(name, flush=True)
+
+
+def kill_again_and_again(store: Path, prefix: str, kills: int) -> None:
+    """Each child records until it is killed, some time after its first call was safe."""
+    warm_up()
+    chance = random.Random(time.time())
+    for n in range(kills):
+        ours, its = os.pipe()
+        child = os.fork()
+        if not child:
+            os.dup2(its, 1)
+            try:
+                work(store, f"{prefix}{n:03d}")
+            finally:
+                os._exit(1)
+        os.close(its)
+        with os.fdopen(ours) as said:
+            first = said.readline()
+            time.sleep(chance.uniform(0, 0.5))
+            os.kill(child, signal.SIGKILL)
+            lines = [first, *said]
+        os.waitpid(child, 0)
+        assert first.strip(), "it does not start"
+        print("".join(line for line in lines if line.endswith("\n")), end="", flush=True)
+
+
+def main() -> None:
+    store, prefix, more = Path(sys.argv[1]), sys.argv[2], sys.argv[3:]
+    if more[:1] == ["--kills"]:
+        kill_again_and_again(store, prefix, int(more[1]))
+        return
+    if more:
+        note_syncs(Path(more[0]))
+    work(store, prefix)
 
 
 if __name__ == "__main__":

@@ -202,14 +202,70 @@ def test_rows_that_come_meanwhile_are_not_lost(lake: Lake, tmp_path: Path, monke
 
     monkeypatch.setattr(compaction, "sort_files", slow)
     slot, table, some = due(data_files(lake.cursor()), NOW)[0]
-    before = set((lake.folder / "data").rglob("*.parquet"))
-    with pytest.raises(Overtaken):
-        compact(lake, slot, table, some)
-    after = set((lake.folder / "data").rglob("*.parquet"))
-    assert len(after - before) == 2 * len(ORDERED), "what was sorted in vain is gone; the rest is the import's"
+    assert compact(lake, slot, table, some) == 2
+    assert listed(lake) == sorted(names)
+    assert len([f for f in data_files(lake.cursor(), [table]) if f.slot == slot]) == 2, "the new one and the late one"
+    no_delete_files(lake)
     monkeypatch.undo()
     compact_all(lake, NOW)
     assert listed(lake) == sorted(names)
+
+
+def test_files_that_go_meanwhile_are_not_brought_back(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(lake, tmp_path, 3)
+    real = sorting.sort_files
+    upkeep = Upkeep(lake, Limits(HOUR_NS), "node")
+
+    def slow(*given: object, **more: object) -> sorting.Sorted:
+        done = real(*given, **more)  # type: ignore[arg-type]
+        upkeep.retain(time.time_ns() + 2 * HOUR_NS)
+        return done
+
+    monkeypatch.setattr(compaction, "sort_files", slow)
+    slot, table, some = due(data_files(lake.cursor()), NOW)[0]
+    before = set((lake.folder / "data" / "main" / table).rglob("*.parquet"))
+    with pytest.raises(Overtaken):
+        compact(lake, slot, table, some)
+    assert set((lake.folder / "data" / "main" / table).rglob("*.parquet")) == before, "what was sorted in vain is gone"
+    assert listed(lake) == []
+
+
+def no_delete_files(lake: Lake) -> None:
+    """Nothing is marked as deleted inside of a file."""
+    for table in PARTITIONED:
+        found = lake.cursor().execute(f"SELECT delete_file FROM ducklake_list_files('lake', '{table}')").fetchall()
+        assert {name for (name,) in found} <= {None}, table
+
+
+def test_an_open_hour_has_few_files_however_often_it_is_written(lake: Lake, tmp_path: Path) -> None:
+    begun = time.time_ns() // HOUR_NS * HOUR_NS
+    names, most = [], 0
+    for n in range(3 * compaction.CROWD + 2):
+        names.append(f"{os.urandom(4).hex()}-{n}")
+        put(lake, tmp_path / "a.pcap", call(names[-1], begun + n * 10**6))
+        compact_all(lake, time.time_ns())
+        most = max(most, len(files(lake, "messages")))
+    assert most <= compaction.CROWD + 2 and len(files(lake, "frames")) <= compaction.CROWD + 2
+    assert listed(lake) == sorted(names)
+    no_delete_files(lake)
+
+
+def test_rows_of_an_open_hour_are_seldom_written_again(tmp_path: Path) -> None:
+    """A file each quarter of a minute, as much as comes in at 2,500 messages/s."""
+    slot = Slot("2026-01-05", 10)
+    there: list[DataFile] = []
+    again, most = 0, 0
+    for n in range(240):
+        there.append(DataFile("frames", tmp_path / str(n), (2 << 20) + n, slot))
+        while found := due(there, slot.start):
+            ((_, _, some),) = found
+            size = sum(f.size for f in some)
+            again += size
+            there = [*(f for f in there if f not in some), DataFile("frames", tmp_path / f"m{n}-{size}", size, slot)]
+        most = max(most, len(there))
+    assert most <= 2 * compaction.CROWD and again <= 2 * 240 * (2 << 20)
 
 
 def test_the_end_of_the_service_ends_it_and_leaves_nothing(lake: Lake, tmp_path: Path) -> None:

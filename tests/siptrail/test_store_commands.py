@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,8 @@ from index.columns import HOUR_NS
 from index.lake import Lake
 from sip.errors import SiptrailError, Unreachable
 from siptrail.cli import app
-from siptrail.config import share, size_bytes
-from tests.index.stored import START, call, capture, listed, put
+from siptrail.config import load, share, size_bytes
+from tests.index.stored import START, call, capture, frame, listed, message, put
 
 TOP = Path(__file__).resolve().parents[2]
 
@@ -80,6 +81,33 @@ def test_retention_removes_and_frees_at_once(store: Path) -> None:
 def test_the_time_can_be_given(store: Path) -> None:
     assert "nothing must go" in siptrail("retention", "--keep", "5000w", "--store", str(store)).stdout
     assert reopened(store) == ["c0", "c1", "c2"]
+
+
+def test_methods_that_are_kept_shorter(store: Path, tmp_path: Path) -> None:
+    lake = Lake(store)
+    put(lake, tmp_path / "b.pcap", call("c3", START), at=time.time_ns())
+    ping = message("OPTIONS sip:2002@b.example SIP/2.0", "ping", "1 OPTIONS").replace(b";tag=2", b"")
+    put(lake, tmp_path / "b.pcap", [(START, frame(ping))], at=time.time_ns() - HOUR_NS)
+    lake.close()
+    for path in (store / "data").rglob("*.parquet"):
+        os.utime(path, ns=(START, START))
+    config = tmp_path / "siptrail.toml"
+    words = "retention", "--config", str(config), "--store", str(store), "--keep", "5000w"
+    config.write_text('keep_methods = {OPTIONS = "1h", REGISTER = "30m"}')
+    assert "nothing must go" in siptrail(*words).stdout, "an import counts from when it was made"
+    config.write_text('keep_methods = {OPTIONS = "0s", REGISTER = "30m"}')
+    text = siptrail(*words, "--dry-run").stdout
+    assert re.search(
+        r"would remove 2026-01-05 10:00 \(1 messages, .+\): OPTIONS outside of calls, older than 0 h", text
+    )
+    assert "removed 2026-01-05 10:00 (1 messages" in siptrail(*words).stdout
+    assert reopened(store) == ["c0", "c1", "c2", "c3"]
+    counted = json.loads(siptrail("stats", "--json", "--store", str(store)).stdout)["removed"]
+    assert counted["messages options"] == 1 and counted["bytes options"] > 0
+    for wrong, told in (("INVITE", "does not stand outside of calls"), ("OPTIONS", "not a duration")):
+        config.write_text(f'keep_methods = {{{wrong} = "soon"}}')
+        with pytest.raises(SiptrailError, match=told):
+            load(config)
 
 
 # ---------------------------------------------------------------- siptrail store
