@@ -15,7 +15,7 @@ from index.hours import DataFile, Slot, data_files
 from index.lake import Lake
 from index.packed import unpacked
 from index.place import Place
-from index.schema import SHAPES, TABLES
+from index.schema import IN_FILES, PARTITIONED, SHAPES, TABLES
 from index.sorting import KEY, PACKED_PIECE
 from sip.errors import Unreachable
 
@@ -79,7 +79,8 @@ def unreadable(table: str, path: Path, deep: bool, opened: Callable[[Path], Bina
         with opened(path) as data, pq.ParquetFile(data, buffer_size=1 << 16, pre_buffer=False) as file:
             names = set(file.schema_arrow.names)
             # Older versions wrote fewer columns; without these ones it is no file of the table.
-            missing = [n for n in KEY.get(table, SHAPES[table].names) if n not in names]
+            wanted = KEY.get(table) or (IN_FILES[table] if table in PARTITIONED else SHAPES[table]).names
+            missing = [n for n in wanted if n not in names]
             if missing and "pos" not in names:
                 return f"it has no column {missing[0]}"
             if deep:
