@@ -111,19 +111,30 @@ def sort_files(
                 if passes > 1:
                     for path in older:
                         path.unlink()
-            count = 0
-
-            def finished() -> Iterator[pa.Table]:
-                nonlocal count
-                for rows in _groups(_sorted(table, files, distinct, only)):
-                    count += count_of(rows)
-                    yield packed(rows) if result_of(table, level) == "packed" else rows
-
-            done = Sorted(_write(finished(), folder, FILE_BYTES, stop, level), count)
-            sync_files(done.files)
-            return done
+            return write_in_order(table, _sorted(table, files, distinct, only), folder, stop, level)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def write_in_order(
+    table: str,
+    pieces: Iterator[pa.Table],
+    folder: Path,
+    stop: Callable[[], bool] = lambda: False,
+    level: int = IN_ORDER,
+) -> Sorted:
+    """Rows that come by Call-ID as files in `folder`, synced, as closed hours have them."""
+    count = 0
+
+    def finished() -> Iterator[pa.Table]:
+        nonlocal count
+        for rows in _groups(pieces):
+            count += count_of(rows)
+            yield packed(rows) if result_of(table, level) == "packed" else rows
+
+    done = Sorted(_write(finished(), folder, FILE_BYTES, stop, level), count)
+    sync_files(done.files)
+    return done
 
 
 def _sorted(table: str, files: list[Path], distinct: bool, only: Only | None = None) -> Iterator[pa.Table]:
