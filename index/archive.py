@@ -426,9 +426,8 @@ class Archive:
             since = where.since if where else None
             latest = self.lake.latest(cur) if self.lake is not None and look.stored else "true"
             some = partial(self._where, look)
-            for rows, floor in places(
-                cur, self._source("calls", look), look.stored, top, few, rough, since, latest, some
-            ):
+            source = partial(self._source, "calls", look)
+            for rows, floor in places(cur, source, look.stored, top, few, rough, since, latest, some):
                 all_there = "" if floor is None else f" AND start >= {floor}"
                 found = self._run(cur, rows, f"({condition}){all_there}", parameters, limit, now)
                 if floor is None or len(found) >= limit:

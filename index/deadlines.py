@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import duckdb
 
-AGAIN = 0.2
+AGAIN = 0.02
 """Seconds until a late question is interrupted once more."""
 
 

@@ -27,12 +27,14 @@ _LATE = "SELECT call_id FROM {part} GROUP BY call_id HAVING NOT bool_or(initial)
 
 
 Where = Callable[[Sequence[str]], str]
-"""The hours in which calls may have rows, as a condition."""
+"""The hours in which calls may have stored rows, as a condition."""
+Source = Callable[[str], str]
+"""SQL of all partial rows; of the stored ones those in the hours of a condition."""
 
 
 def places(
     cur: duckdb.DuckDBPyConnection,
-    calls: str,
+    source: Source,
     stored: bool,
     before: int | None,
     count: int,
@@ -43,21 +45,20 @@ def places(
 ) -> Iterator[tuple[str, int | None]]:
     """SQL of partial rows, and the time (ns) from which on they have every call: None for all that are wanted.
 
-    `calls`: SQL of all partial rows; `stored`: they stand in hours; `before`, `since`: no call is wanted that began
-    later, or earlier; `count`: how many calls are looked at first; `rough`: none is wanted whose first row does not
-    match this (see `index.filter.Filter.rough`); `latest`: a condition for the newest hour that is stored."""
+    `source`: tells SQL of partial rows; `stored`: some of them stand in hours; `before`, `since`: no call is wanted
+    that began later, or earlier; `count`: how many calls are looked at first; `rough`: none is wanted whose first row
+    does not match this (see `index.filter.Filter.rough`); `latest`: a condition for the newest hour that is stored."""
     if rough is None or not stored:
-        yield from _newest(cur, calls, stored, before, count, since, latest, where)
+        yield from _newest(cur, source, stored, before, count, since, latest, where)
         return
     # A call that began since then has no row before.
-    recent = calls if since is None else f"SELECT * FROM ({calls}) WHERE {hours_from(since)}"
-    alike = _alike(cur, recent, rough, MANY)
+    alike = _alike(cur, source("true" if since is None else hours_from(since)), rough, MANY)
     if len(alike) <= MANY:
-        some = f"SELECT s.* FROM ({calls}) s JOIN alike USING (call_id) WHERE {where(alike)}"
+        some = f"SELECT s.* FROM ({source(where(alike))}) s JOIN alike USING (call_id)"
         cur.execute(f"CREATE OR REPLACE TEMP TABLE few_calls AS {some}")
         yield "SELECT * FROM few_calls", None
     else:
-        yield from _newest(cur, calls, stored, before, count, since, latest, where)
+        yield from _newest(cur, source, stored, before, count, since, latest, where)
 
 
 def hours_from(time: int) -> str:
@@ -76,7 +77,7 @@ def _alike(cur: duckdb.DuckDBPyConnection, calls: str, rough: Sql, most: int) ->
 
 def _newest(
     cur: duckdb.DuckDBPyConnection,
-    calls: str,
+    source: Source,
     stored: bool,
     before: int | None,
     count: int,
@@ -84,15 +85,15 @@ def _newest(
     latest: str,
     where: Where,
 ) -> Iterator[tuple[str, int | None]]:
+    calls = source("true")
     if not stored:
         for floor in _few(cur, calls, "true", before, count):
             yield "SELECT * FROM few_calls", floor
         yield calls, None
         return
     newest = before
-    for some in (latest, "true"):
-        if newest is None:
-            newest = (first_row(cur.execute(f"SELECT max(last_ts) FROM ({calls}) WHERE {some}")) or (None,))[0]
+    if newest is None:
+        newest = (first_row(cur.execute(f"SELECT max(last_ts) FROM ({source(latest)})")) or (None,))[0]
     if newest is None:
         return
     floors = [newest - window for window in WINDOWS] if since is None else [max(newest - w, since) for w in WINDOWS]
@@ -100,21 +101,21 @@ def _newest(
         edge = max(floor, SANE[0]) // HOUR_NS * HOUR_NS
         inside = hours_from(edge)
         for low in _few(cur, calls, inside, before, count) if n == 0 else ():
-            cur.execute(f"INSERT INTO few_calls {_older(cur, 'SELECT * FROM few_calls', calls, inside, where)}")
+            cur.execute(f"INSERT INTO few_calls {_older(cur, 'SELECT * FROM few_calls', source, inside, where)}")
             yield "SELECT * FROM few_calls", max(low, edge)
         part = f"SELECT * FROM ({calls}) WHERE {inside}"
         done = since is not None and floor <= since
-        yield f"{part} UNION ALL {_older(cur, part, calls, inside, where)}", None if done else edge
+        yield f"{part} UNION ALL {_older(cur, part, source, inside, where)}", None if done else edge
     if since is None:
         yield calls, None
 
 
-def _older(cur: duckdb.DuckDBPyConnection, part: str, calls: str, inside: str, where: Where) -> str:
+def _older(cur: duckdb.DuckDBPyConnection, part: str, source: Source, inside: str, where: Where) -> str:
     """Calls without their first request in these hours began before them: SQL of their older rows."""
     late = [r[0] for r in cur.execute(_LATE.format(part=f"({part})")).fetchall()]
     cur.execute("CREATE OR REPLACE TEMP TABLE late AS SELECT unnest(?::VARCHAR[]) AS call_id", [late])
-    inside = f"NOT {inside} AND ({where(late)})" if late else "false"
-    return f"SELECT older.* FROM ({calls}) older JOIN late USING (call_id) WHERE {inside}"
+    calls, outside = (source(where(late)), f"NOT {inside}") if late else (source("false"), "false")
+    return f"SELECT older.* FROM ({calls}) older JOIN late USING (call_id) WHERE {outside}"
 
 
 def _few(cur: duckdb.DuckDBPyConnection, calls: str, inside: str, before: int | None, count: int) -> Iterator[int]:

@@ -52,7 +52,10 @@ def store(lake: Lake, folder: Path, *calls: Packets, at: int | None = None) -> N
 
 
 def ids(lake: Lake, table: str = "messages") -> dict[str, int]:
-    sql = f"SELECT call_id, count(*)::INTEGER FROM lake.{table} GROUP BY call_id ORDER BY call_id"
+    rows = f"SELECT call_id, 1 AS n FROM lake.{table}"
+    if table == "frames":
+        rows += " UNION ALL SELECT call_id, frames FROM lake.packed"
+    sql = f"SELECT call_id, sum(n)::INTEGER FROM ({rows}) GROUP BY call_id ORDER BY call_id"
     return dict(lake.cursor().execute(sql).fetchall())
 
 
