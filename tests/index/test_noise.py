@@ -149,7 +149,7 @@ def test_many_calls_in_many_files(lake: Lake, tmp_path: Path, monkeypatch: pytes
     gone = Noise(lake).remove(LIMITS, NOW, "node")
     assert {g.reason: g.messages for g in gone} == {"options": 3 * 20 * 8, "register": 3 * 20 * 8}
     whole(lake, dict(sorted(kept.items())))
-    assert all(len([f for f in data_files(lake.cursor(), [t])]) == 1 for t in ("messages", "frames", "calls"))
+    assert all(len([f for f in data_files(lake.cursor(), [t])]) == 1 for t in ("messages", "packed", "calls"))
 
 
 def test_what_comes_meanwhile_stays_and_what_goes_meanwhile_is_not_brought_back(
