@@ -13,7 +13,7 @@ import yaml
 from typer.main import get_command
 
 from siptrail.cli import app
-from siptrail.config import Settings
+from siptrail.config import load
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
@@ -49,7 +49,7 @@ def test_the_compose_file_starts_two_recorders_and_a_reader() -> None:
 def test_its_environment_makes_valid_settings(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for key, value in OURS[name]["environment"].items():
         monkeypatch.setenv(key, re.sub(r"\$\{\w+:\?\}", "a-secret", str(value)))
-    settings = Settings()
+    settings = load(None)
     shared = settings.shared()
     assert shared is not None and shared.catalogue == "postgresql://siptrail@127.0.0.1:5432/siptrail"
     assert shared.data.endpoint == "http://127.0.0.1:8333" and shared.data.secret == "a-secret"  # type: ignore[union-attr]

@@ -53,9 +53,10 @@ class Outcome(NamedTuple):
 
 
 def one_line(code: int, outcome: Outcome) -> str:
-    """The one line a mistake is answered with."""
+    """The one line a mistake is answered with; below one in a filter stands the filter, with a mark at the place."""
     assert outcome.code == code, outcome
-    assert len(outcome.errors) == 1, outcome
+    shown = outcome.errors[1:]
+    assert not shown or (len(shown) == 2 and shown[1].strip() == "^" and "filter" in outcome.errors[0]), outcome
     assert outcome.errors[0].startswith("siptrail: ")
     assert "Traceback" not in outcome.out + outcome.errors[0]
     return outcome.errors[0]

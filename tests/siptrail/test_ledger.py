@@ -61,6 +61,7 @@ def test_a_store_from_before_losses_were_kept_is_brought_up_to_date(tmp_path: Pa
             first.con.execute(f"ALTER TABLE lake.{table} DROP COLUMN {name}")
     first.con.execute("DROP TABLE lake.captures")
     first.con.execute("DROP TABLE lake.findings")
+    first.con.execute("DROP TABLE lake.packed")
     first.con.execute("UPDATE lake.about SET value = '1' WHERE name = 'schema'")
     first.close()
     second = Lake(tmp_path / "store")
