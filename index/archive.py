@@ -32,7 +32,8 @@ from index.findings import Verdict, Verdicts
 from index.hours import by_slot, data_files, hours
 from index.lake import Lake
 from index.listing import FEW, SOME, places
-from index.openings import Opening, openings
+from index.opening import Opening
+from index.openings import openings
 from index.packed import in_parts, unpacked
 from index.partials import partials
 from index.rollup import CALL_COLUMNS, CALLS, STORED

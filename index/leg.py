@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from index.openings import Opening
+from index.opening import Opening
 from index.trace import Endpoint
 from sip.address import parse_name_addr, parse_uri
 from sip.message import SipMessage

@@ -6,17 +6,17 @@ That is all that linking legs needs of a call, and far less than all its message
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from index.opening import Opening
 from index.rollup import MERGED
 from index.trace import Endpoint
 from index.traces import payload_of
-from sip.message import SipMessage, parse_message
+from sip.message import parse_message
 
 INVITE = "method = 'INVITE' AND code = 0 AND NOT in_dialog"
 _TIMES = (
@@ -25,26 +25,6 @@ _TIMES = (
     "CASE WHEN fail_code IN (401, 407) AND coalesce(last_invite_cseq > fail_cseq, false) THEN NULL ELSE fail_ts END, "
     "coalesce(fail_code, 0)"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """A call's first INVITE and its times (ns); None means "not seen"."""
-
-    call_id: str
-    at: int
-    src: Endpoint
-    dst: Endpoint
-    sip: SipMessage
-    rang: int | None
-    """The first provisional response but 100."""
-    answered: int | None
-    failed: int | None
-    code: int
-    """Of the last failure."""
-    ended: int | None
-    """BYE or CANCEL, whoever sent it."""
-    last: int
 
 
 def openings(

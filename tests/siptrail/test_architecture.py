@@ -56,6 +56,18 @@ def test_package_loads_nothing_that_is_not_its_business(package: str) -> None:
     assert not loaded & above, f"{package} loads a package above it"
 
 
+def test_nothing_that_starts_threads_is_loaded_before_rights_are_given_up() -> None:
+    # A thread keeps the rights that it was born with, whatever its process gives up later.
+    code = (
+        "import siptrail.cli, siptrail.config, siptrail.account, capture.packetsockets, os, sys;"
+        "siptrail.config.load(None);"
+        "print(len(os.listdir('/proc/self/task')) if os.path.exists('/proc/self/task') else 1,"
+        "*[m for m in ('pyarrow', 'duckdb', 'numba') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "1", done.stdout + done.stderr
+
+
 def test_every_package_module_says_what_it_owns() -> None:
     silent = [
         str(path.relative_to(ROOT))
