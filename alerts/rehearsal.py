@@ -50,7 +50,7 @@ def rehearse(
     values: dict[str, list[Start]] = {"": []} if rule.per == "none" else {}
     for call in calls:
         values.setdefault(call.value, []).append(call)
-    looks = np.arange(since + rule.within, until + 1, rule.pause, np.int64)
+    looks = np.arange(since + rule.within, until + 1, rule.pause, dtype=np.int64)
     out: list[Episode] = []
     most, fewest, of = 0, None, 0
     for value, some in values.items():

@@ -16,6 +16,7 @@ from index.columns import HOUR_NS, SANE
 from index.filter import Filter, Sql
 from index.listing import hours_from
 from index.rollup import CALLS, UNANSWERED_NS
+from sip.errors import TooMuch
 
 PER = {
     "src": "src_ip",
@@ -30,6 +31,7 @@ EXAMPLES = 3
 SET_UP = ("calling", "ringing", "challenged", "pending")
 SET_UP_NS = 180_000_000_000
 """Nothing is set up for longer (Timer C, RFC 3261 section 16.6)."""
+MOST_STARTS = 1_000_000
 MOST_GROUPS = 10_000
 """Values of `per` that are told of one question, those with most calls first."""
 
@@ -133,8 +135,11 @@ def tally(cur: duckdb.DuckDBPyConnection, question: Question, now: int) -> list[
 def starts(cur: duckdb.DuckDBPyConnection, question: Question) -> Iterator[Start]:
     """Every single call that the question is about, from the table `recent`."""
     sql, parameters = _judged(question)
-    rows = cur.execute(f'SELECT value, start, matches, {_SETTLED}, "end" FROM ({sql}) ORDER BY start', parameters)
-    for row in rows.fetchall():
+    some = f'SELECT value, start, matches, {_SETTLED}, "end" FROM ({sql}) ORDER BY start LIMIT {MOST_STARTS + 1}'
+    rows = cur.execute(some, parameters).fetchall()
+    if len(rows) > MOST_STARTS:
+        raise TooMuch(f"more than {MOST_STARTS:,} calls in one answer; narrow the filter, or `of`")
+    for row in rows:
         yield Start(*row)
 
 
