@@ -40,6 +40,8 @@ class _Alert:
     told_count: int = 1
     call_ids: list[str] = field(default_factory=list)
     of: int | None = None
+    kept: bool = False
+    """A rule's last look kept it open: it closes after a look that does not, however long that takes to come."""
 
 
 class AlertBook:
@@ -92,6 +94,7 @@ class AlertBook:
                 first = FailureEvent(reading.first, key[1], reading.code, "", "", reading.headline, "")
                 alert = _Alert(key, first, reading.headline, reading.last, now_ns, now_ns, reading.count)
                 alert.told_count, alert.of, alert.call_ids = reading.count, reading.of, list(reading.call_ids)
+                alert.kept = True
                 self._open[key] = alert
                 return [self._notice("open", alert)]
             alert.last = max(alert.last, reading.last)
@@ -100,6 +103,13 @@ class AlertBook:
                 alert.count, alert.of, alert.headline = reading.count, reading.of, reading.headline
                 alert.call_ids = list(reading.call_ids)
             return self._due(alert, now_ns)
+
+    def looked(self, rule: str, now_ns: int) -> None:
+        """All that the rule counted was read at this time; what it did not speak of goes quiet."""
+        with self._lock:
+            for alert in self._open.values():
+                if alert.key[0] == rule:
+                    alert.kept = alert.heard == now_ns
 
     def hold(self, rule: str, now_ns: int) -> None:
         """Nothing is known of this rule for the time being: what it opened stays open."""
@@ -113,7 +123,7 @@ class AlertBook:
         notices: list[Notice] = []
         with self._lock:
             for alert in list(self._open.values()):
-                if now_ns - alert.heard < self.quiet_ns:
+                if alert.kept or now_ns - alert.heard < self.quiet_ns:
                     notices += self._due(alert, now_ns)
                     continue
                 del self._open[alert.key]

@@ -71,7 +71,10 @@ class RuleWatch:
         for tally, opened, kept in zip(tallies, opens.tolist(), stays.tolist(), strict=True):
             if opened or kept:
                 notices += self._book.read(_reading(rule, tally, opened, now), now)
-        return [*notices, *([] if whole else self._held([rule], now))]
+        if not whole:
+            self._held([rule], now)
+        self._book.looked(rule.name, now)
+        return notices
 
     def _held(self, rules: Sequence[AlertRule], now: int) -> list[Notice]:
         for rule in rules:

@@ -114,6 +114,17 @@ def test_between_the_two_thresholds_an_alert_stays_as_it_is(tmp_path: Path) -> N
     assert told(night.until(400)) == [("close", "all", 12)]
 
 
+def test_an_alert_does_not_close_between_two_looks(tmp_path: Path) -> None:
+    night = Night(tmp_path, *failing(1, 4), clear=3, filter="state:failed", at_least=4, within="1m")
+    told = []
+    for second in range(5, 100):
+        told += [
+            (n.action, second)
+            for n in (night.until(second) if second % 5 == 0 else night.book.tick(START + second * S))
+        ]
+    assert [action for action, _ in told] == ["open", "close"] and told[1][1] > 60
+
+
 def test_a_trunk_that_falls_silent(tmp_path: Path) -> None:
     legs = [*answered(1, 30, every=10), *answered(900, 1)]
     night = Night(tmp_path, *legs, filter=f"src:{SWITCH} method:INVITE", at_most=0, within="5m")
