@@ -11,7 +11,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from alerts.event import FailureEvent, Notice
+from alerts.event import FailureEvent, Notice, Reading
 from index.summary import rfc3339
 
 MINUTE_NS = 60_000_000_000
@@ -30,6 +30,7 @@ class _Alert:
     key: Key
     event: FailureEvent
     """The first one."""
+    headline: str
     last: int
     heard: int
     """Our clock at the latest event."""
@@ -38,6 +39,9 @@ class _Alert:
     count: int = 1
     told_count: int = 1
     call_ids: list[str] = field(default_factory=list)
+    of: int | None = None
+    kept: bool = False
+    """A rule's last look kept it open: it closes after a look that does not, however long that takes to come."""
 
 
 class AlertBook:
@@ -66,7 +70,7 @@ class AlertBook:
             self._failures[key if room else (key[0], OTHER, key[2])] += 1
             alert = self._open.get(key)
             if alert is None:
-                alert = _Alert(key, event, event.ts, now_ns, now_ns, call_ids=[event.call_id])
+                alert = _Alert(key, event, event.headline, event.ts, now_ns, now_ns, call_ids=[event.call_id])
                 self._open[key] = alert
                 return [self._notice("open", alert)]
             alert.count += 1
@@ -76,12 +80,50 @@ class AlertBook:
                 alert.call_ids.append(event.call_id)
             return self._due(alert, now_ns)
 
+    def read(self, reading: Reading, now_ns: int) -> list[Notice]:
+        """Take what a rule of the user's own counted; the notices to send because of it. What is open and is not
+        read of any more closes like all others. An alert keeps its highest count."""
+        with self._lock:
+            key = (reading.rule, reading.peer, str(reading.code or ""))
+            if key not in self._open and len(self._open) >= self.limit:
+                key = (reading.rule, OTHER, "")
+            alert = self._open.get(key)
+            if alert is None:
+                if not reading.opens:
+                    return []
+                first = FailureEvent(reading.first, key[1], reading.code, "", "", reading.headline, "")
+                alert = _Alert(key, first, reading.headline, reading.last, now_ns, now_ns, reading.count)
+                alert.told_count, alert.of, alert.call_ids = reading.count, reading.of, list(reading.call_ids)
+                alert.kept = True
+                self._open[key] = alert
+                return [self._notice("open", alert)]
+            alert.last = max(alert.last, reading.last)
+            alert.heard = now_ns
+            if reading.count > alert.count:
+                alert.count, alert.of, alert.headline = reading.count, reading.of, reading.headline
+                alert.call_ids = list(reading.call_ids)
+            return self._due(alert, now_ns)
+
+    def looked(self, rule: str, now_ns: int) -> None:
+        """All that the rule counted was read at this time; what it did not speak of goes quiet."""
+        with self._lock:
+            for alert in self._open.values():
+                if alert.key[0] == rule:
+                    alert.kept = alert.heard == now_ns
+
+    def hold(self, rule: str, now_ns: int) -> None:
+        """Nothing is known of this rule for the time being: what it opened stays open."""
+        with self._lock:
+            for alert in self._open.values():
+                if alert.key[0] == rule:
+                    alert.heard = now_ns
+
     def tick(self, now_ns: int) -> list[Notice]:
         """Time has passed: updates that waited for the cooldown, and alerts that have gone quiet."""
         notices: list[Notice] = []
         with self._lock:
             for alert in list(self._open.values()):
-                if now_ns - alert.heard < self.quiet_ns:
+                if alert.kept or now_ns - alert.heard < self.quiet_ns:
                     notices += self._due(alert, now_ns)
                     continue
                 del self._open[alert.key]
@@ -129,12 +171,13 @@ class AlertBook:
             peer,
             first.code,
             first.finding,
-            first.headline,
+            alert.headline,
             alert.count,
             first.ts,
             alert.last,
             tuple(alert.call_ids),
             self.base_url,
+            alert.of,
         )
 
 

@@ -1,4 +1,4 @@
-"""The hand-over types of alerts: one failed INVITE on its way in, one notice about an alert on its way out."""
+"""The hand-over types of alerts: a failed INVITE, or what a rule counted, on its way in; a notice on its way out."""
 
 from __future__ import annotations
 
@@ -28,6 +28,23 @@ class FailureEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """What a rule of the user's own counted for one value, where that opens an alert or keeps one open."""
+
+    rule: str
+    peer: str
+    code: int | None
+    opens: bool
+    """False: it only keeps open what is open."""
+    count: int
+    of: int | None
+    headline: str
+    first: int
+    last: int
+    call_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """What a sink is told. It holds no header of any message, so no credentials can be in it."""
 
@@ -35,6 +52,7 @@ class Notice:
     """open, update or close."""
     rule: str
     peer: str
+    """IP address; of a rule of the user's own the value that it counts by."""
     code: int | None
     finding: str
     headline: str
@@ -43,8 +61,10 @@ class Notice:
     """Time of the first failure (ns)."""
     last: int
     call_ids: tuple[str, ...]
-    """The first three."""
+    """Three of them."""
     base_url: str = ""
+    of: int | None = None
+    """How many calls a rule of the user's own counted in all; None where it compares with nothing."""
 
     @property
     def id(self) -> str:
@@ -62,6 +82,7 @@ class Notice:
             "finding": self.finding,
             "headline": self.headline,
             "count": self.count,
+            "of": self.of,
             "first": rfc3339(self.first),
             "last": rfc3339(self.last),
             "examples": [

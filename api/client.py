@@ -16,7 +16,8 @@ from alerts.links import CALLS, call_url, quoted
 from api.records import trace_from_json
 from diagnose.finding import Finding
 from index.legs import CallLegs
-from index.summary import CallPage, CallSummary, Stats, from_rfc3339
+from index.summary import CallPage, CallSummary, Stats, from_rfc3339, rfc3339
+from index.tally import Start
 from index.trace import CallTrace
 from sip.errors import Misread, NotFound, SiptrailError, TooMuch, Unreachable
 
@@ -122,6 +123,12 @@ class HttpDesk:
         """Open alerts, then recently closed ones."""
         found: list[dict[str, Any]] = self._json(f"{self.url}/api/v1/alerts")["alerts"]
         return found
+
+    def starts(self, filter: str, of: str | None, per: str, since: int, until: int) -> list[Start]:
+        """What alert rules count of every single call (see `diagnose.desk.CountingDesk`)."""
+        query = f"?filter={quoted(filter)}&per={per}&since={rfc3339(since)}&until={rfc3339(until)}"
+        query += f"&of={quoted(of)}" if of is not None else ""
+        return [Start(*call) for call in self._json(f"{self.url}/api/v1/starts{query}")["calls"]]
 
     def interfaces(self) -> list[dict[str, Any]]:
         """What is being recorded."""

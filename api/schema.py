@@ -268,6 +268,7 @@ class Alert(BaseModel):
     finding: str
     headline: str
     count: int
+    of: int | None
     first: str
     last: str
     examples: list[Example]

@@ -7,11 +7,12 @@ them from worker threads. Errors are `sip.errors.SiptrailError` (NotFound, Unrea
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from diagnose.finding import Finding
 from index.legs import CallLegs
 from index.summary import CallPage, CallSummary, Stats
+from index.tally import Start
 from index.trace import CallTrace
 from index.traces import merged
 
@@ -54,6 +55,19 @@ class Desk(Protocol):
 
     def close(self) -> None:
         """Free what it holds."""
+        ...
+
+
+@runtime_checkable
+class CountingDesk(Protocol):
+    """A desk that also tells of every single call what alert rules count."""
+
+    def starts(self, filter: str, of: str | None, per: str, since: int, until: int) -> list[Start]:
+        """Calls that began between these times (ns) and match `of`, or `filter` where there is none, oldest first."""
+        ...
+
+    def stats(self) -> Stats:
+        """As every desk."""
         ...
 
 

@@ -28,9 +28,12 @@ from index.leg_search import Family
 from index.legs import CallLegs
 from index.pcapfile import write_capture
 from index.summary import CallPage, CallSummary, Stats, rfc3339, tls_record
+from index.tally import Question, Start
 from index.trace import CallTrace
 from sip.errors import SiptrailError, TooMuch
 
+ONE_LOOK = frozenset({"text", "since", "until"})
+"""Keys that make no sense where all calls of a time are looked at once."""
 CACHE = 20_000
 LIST_BUDGET = 1.5
 """Seconds a list may spend on diagnosing calls that nobody asked about before."""
@@ -294,6 +297,12 @@ class LocalDesk:
             first=rfc3339(m["first"]) if m["first"] is not None else None,
             last=rfc3339(m["last"]) if m["last"] is not None else None,
         )
+
+    def starts(self, filter: str, of: str | None, per: str, since: int, until: int) -> list[Start]:
+        where = parse_filter(filter, self.archive.now(), ONE_LOOK)
+        among = None if of is None else parse_filter(of, self.archive.now(), ONE_LOOK)
+        question = Question(where, None, per, since) if among is None else Question(among, where, per, since)
+        return self.archive.starts(question, until)
 
     def progress(self) -> float | None:
         return self._progress

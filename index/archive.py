@@ -41,6 +41,7 @@ from index.rows import first_row
 from index.spool import Spool
 from index.summary import CallSummary, summary_of
 from index.surroundings import Surroundings
+from index.tally import Question, Start, Tally, gather, starts, tally
 from index.text_search import Texts, TextSearch, budget
 from index.totals import count_messages
 from index.trace import CallTrace, Loss
@@ -529,6 +530,25 @@ class Archive:
             for name, table in (tables or {}).items():
                 look.cur.register(name, table)
             return look.cur.execute(sql.format(source=self._source("calls", look)), parameters).fetchall()
+
+    def tallies(self, questions: Sequence[Question], node: str | None = None) -> tuple[list[list[Tally]], bool]:
+        """Answers to all of these questions, and whether the store had its say: under `fresh_will_do` there may be
+        only what is in memory. `node`: calls that it recorded."""
+        with self._counted(questions, self.now(), node) as look:
+            return [tally(look.cur, q, self.now()) for q in questions], look.stored or self.lake is None
+
+    def starts(self, question: Question, until: int) -> list[Start]:
+        """Every single call that the question is about and that began until then (ns)."""
+        with self._counted([question], until, None) as look:
+            return list(starts(look.cur, question))
+
+    @contextmanager
+    def _counted(self, questions: Sequence[Question], until: int, node: str | None) -> Iterator[_Look]:
+        with self._look() as look:
+            if any(f is not None and f.possible is not None for q in questions for f in (q.among, q.where)):
+                self.verdicts.show(look.cur)
+            gather(look.cur, self._source("calls", look), questions, self.now(), until, node)
+            yield look
 
     def traces(
         self, call_ids: Sequence[str], alone: bool = False, between: tuple[int, int] | None = None

@@ -100,8 +100,8 @@ _WITH_PORT = re.compile(r"(?:\[(.+)\]|([^:]+)):([0-9]+)")
 _FOLDED = frozenset({"method", "state", "transport", "codec", "ended"})
 
 
-def parse_filter(text: str, now_ns: int) -> Filter:
-    """Compile `text`; FilterError says what is wrong and where."""
+def parse_filter(text: str, now_ns: int, without: frozenset[str] = frozenset()) -> Filter:
+    """Compile `text`; FilterError says what is wrong and where. `without`: keys that make no sense here."""
     if strange := re.search("[\ud800-\udfff]", text):
         raise FilterError("this is no character", text, strange.start())
     tokens: list[tuple[str, int]] = []
@@ -115,7 +115,7 @@ def parse_filter(text: str, now_ns: int) -> Filter:
         at = match.end()
     if not tokens:
         return Filter("true", ())
-    parser = _Parser(text, tokens, now_ns)
+    parser = _Parser(text, tokens, now_ns, without=without)
     sql, parameters = parser.either()
     if parser.at < len(tokens):
         raise FilterError("a bracket closes that none opened", text, tokens[parser.at][1])
@@ -141,12 +141,18 @@ def parse_filter(text: str, now_ns: int) -> Filter:
 
 class _Parser:
     def __init__(
-        self, text: str, tokens: list[tuple[str, int]], now: int, unknown: frozenset[str] = frozenset()
+        self,
+        text: str,
+        tokens: list[tuple[str, int]],
+        now: int,
+        unknown: frozenset[str] = frozenset(),
+        without: frozenset[str] = frozenset(),
     ) -> None:
         self.text, self.tokens, self.now, self.at = text, tokens, now, 0
         self.depth = 0
         self.unknown = unknown
         """Keys that nothing is known of yet."""
+        self.without = without
         self.known = False
         """Something else is asked for."""
         self.asks = False
@@ -229,6 +235,8 @@ class _Parser:
     def term(self, key: str, value: str, place: int) -> Sql:
         if value == "~":
             raise FilterError(f"{key}:~ needs a value", self.text, place + 1)
+        if key in self.without:
+            raise FilterError(f"{key}: has no place here", self.text, place - len(key) - 1)
         if key in self.unknown:
             return _UNKNOWN, []
         if key in _TEXT:

@@ -22,7 +22,7 @@ from sip.errors import Misread, SiptrailError, Unreachable
 from sip.text import printable
 from siptrail import __version__
 from siptrail.appliance import doctor, run
-from siptrail.options import AsJson, Keylog, Legs, Pcap, Store, Token, Url
+from siptrail.options import AsJson, Config, Keylog, Legs, Pcap, Store, Token, Url
 from siptrail.places import DEFAULT_LISTEN, default_store
 from siptrail.store_commands import retention, store_app
 
@@ -374,6 +374,30 @@ def stats(
 
     desk = find_desk(url, token, store, pcap, keylog=keylog)
     print(stats_text(desk.stats(), as_json))
+    desk.close()
+
+
+@app.command()
+def alerts(
+    try_rules: Annotated[
+        bool, typer.Option("--dry-run", help="Try the alert rules of the configuration on recorded calls.")
+    ] = False,
+    since: Annotated[str, typer.Option("--since", help="With --dry-run: so far back.")] = "7d",
+    config: Config = None,
+    as_json: AsJson = False,
+    url: Url = None,
+    token: Token = None,
+    store: Store = None,
+    pcap: Pcap = None,
+) -> None:
+    """Alerts that are open, or when the alert rules would have opened them."""
+    from siptrail.alerting import dry_run, open_alerts
+    from siptrail.config import load
+
+    settings = load(config)
+    desk = find_desk(url, token, store, pcap)
+    for line in dry_run(desk, settings, since, as_json) if try_rules else open_alerts(desk, as_json):
+        print(line)
     desk.close()
 
 

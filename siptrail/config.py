@@ -17,26 +17,9 @@ from index.leg import LegRules
 from index.shared import Bucket, Shared
 from sip.errors import SiptrailError
 from sip.standalone import STANDALONE
+from siptrail.amounts import duration_ns, size_bytes
 from siptrail.places import DEFAULT_LISTEN, default_store
-
-_SIZES = {"KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-
-
-def duration_ns(text: str) -> int:
-    """'7d', '12h', '30m' as nanoseconds."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text.strip())
-    if not match:
-        raise ValueError(f"{text!r} is not a duration; write for example 7d, 12h or 30m")
-    return int(float(match[1]) * _UNITS[match[2]] * 1_000_000_000)
-
-
-def size_bytes(text: str) -> int:
-    """'50GB' or '800MB' as bytes."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]B)", text.strip().upper())
-    if not match:
-        raise ValueError(f"{text!r} is not a size; write for example 50GB or 800MB")
-    return int(float(match[1]) * _SIZES[match[2]])
+from siptrail.rule_settings import RuleSettings, compiled
 
 
 def share(text: str) -> float | None:
@@ -184,6 +167,8 @@ class Settings(BaseModel):
     """Alert sinks by name with their settings, for example {"webhook": {"url": "https://…"}}."""
     alert_clear: str = "5m"
     """Quiet time after which an alert closes."""
+    alert_rules: dict[str, RuleSettings] = Field(default_factory=dict)
+    """Alert rules of the user's own, by name."""
 
     @field_validator("keep", "alert_clear")
     @classmethod
@@ -303,7 +288,9 @@ def load(config: Path | None, **given: Any) -> Settings:
     from_file = set(values) - set(environment)
     values |= environment | {k: v for k, v in given.items() if v is not None}
     try:
-        return Settings(**values)
+        settings = Settings(**values)
+        compiled(settings.alert_rules, f" in {config}" if "alert_rules" in from_file else "")
+        return settings
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(p) for p in first["loc"]) or "settings"

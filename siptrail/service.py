@@ -4,6 +4,7 @@
                                    │ keeper thread: sync 1 s, flush 15 s, counters
                                    │ upkeep thread: retention, order, deletion
                                    │ alert thread: due calls ► diagnosis ► alert book ► sinks
+                                   │ rules thread: the user's own rules ► counts ► alert book ► sinks
                                    └ API threads
 
 It owns the threads and the order of starting and stopping. Capture waits for nobody: what does not fit is counted.
@@ -42,11 +43,14 @@ from index.trace import Loss
 from sip.errors import SiptrailError
 from siptrail import __version__
 from siptrail.alarm import Alarm
+from siptrail.amounts import duration_ns, size_bytes
 from siptrail.analyst import Analyst
-from siptrail.config import Settings, address, duration_ns, size_bytes
+from siptrail.config import Settings, address
 from siptrail.ledger import Ledger
 from siptrail.memory import forget_pages, give_back, in_haste
 from siptrail.recording import Recorder
+from siptrail.rule_settings import compiled
+from siptrail.rule_watch import RuleWatch
 from siptrail.service_summary import summary
 from siptrail.storekeeping import Keeper
 from siptrail.watch import FailureWatch
@@ -68,6 +72,8 @@ MOST_SECONDS = 30.0
 UPKEEP_SECONDS = 60.0
 CATCH_UP_SECONDS = 5.0
 ALERT_SECONDS = 1.0
+RULE_SECONDS, RULE_REST = 1.0, 9.0
+"""The user's own rules take a tenth of a processor's time at most."""
 SWITCH_SECONDS = 0.0005
 """How long another thread may hold capture up for the interpreter's lock; the default is ten times that."""
 
@@ -128,6 +134,9 @@ class Service:
             base = s.base_url or f"http://{s.listen}"
             self.book = AlertBook(quiet_ns=duration_ns(s.alert_clear), base_url=base)
             self.alarm = Alarm(self.desk, self.watch, self.book, self.analyst.expect)
+            self.own_alerts = RuleWatch(
+                self.archive, compiled(s.alert_rules), self.book, s.node if lake.shared else None
+            )
             self.dispatcher = Dispatcher(s.sinks)
             app = create_app(
                 self.desk,
@@ -156,11 +165,14 @@ class Service:
         self._spawn("sync", self._sync)
         self._spawn("upkeep", self._keep_up)
         self._spawn("alerts", self._alert)
+        if s.alert_rules:
+            self._spawn("rules", self._look_at_rules)
         self._spawn("analyst", self._analyse)
 
     def _metrics(self) -> CollectorRegistry:
         registry = self.analyst.metrics()
         self.alarm.metrics(registry)
+        self.own_alerts.metrics(registry)
         spool = self.archive.spool
         if self.archive.lake_is_shared and spool is not None:
             what = "Spool segments that wait because the shared store was out of reach"
@@ -357,3 +369,16 @@ class Service:
                 log.exception("a round of alerts failed")
             # However many calls fail, capture has more than half of the time for itself.
             pause = max(ALERT_SECONDS, 1.5 * (time.monotonic() - began))
+
+    def _look_at_rules(self) -> None:
+        pause = RULE_SECONDS
+        while not self._stop.wait(pause):
+            began = time.monotonic()
+            try:
+                with self.archive.fresh_will_do():
+                    notices = self.own_alerts.round(time.time_ns())
+                for notice in notices:
+                    self.dispatcher.send(notice)
+            except Exception:
+                log.exception("a round of alert rules failed")
+            pause = max(RULE_SECONDS, RULE_REST * (time.monotonic() - began))

@@ -21,7 +21,8 @@ from index.lake import Lake
 from index.retention import Limits, Removal, line
 from index.upkeep import Upkeep
 from sip.errors import SiptrailError
-from siptrail.config import Settings, duration_ns, share, size_bytes
+from siptrail.amounts import duration_ns, size_bytes
+from siptrail.config import Settings, share
 
 
 def limits_of(settings: Settings) -> Limits:

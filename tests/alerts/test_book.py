@@ -91,6 +91,7 @@ def test_links_of_examples() -> None:
         "finding",
         "headline",
         "count",
+        "of",
         "first",
         "last",
         "examples",

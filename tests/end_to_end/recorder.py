@@ -29,11 +29,15 @@ WEBHOOK_PORT = 8090
 class Recorder:
     """Starts, asks and ends the recorder."""
 
-    def __init__(self, namespace: Namespace, folder: Path, alert_clear: str = "5m") -> None:
+    def __init__(
+        self, namespace: Namespace, folder: Path, alert_clear: str = "5m", alert_rules: str | None = None
+    ) -> None:
         self.namespace = namespace
         self.store = folder / "store"
         self._log = folder / "siptrail.log"
         self._env = {"SIPTRAIL_ALERT_CLEAR": alert_clear, "PYTHONUNBUFFERED": "1"}
+        if alert_rules is not None:
+            self._env["SIPTRAIL_ALERT_RULES"] = alert_rules
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

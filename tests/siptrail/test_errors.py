@@ -124,6 +124,8 @@ FILES = {
     "broken.toml": b"keep = = 7",
     "spelling.toml": b"keeep = '7d'",
     "kind.toml": b"interfaces = 3",
+    "rule.toml": b"[alert_rules.mine]\nfilter = 'dst:1.2.3.4 hue:red'\nat_least = 3\n",
+    "never.toml": b"[alert_rules.mine]\nfilter = 'code:503'\n",
     "latin.toml": b"node = '\xe9'",
 }
 
@@ -163,6 +165,9 @@ CASES = {
     "--config is not UTF-8": Case("run --config latin.toml", 2, ("latin.toml", "TOML", "mend")),
     "unknown setting": Case("run --config spelling.toml", 2, ("keeep", "spelling.toml", "check its spelling")),
     "setting of a wrong kind": Case("run --config kind.toml", 2, ("interfaces", "kind.toml", "list")),
+    "an alert rule that never speaks": Case(
+        "run --config never.toml", 2, ("alert_rules.mine", "never.toml", "at_least")
+    ),
     "open to everybody": Case("run --listen 0.0.0.0:1 --store {store}", 2, ("0.0.0.0", "set --token")),
     # services and stores
     "no service there": Case("calls --url http://127.0.0.1:1", 3, ("http://127.0.0.1:1", "siptrail run", "--url")),
@@ -260,6 +265,16 @@ def test_a_filter_that_cannot_be_read_is_shown_with_a_mark(
     assert first.startswith("siptrail: filter: there is no key 'colour' (keys: call-id")
     assert "at character 9 of" in first
     assert text[mark.index("^") :] == "colour:red" and "\x1b" not in text
+
+
+def test_a_filter_of_an_alert_rule_is_shown_with_a_mark(place: Place) -> None:
+    (place.folder / "rule.toml").write_bytes(FILES["rule.toml"])
+    outcome = place.siptrail("run", "--config", "rule.toml", "--store", str(place.folder / "none"))
+    first, text, mark = outcome.errors
+    assert outcome.code == 2 and first.startswith(
+        "siptrail: setting alert_rules.mine.filter in rule.toml: there is no key"
+    )
+    assert "at character 13 of" in first and text[mark.index("^") :] == "hue:red"
 
 
 def test_an_unknown_interface_and_a_bad_capture_filter(place: Place) -> None:

@@ -1,0 +1,24 @@
+"""Durations and sizes as people write them in settings."""
+
+from __future__ import annotations
+
+import re
+
+_SIZES = {"KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def duration_ns(text: str) -> int:
+    """'7d', '12h', '30m' as nanoseconds."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text.strip())
+    if not match:
+        raise ValueError(f"{text!r} is not a duration; write for example 7d, 12h or 30m")
+    return int(float(match[1]) * _UNITS[match[2]] * 1_000_000_000)
+
+
+def size_bytes(text: str) -> int:
+    """'50GB' or '800MB' as bytes."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]B)", text.strip().upper())
+    if not match:
+        raise ValueError(f"{text!r} is not a size; write for example 50GB or 800MB")
+    return int(float(match[1]) * _SIZES[match[2]])
