@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from calls import CALLED, CALLER, NAT, Packet, one, only, request, sdp
+from calls import CALLED, CALLER, NAT, Packet, one, only, reply, request, sdp
 
 PLAIN = request(body=sdp())
 LINE = b"INVITE sip:bob@example.org SIP/2.0"
@@ -67,3 +67,12 @@ def test_a_contact_is_not_missed_where_rfc_2543_is_spoken() -> None:
 def test_a_branch_that_is_only_its_cookie() -> None:
     found = one("header-missing-or-repeated", sent(request(branch="z9hG4bK")))
     assert found.severity == "warning" and "nothing but z9hG4bK" in found.headline and NAT in found.headline
+
+
+def test_a_host_that_speaks_to_itself_needs_no_received() -> None:
+    def call(src: str) -> tuple[Packet, Packet]:
+        asked = request(via="10.0.0.9:5060")
+        return Packet(0, f"{src}:5062", CALLED, asked), Packet(1, CALLED, f"{src}:5062", reply(asked, 100, "Trying"))
+
+    assert one("received-missing", *call(NAT))
+    assert only("received-missing", *call(CALLED.partition(":")[0])) == []
