@@ -325,6 +325,7 @@ class Counts(BaseModel):
     interfaces: dict[str, dict[str, int]] | None
     removed: dict[str, int] | None
     tls: list[TlsPeer] | None
+    refused: dict[str, int] | None
     rules: dict[str, str] | None
     first: str | None
     last: str | None

@@ -40,6 +40,19 @@ PROTOCOLS_ACCEPTED = (4, 41, 47, 137, 43, 44, 51, 60, 135)
 TUNNEL_PORTS = (4789, 6081, 2152, 1701)
 """VXLAN, GENEVE, GTP-U, L2TP."""
 HOP_BY_HOP, ICMP, TCP, UDP, ICMP6, SCTP = 0, 1, 6, 17, 58, 132
+GELF_PORT = 12201
+"""Graylog's log lines: gzip in UDP too, and many of them."""
+GZIP = 0x1F8B0800
+"""A gzip member with no flag set, as Go's compressor (heplify) writes it."""
+HEP1_PAYLOAD = {0x01100200: 16, 0x01280A00: 40, 0x01281C00: 40, 0x01281E00: 40}
+"""Version, header length and address family of HEP 1, the protocol left out; where the message begins."""
+HEP2_PAYLOAD = {
+    (0x02 << 24) | (length << 16) | (family << 8): at
+    for lengths, families, at in (((0x10, 0x1C), (2,), 26), ((0x28, 0x34), (0x0A, 0x1C, 0x1E), 50))
+    for length in lengths
+    for family in families
+}
+"""The same of HEP 2, whose time header is followed by two bytes of padding, or by none."""
 ICMP_ERRORS = {ICMP: (3,), ICMP6: (1, 2)}
 """Destination unreachable, and in IPv6 packet too big: they quote the SIP that was not delivered."""
 
@@ -146,6 +159,59 @@ def _number(text: bytes) -> int:
     return int.from_bytes(text, "big")
 
 
+def _move(asm: _Assembler, by: int) -> None:
+    """X further on by so many bytes."""
+    asm.put(TXA)
+    asm.put(ADD, by)
+    asm.put(TAX)
+
+
+def _start_line(asm: _Assembler) -> None:
+    """Accept a UDP payload that begins with 'SIP/', HEP3, or a method name: four capitals, or three and a space.
+
+    One masked comparison asks whether each byte lies in 0x40-0x5F. Blank lines before the start line are legal
+    (RFC 3261 section 7.5)."""
+    asm.put(LD_H_X, 8)
+    asm.when(_number(b"\r\n"), "accept")
+    asm.put(LD_W_X, 8)
+    asm.when_any((_number(b"SIP/"), _number(b"HEP3")), "accept")
+    asm.put(AND, 0xE0E0E0FF)
+    asm.when(0x40404020, "accept")
+    asm.put(LD_W_X, 8)
+    asm.put(AND, 0xE0E0E0E0)
+    asm.when(0x40404040, "accept")
+
+
+def _old_hep(asm: _Assembler) -> None:
+    """HEP 1 and 2, and squeezed packets of HEP 3: binary headers that other protocols could begin with by chance.
+
+    So the message behind the header has to begin like SIP as well; STUN, RADIUS and DNS then stay out. What a squeezed
+    packet holds cannot be seen."""
+    asm.label(f"hep-{GZIP >> 24}")
+    asm.put(LD_W_X, 8)
+    asm.when(GZIP, "squeezed")
+    asm.go("reject")
+    asm.label("squeezed")
+    for at in (0, 2):
+        asm.put(LD_H_X, at)
+        asm.when(GELF_PORT, "reject")
+    asm.go("accept")
+    for first, heads in ((1, HEP1_PAYLOAD), (2, HEP2_PAYLOAD)):
+        asm.label(f"hep-{first}")
+        asm.put(LD_W_X, 8)
+        asm.put(AND, 0xFFFFFF00)
+        for head, at in heads.items():
+            asm.when(head, f"hep-{first}-{at}")
+        asm.go("reject")
+        for at in dict.fromkeys(heads.values()):
+            asm.label(f"hep-{first}-{at}")
+            _move(asm, at)
+            asm.go("start" if first == 1 else "unpadded")
+    asm.label("unpadded")
+    _start_line(asm)
+    _move(asm, 2)
+
+
 def default_program(
     sip_ports: Iterable[int], ws_ports: Iterable[int] = DEFAULT_WS_PORTS, link_type: int = ETHERNET
 ) -> Program:
@@ -182,18 +248,14 @@ def default_program(
     for at in (0, 2):
         asm.put(LD_H_X, at)
         asm.when_any((*sip, *TUNNEL_PORTS), "accept")
-    # The UDP payload: 'SIP/', HEP, or a method name of four capitals or more, or of three and a space. One masked
-    # comparison asks whether each byte lies in 0x40-0x5F; RTP, RTCP, STUN and DTLS begin with other bytes
-    # (RFC 7983 section 7). Blank lines before the start line are legal (RFC 3261 section 7.5).
-    asm.put(LD_H_X, 8)
-    asm.when(_number(b"\r\n"), "accept")
-    asm.put(LD_W_X, 8)
-    asm.when_any((_number(b"SIP/"), _number(b"HEP3")), "accept")
-    asm.put(AND, 0xE0E0E0FF)
-    asm.when(0x40404020, "accept")
-    asm.put(LD_W_X, 8)
-    asm.put(AND, 0xE0E0E0E0)
-    asm.when(0x40404040, "accept")
+    # RTP, RTCP and DTLS begin with other bytes (RFC 7983 section 7) and pay for one comparison each.
+    asm.put(LD_B_X, 8)
+    for first in (1, 2, GZIP >> 24):
+        asm.when(first, f"hep-{first}")
+    asm.go("start")
+    _old_hep(asm)
+    asm.label("start")
+    _start_line(asm)
     asm.label("reject")
     asm.put(RET, 0)
     asm.label("accept")

@@ -22,6 +22,7 @@ from capture.ports import DEFAULT_SIP_PORTS, DEFAULT_WS_PORTS
 from capture.sctp import SctpMessages
 from capture.sipstream import looks_like_sip
 from capture.tcpfast import I32, I64, ReadyStreams
+from capture.tcprefused import Refused
 from capture.tcpstream import Found, Segment, TcpStreams
 from capture.tlspeers import TlsPeer
 from capture.tunnels import Inner, gre, inside_udp
@@ -129,6 +130,10 @@ class CarefulDecoder:
     def tls_peers(self) -> tuple[TlsPeer, ...]:
         """Who speaks TLS to whom on SIP ports, the latest first."""
         return self._streams.tls.peers()
+
+    def refused(self) -> tuple[Refused, ...]:
+        """Who turns TCP connections on SIP ports away."""
+        return self._streams.refusals.rows()
 
     def pending_frames(self) -> list[Frame]:
         """Frames that open reassembly still needs, oldest first."""

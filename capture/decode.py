@@ -65,7 +65,7 @@ def starts_sip(data: U8, at: int, end: int) -> bool:
     if data[at] == 83 and data[at + 1] == 73 and data[at + 2] == 80 and data[at + 3] == 47:
         return True
     i = at
-    stop = min(end, at + 32)
+    stop = min(end, at + 64)
     while i < stop:
         c = data[i]
         # token (RFC 3261 section 25.1): letters, digits and - . ! % * _ + ` ' ~

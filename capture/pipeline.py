@@ -15,6 +15,7 @@ from capture.decode import CAREFUL, NOISE, OTHER, SIP_UDP, TCP, UNREADABLE, deco
 from capture.frames import Frame, FrameBlock, Interface, Payload, frame_of
 from capture.ports import DEFAULT_SIP_PORTS, DEFAULT_WS_PORTS
 from capture.scan import SLICES, scan_messages
+from capture.tcprefused import Refused
 from capture.tlspeers import TlsPeer
 
 U8 = NDArray[np.uint8]
@@ -198,6 +199,10 @@ class Decoder:
     def tls_peers(self) -> tuple[TlsPeer, ...]:
         """Who speaks TLS to whom on SIP ports, the latest first."""
         return self._careful.tls_peers()
+
+    def refused(self) -> tuple[Refused, ...]:
+        """Who turns TCP connections on SIP ports away."""
+        return self._careful.refused()
 
     def pending_frames(self) -> list[Frame]:
         """Frames that open reassembly still needs, for crash recovery."""

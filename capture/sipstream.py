@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from capture.flags import HEADERS_CUT, LENGTH_LIES, STREAM_GAP, TRUNCATED
 
-_TOKEN = rb"[A-Za-z0-9.!%*_+`'~-]{1,31}"
+_TOKEN = rb"[A-Za-z0-9.!%*_+`'~-]{1,63}"
 _START = rb"(?:SIP/\d\.\d \d{3}|" + _TOKEN + rb" [^\r\n]{1,8000} SIP/\d\.\d[ \t]*\r?\n)"
 START = re.compile(_START)
 """A start line (RFC 3261 section 7) at this place; of a status line its beginning is enough."""

@@ -17,6 +17,7 @@ from capture.flags import STREAM_GAP, TRUNCATED
 from capture.frames import Frame
 from capture.limits import DEFAULT_LIMITS, Limits
 from capture.sipstream import Cut, SipStream
+from capture.tcprefused import Refusals
 from capture.tlspeers import TlsPeers, TlsStream
 from capture.tlsrecords import begins_tls
 from capture.websocket import WebStream
@@ -118,11 +119,14 @@ class TcpStreams:
         self._weight = 0
         self.gaps = self.evicted = 0
         self.tls = TlsPeers(self._ports, limits)
+        self.refusals = Refusals(self._ports)
         self.touched: set[bytes] = set()
         """Streams that changed since somebody cleared this."""
 
     def segment(self, s: Segment, out: list[Found]) -> bool:
         """One segment; returns whether its stream may lead to SIP."""
+        if s.bits & (SYN | RST):
+            self.refusals.note(s.key, s.bits, s.frames[-1].ts)
         d = self._open.get(s.key)
         self.touched.add(s.key)
         if d is None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from capture.flags import FRAGMENT_LOST, HEADERS_CUT, LENGTH_LIES, STREAM_GAP, TRUNCATED
-from diagnose.call import SECOND, Call, Step
+from diagnose.call import SECOND, T1, TIMEOUT, Call, Step
 from sip.ip import is_private, is_public, literal
 
 JUMP = 3600 * SECOND
@@ -37,19 +37,44 @@ def silence(call: Call, waiting: Step, deadline: int, confidence: str = "certain
     if _jump(call, waiting, deadline):
         return Silence(False, confidence, "the capture's clock jumps while the answer was due")
     if call.trace.losses:
-        lost = sum(x.count for x in call.trace.losses)
-        return Silence(True, "possible", f"{lost} packets were lost by the capture while the call ran")
+        return Silence(True, "possible", losses_told(call))
     holed = next((s for s in call.steps if s.m.flags & (STREAM_GAP | FRAGMENT_LOST)), None)
     if holed is not None:
         return Silence(True, "possible", f"bytes are missing in the capture at message {holed.number}")
+    if _sent_before(call, waiting):
+        return Silence(True, "possible", "the capture began just then: it may have been sent, and answered, before")
     return Silence(True, confidence, "")
 
 
+def losses_told(call: Call) -> str:
+    """What the capture lost while the call ran, '' where nothing: it weakens whatever rests on a missing message."""
+    lost = sum(x.count for x in call.trace.losses)
+    return f"{lost} packets were lost by the capture while the call ran" if lost else ""
+
+
+def weakened(call: Call, confidence: str) -> str:
+    """The confidence of what a message that this capture lost would have refuted."""
+    return "possible" if call.trace.losses else confidence
+
+
+def _sent_before(call: Call, waiting: Step) -> bool:
+    """The first copy that is seen may be a later one: near the begin of the capture, alone or after a long pause."""
+    if waiting.m.transport != "udp" or waiting.m.ts - call.trace.capture_start > TIMEOUT:
+        return False
+    sends = call.copies(waiting)
+    return len(sends) == 1 or sends[1].m.ts - sends[0].m.ts > 3 * T1 // 2
+
+
+def leaps(earlier: Step, later: Step) -> bool:
+    """The time between two messages of one exchange is too long to be true: the clock was set."""
+    return later.m.ts - earlier.m.ts > JUMP
+
+
 def _jump(call: Call, waiting: Step, deadline: int) -> bool:
-    """The time between two messages leaps over the deadline, though no conversation was going on meanwhile."""
+    """The time leaps between two messages before the deadline, though no conversation was going on meanwhile."""
     talk = call.answered_after(waiting)
     return any(
-        a.m.ts < deadline <= b.m.ts and b.m.ts - a.m.ts > JUMP
+        a.m.ts < deadline and leaps(a, b)
         for a, b in pairwise(call.steps[waiting.number - 1 :])
         if talk is None or a.number < talk.number
     )

@@ -81,6 +81,7 @@ class LocalDesk:
         tls: Callable[[], tuple[TlsPeer, ...]] = tuple,
         leg_rules: LegRules | None = None,
         rules_are: str = "",
+        refused: Callable[[], dict[str, int]] = dict,
     ) -> None:
         self.archive = archive
         self._since = archive.now()
@@ -88,6 +89,7 @@ class LocalDesk:
         """Fingerprint of the rules: what others said is not taken over."""
         self.families = Families(archive, leg_rules or LegRules())
         self.tls = tls
+        self.refused = refused
         self.counters = counters
         self.rules = load_rules() if rules is None else rules
         self._cache: OrderedDict[str, _Told] = OrderedDict()
@@ -287,6 +289,7 @@ class LocalDesk:
             encrypted=counted.get("encrypted", 0),
             decrypted=counted.get("decrypted", 0),
             tls=[tls_record(peer) for peer in self.tls()],
+            refused=self.refused(),
             tunnels_too_deep=counted.get("tunnels_too_deep", 0),
             evicted=counted.get("evicted", 0),
             flags=m["flags"],
@@ -334,6 +337,7 @@ class FileDesk(LocalDesk):
             rules,
             lambda: self.result.tls if self.result else (),
             leg_rules,
+            refused=lambda: self.result.refused if self.result else {},
         )
         self._stop = False
         self._ready, self._over = threading.Event(), threading.Event()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from diagnose.call import SECOND, T1, T2, TIMEOUT, Call, Step
 from diagnose.guards import Silence, silence
 
@@ -19,7 +21,8 @@ def unanswered(call: Call, sends: tuple[Step, ...]) -> Silence:
     """Whether nothing came for a message by 64*T1; after enough sends a shorter capture only costs certainty."""
     deadline, confidence = sends[0].m.ts + TIMEOUT, "certain"
     if call.trace.capture_end < deadline and len(sends) >= ENOUGH:
-        deadline, confidence = sends[-1].m.ts, "likely"
-    elif len(sends) == 1:
+        judged = silence(call, sends[0], sends[-1].m.ts, "likely")
+        return replace(judged, why=judged.why or "the capture ends before the sender would give up")
+    if len(sends) == 1:
         confidence = "likely"  # A stack that waits for an answer over UDP asks more than once.
     return silence(call, sends[0], deadline, confidence)

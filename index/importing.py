@@ -45,6 +45,8 @@ class ImportResult:
     unknown_links: tuple[int, ...] = ()
     tls: tuple[TlsPeer, ...] = ()
     """Who speaks TLS to whom on SIP ports."""
+    refused: dict[str, int] = field(default_factory=dict)
+    """TCP connections on SIP ports that a server turned away, by server."""
 
     def warn(self, text: str | None) -> None:
         """Add to what was wrong."""
@@ -94,6 +96,7 @@ def import_file(
         batches.add(decoder.flush(), copies, result)
         batches.finish()
         result.tls = decoder.tls_peers()
+        result.refused = {row.server: row.count for row in decoder.refused()}
     finally:
         batches.close()
         if decryption is not None:

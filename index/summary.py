@@ -150,6 +150,8 @@ class Stats:
     """What retention removed, by kind and reason: {"hours age": 3, "messages age": 1200, …}."""
     tls: list[dict[str, Any]] | None = None
     """Who speaks TLS to whom on SIP ports (see `tls_record`), the latest first."""
+    refused: dict[str, int] | None = None
+    """TCP connections on SIP ports that were answered with RST, by server (ip:port)."""
     rules: dict[str, str] | None = None
     """Diagnosis rules that failed or ran out of time since the start, and how."""
     first: str | None = None

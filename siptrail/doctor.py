@@ -28,6 +28,7 @@ LOW_SPACE = 2 << 30
 STA_UNSYNC = 0x0040
 MOST_TLS = 5
 """Clients and servers told of one interface."""
+MOST_REFUSED = 3
 REFUSED = (
     ("wrong_key", "HEP packets without the right key", "give agents the key that hep_key asks for (docs/hep.md)"),
     ("bad", "packets that are no HEP", "look what sends to that address: HEP wants a port of its own"),
@@ -155,6 +156,11 @@ def _of_interface(seen: Traffic, on: Examination) -> Iterator[Result]:
         yield Result("traffic", kind, f"{where}: {seen.encrypted:,} encrypted packets on SIP ports", ADVICE)
         for line in tls_lines([tls_record(peer) for peer in seen.tls], MOST_TLS):
             yield Result("tls", "note", f"{where}: {line}")
+    for row in seen.refused[:MOST_REFUSED]:
+        more = f" and {len(row.clients) - 1:,} more" if len(row.clients) > 1 else ""
+        text = f"{where}: {row.server} refuses TCP connections ({row.count:,} ×, of {row.clients[0]}{more})"
+        advice = "nothing listens there, or a firewall answers for it: start the server, or correct port and transport"
+        yield Result("traffic", "problem", text, advice)
     for host in sorted(seen.silent_hosts())[:3]:
         advice = "let the mirror copy both directions (rx and tx)"
         yield Result("traffic", "problem", f"{where}: packets from {host} are seen, none to it", advice)

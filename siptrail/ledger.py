@@ -22,6 +22,8 @@ NEAR_NS = 2_000_000_000
 MOST = 10_000
 MOST_TABLES = 256
 """TLS tables kept; capture threads come and go with their interfaces."""
+MOST_REFUSED = 100
+"""Servers that are told of."""
 
 
 class Ledger:
@@ -36,6 +38,8 @@ class Ledger:
         self._stored: Counter[str] = Counter()
         self._losses: list[Loss] = []
         self._tls: OrderedDict[int, tuple[TlsPeer, ...]] = OrderedDict()
+        self._refused: OrderedDict[int, dict[str, int]] = OrderedDict()
+        self._refused_in_files: Counter[str] = Counter()
         """By capture thread."""
         self._imported: tuple[TlsPeer, ...] = ()
         self._on_their_way: list[Loss] = []
@@ -48,9 +52,14 @@ class Ledger:
             self._sums.update(counts)
             self._by_interface.setdefault(interface, Counter()).update(counts)
 
-    def add_import(self, counts: Mapping[str, int], tls: tuple[TlsPeer, ...] = ()) -> None:
+    def add_import(
+        self, counts: Mapping[str, int], tls: tuple[TlsPeer, ...] = (), refused: Mapping[str, int] | None = None
+    ) -> None:
         """Count what a file held."""
         with self._lock:
+            self._refused_in_files.update(refused or {})
+            if len(self._refused_in_files) > MOST:
+                self._refused_in_files = Counter(dict(self._refused_in_files.most_common(MOST)))
             self._sums.update(counts)
             self._imported = merged(self._imported, tls)
 
@@ -60,6 +69,21 @@ class Ledger:
             self._tls[source] = peers
             while len(self._tls) > MOST_TABLES:
                 self._tls.popitem(last=False)
+
+    def saw_refusals(self, source: int, servers: dict[str, int]) -> None:
+        """A capture thread's connections that were turned away, in the place of what it gave before."""
+        with self._lock:
+            self._refused[source] = servers
+            while len(self._refused) > MOST_TABLES:
+                self._refused.popitem(last=False)
+
+    def refused(self) -> dict[str, int]:
+        """TCP connections on SIP ports that servers turned away since the start, the most first."""
+        with self._lock:
+            total = Counter(self._refused_in_files)
+            for servers in self._refused.values():
+                total.update(servers)
+        return dict(total.most_common(MOST_REFUSED))
 
     def tls(self) -> tuple[TlsPeer, ...]:
         """Who spoke TLS to whom on SIP ports since the start, the latest first."""

@@ -266,6 +266,8 @@ class Recorder:
             if now - last_look > LOOK_NS or stopping:
                 drops, cut = self._missed(source, drops, cut, last_look)
                 last_look = now
+                if refused := {row.server: row.count for row in decoder.refused()}:
+                    self._ledger.saw_refusals(first_seq, refused)
                 if counts["encrypted"] > told:
                     self._ledger.saw_tls(first_seq, decoder.tls_peers())
                     told = counts["encrypted"]

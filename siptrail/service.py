@@ -126,6 +126,7 @@ class Service:
                 self.ledger.tls,
                 s.legs.rules(),
                 fingerprint(s.rules),
+                self.ledger.refused,
             )
             self.analyst = Analyst(self.archive.calls_of, self.desk.diagnosed, self.desk.unsettled)
             self.keeper = Keeper(lake, s, flush=self._flush)
@@ -329,7 +330,7 @@ class Service:
         with self._imports:
             result = import_once(self.archive, str(path), again, lambda now: self._import(path, keylog, now), keylog)
             if isinstance(result, ImportResult):
-                self.ledger.add_import(flat(result.counters), result.tls)
+                self.ledger.add_import(flat(result.counters), result.tls, result.refused)
                 self.ledger.store()
             return summary(result, str(path))
 

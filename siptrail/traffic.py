@@ -13,6 +13,7 @@ from capture.frames import FrameBlock
 from capture.packetsockets import PacketSockets
 from capture.pipeline import TRANSPORTS, Decoder, MessageBlock
 from capture.sources.ring import open_ring
+from capture.tcprefused import Refused
 from capture.tlspeers import TlsPeer
 from index.columns import address_text
 from siptrail.config import Settings
@@ -32,6 +33,8 @@ class Traffic:
     messages: int = 0
     encrypted: int = 0
     tls: tuple[TlsPeer, ...] = ()
+    refused: tuple[Refused, ...] = ()
+    """Servers that answer a SYN on a SIP port with RST."""
     tunnelled: int = 0
     tagged: int = 0
     oversized: int = 0
@@ -69,6 +72,7 @@ def listen(names: list[str], seconds: float, settings: Settings, sockets: Packet
         for ring, traffic, decoder in zip(rings, seen, decoders, strict=True):
             traffic.encrypted = decoder.counters.careful.get("encrypted", 0)
             traffic.tls = decoder.tls_peers()
+            traffic.refused = decoder.refused()
             traffic.dropped = ring.losses()[1]
     finally:
         for ring in rings:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from diagnose.call import SECOND, TIMEOUT, Call, Step
 from diagnose.credentials import Digest, challenges, proofs, succeeded_after
 from diagnose.finding import Evidence, Finding, public_name
-from diagnose.guards import silence
+from diagnose.guards import leaps, silence
 from diagnose.refusals import said
 from diagnose.report import fact, seconds
 from diagnose.scanners import is_scan
@@ -32,7 +32,7 @@ def check(call: Call) -> Iterator[Finding]:
         given = [r for d in offered for r, _ in proofs(call, s.m.sip.code, d.get("realm"))]
         after = next((r for r in given if r.number > s.number and r.m.sip.method == s.m.sip.method), None)
         if after is not None:
-            if after.m.ts - s.m.ts > _LATE:
+            if after.m.ts - s.m.ts > _LATE and not leaps(s, after):
                 yield _late(s, offered[0], after)
         elif not given and succeeded_after(call, s) is None:
             judged = silence(call, s, s.m.ts + TIMEOUT)

@@ -52,7 +52,7 @@ def _number(text: str) -> int | None:
 def _finding(call: Call, s: Step, kind: str) -> Finding:
     sip, who, what = s.m.sip, s.m.src.ip, title(s)
     said, there = sip.first("Content-Length"), len(sip.body)
-    line = s.header_line("Content-Length")
+    severity, line = SEVERITY, s.header_line("Content-Length")
     evidence = [fact(s, f"Content-Length says {said or 'nothing'}, {there} bytes of body are there", line)]
     if kind == "absent":
         headline = f"{who} sends its {what} over {s.m.transport.upper()} without Content-Length: its end is a guess."
@@ -68,7 +68,11 @@ def _finding(call: Call, s: Step, kind: str) -> Finding:
         cut = sip.body[int(said) :]
         lost = next((x for x in text_of(cut).replace("\r", "\n").split("\n") if x.strip()), "")
         headline = f"{who}'s {what} has {len(cut)} bytes more than its Content-Length of {said}: they are ignored."
-        evidence.append(fact(s, f'whoever obeys the length loses the body from "{lost[:60]}" on'))
+        if not sip.first("Content-Type"):
+            severity = "warning"
+            evidence.append(fact(s, f'no body was announced (no Content-Type); "{lost[:60]}" is never read'))
+        else:
+            evidence.append(fact(s, f'whoever obeys the length loses the body from "{lost[:60]}" on'))
         advice = _ALG
         if s.m.transport in _STREAMS:
             evidence.append(fact(s, "on a stream the rest is taken for the start of the next message"))
@@ -76,4 +80,4 @@ def _finding(call: Call, s: Step, kind: str) -> Finding:
     if refusal is not None and refusal.m.sip.code in (400, 488, 500, 606):
         text = f"{refusal.m.src.ip} answered {refusal.m.sip.code} {refusal.m.sip.reason}"
         evidence.append(fact(refusal, text, refusal.m.sip.start_line))
-    return Finding(NAME, SEVERITY, "certain", headline, tuple(evidence), advice, REFERENCE, PRECEDENCE)
+    return Finding(NAME, severity, "certain", headline, tuple(evidence), advice, REFERENCE, PRECEDENCE)

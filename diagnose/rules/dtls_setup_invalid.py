@@ -12,7 +12,7 @@ from diagnose.report import fact
 from sip.sdp import Media, SessionDescription
 
 NAME = public_name(__name__)
-SEVERITY, PRECEDENCE, REFERENCE = "error", 50, "RFC 5763 section 5, RFC 4145 section 4.1"
+SEVERITY, PRECEDENCE, REFERENCE = "error", 50, "RFC 5763 section 5, RFC 8842 section 5, RFC 4145 section 4.1"
 _FITS = {
     "actpass": ("active", "passive"),
     "active": ("passive",),
@@ -43,10 +43,11 @@ def _judge(x: Exchange, answer: Step, ours: Media, theirs: Media, certified: boo
         what = f"{answer.m.src.ip} answers without a=fingerprint: its certificate cannot be checked."
         return _made(what, [(answer, "no a=fingerprint in the answer", m_line(theirs))])
     if not offered[0]:
-        what = f"{x.offer.m.src.ip} offers a=fingerprint without a=setup: nobody knows who begins."
+        what = f"{x.offer.m.src.ip} offers a=fingerprint without a=setup: the other side has to guess who begins."
         return _made(what, [(x.offer, "no a=setup in the offer", m_line(ours))], "likely")
-    # Without a=setup in the answer active holds (RFC 4145 section 4).
-    role = taken[0] or "active"
+    if not taken[0]:
+        return _unsaid(x, answer, offered, theirs)
+    role = taken[0]
     if offered[0] not in _FITS or role in _FITS[offered[0]]:
         return None
     outcome = "both wait" if role in ("passive", "actpass") else "both begin"
@@ -56,6 +57,22 @@ def _judge(x: Exchange, answer: Step, ours: Media, theirs: Media, certified: boo
             (x.offer, f"setup:{offered[0]} was offered", offered[1]),
             (answer, f"setup:{role} cannot answer that", taken[1] or m_line(theirs)),
         ],
+    )
+
+
+def _unsaid(x: Exchange, answer: Step, offered: tuple[str, str], theirs: Media) -> Finding | None:
+    """An answer without a=setup is passive by RFC 4145 section 4.1, and active to many browsers."""
+    if offered[0] not in ("active", "passive"):
+        return None  # Either fits.
+    outcome = "both wait" if offered[0] == "passive" else "both begin"
+    return _made(
+        f"{answer.m.src.ip} answers without a=setup to setup:{offered[0]}: some read that as passive, others as "
+        f"active, and then {outcome}.",
+        [
+            (x.offer, f"setup:{offered[0]} was offered", offered[1]),
+            (answer, "no a=setup in the answer: passive by the standard, active to many browsers", m_line(theirs)),
+        ],
+        "likely" if offered[0] == "passive" else "possible",
     )
 
 

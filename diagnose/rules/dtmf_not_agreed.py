@@ -12,7 +12,7 @@ from diagnose.rules.answer_without_offered_codec import speech
 from sip.sdp import Codec, Media
 
 NAME = public_name(__name__)
-SEVERITY, PRECEDENCE, REFERENCE = "warning", 50, "RFC 4733 sections 2.3 and 2.4, RFC 3264 section 6.1"
+SEVERITY, PRECEDENCE, REFERENCE = "warning", 50, "RFC 4733 sections 2.4 and 2.5.1.1, RFC 3264 section 6.1"
 _KEYS = frozenset(range(12))
 """0 to 9, * and #; A to D (12 to 15) are on no usual telephone."""
 _ADVICE = (

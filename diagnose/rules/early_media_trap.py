@@ -13,7 +13,7 @@ from diagnose.report import fact
 from sip.sdp import Media
 
 NAME = public_name(__name__)
-SEVERITY, PRECEDENCE, REFERENCE = "warning", 80, "RFC 3261 section 13.2.1, RFC 3960 section 3"
+SEVERITY, PRECEDENCE, REFERENCE = "warning", 80, "RFC 3261 section 13.2.1, RFC 3960 section 3.2"
 
 
 def check(call: Call) -> Iterator[Finding]:

@@ -66,6 +66,8 @@ def _problems(s: Step) -> Iterator[tuple[str, str]]:
         yield f"the CSeq method {sip.cseq_method} in a {sip.method}", s.header_line("CSeq")
     if sip.top_via is not None and not sip.top_via.branch.startswith(MAGIC):
         yield "a branch of the old kind" if sip.top_via.branch else "no branch in its Via", s.header_line("Via")
+    elif sip.top_via is not None and sip.top_via.branch == MAGIC:
+        yield f"a branch of nothing but {MAGIC}, the same for every request", s.header_line("Via")
 
 
 def _repeated(s: Step, name: str) -> Iterator[tuple[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from diagnose.call import Call, Step
+from diagnose.call import MAGIC, Call, Step
 from diagnose.finding import Finding, public_name
 from diagnose.forms import reached, title, whole
 from diagnose.report import fact
@@ -41,6 +41,10 @@ def _needs(s: Step) -> bool:
     return 200 <= sip.code < 300 and sip.method in _ANSWER
 
 
+def _old(s: Step) -> bool:
+    return not s.key[2].startswith(MAGIC)
+
+
 def _finding(call: Call, s: Step, count: int) -> Finding:
     sip, what = s.m.sip, title(s)
     lost = (_LOST if sip.is_request else _ANSWER)[sip.method]
@@ -51,6 +55,9 @@ def _finding(call: Call, s: Step, count: int) -> Finding:
     if ok is not None:
         severity, harm = "warning", "a strict device could not send anything back, here it worked"
         evidence.append(fact(ok, f"{ok.m.sip.method} came to {ok.m.dst} all the same"))
+    elif not count and sip.is_request and _old(s):
+        severity = "warning"
+        evidence.append(fact(s, "its branch is of the old kind: under RFC 2543 later requests go to its From address"))
     return Finding(
         NAME,
         severity,

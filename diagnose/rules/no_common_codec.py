@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from diagnose.call import Call, Step
+from diagnose.dialogs import inside
 from diagnose.finding import Finding, public_name
+from diagnose.guards import weakened
 from diagnose.profiles import clash
 from diagnose.report import fact, listed
 from diagnose.rules import sdp_malformed
@@ -60,6 +62,8 @@ def check(call: Call) -> Iterator[Finding]:
             continue
         if _agreed_before(call, s):
             continue  # A change of the running call was refused, and not for its codecs (session-change-refused).
+        if inside(s) and not call.seen_from_start:
+            continue  # What was agreed on before is not seen here.
         told.add(who)
         refused = final.m.sip.code in REFUSALS
         offered = names(s.m.sip.sdp)
@@ -85,7 +89,7 @@ def check(call: Call) -> Iterator[Finding]:
         yield Finding(
             NAME,
             "warning" if later else SEVERITY,
-            confidence,
+            weakened(call, confidence) if inside(s) else confidence,
             f"{final.m.src.ip} takes none of the offered codecs ({listed(offered)})"
             + (f": {final.m.sip.code} {final.m.sip.reason}." if refused else ": every audio stream is refused."),
             tuple(evidence),

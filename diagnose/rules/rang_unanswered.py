@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from diagnose.call import SECOND, Call, Step
 from diagnose.finding import Finding, public_name
+from diagnose.guards import leaps
 from diagnose.refusals import said
 from diagnose.report import fact, seconds
 from diagnose.rules import cut_by_timer, hang_up_reason
@@ -27,7 +28,7 @@ def check(call: Call) -> Iterator[Finding]:
     for i in call.invites[:_FEW]:
         rang = next((a for a in call.answers_to(i) if a.m.sip.code in (180, 183)), None)
         over = _end(call, i)
-        if rang is None or over is None or over.number < rang.number:
+        if rang is None or over is None or over.number < rang.number or leaps(rang, over):
             continue
         lasted = over.m.ts - rang.m.ts
         gave_up = over.m.sip.is_request

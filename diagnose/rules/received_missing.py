@@ -22,6 +22,7 @@ def check(call: Call) -> Iterator[Finding]:
         if (
             via is None
             or s.m.dst.ip in told
+            or s.m.src.ip == s.m.dst.ip  # No NAT stands between a host and itself.
             or literal(via.host) in (None, literal(s.m.src.ip))
             or "maddr" in via.params
         ):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from diagnose.call import Call, Step
+from diagnose.call import SECOND, Call, Step
 from diagnose.credentials import succeeded_after
 from diagnose.finding import Evidence, Finding, public_name
+from diagnose.guards import silence
 from diagnose.refusals import explanations, request_of, said
 from diagnose.report import fact
 from diagnose.scanners import is_scan
@@ -28,6 +29,8 @@ _SAYS_MORE = {
     500: "Retry-After",
     503: "Retry-After",
 }
+_ASKED_TO_RETRY, _PATIENCE = 423, 5 * SECOND
+"""A device that learns that it asked for too short a time asks again at once (RFC 3261 section 10.2.8)."""
 _LACKS = "The server does not do this: switch it off on the device, or let another server do it."
 _ADVICE = {
     404: "The server does not know this user or domain: compare user name and domain on both sides.",
@@ -52,6 +55,8 @@ def check(call: Call) -> Iterator[Finding]:
         if sip.method not in _LOST or sip.code < 400 or key in told or key in taken:
             continue
         told.add(key)
+        if sip.code == _ASKED_TO_RETRY and not silence(call, s, s.m.ts + _PATIENCE).believable:
+            continue
         if sip.code not in _TOLD_ELSEWHERE and _begins(call, s) and succeeded_after(call, s) is None:
             groups.setdefault((sip.method, sip.code), []).append(s)
     if groups and not is_scan(call):
@@ -77,7 +82,7 @@ def _finding(call: Call, group: list[Step]) -> Finding:
     return Finding(
         NAME,
         SEVERITY if sip.method == "REGISTER" and later is None else "warning",
-        "certain",
+        silence(call, s, s.m.ts).confidence if sip.code == _ASKED_TO_RETRY else "certain",
         f"{s.m.src.ip} refused the {sip.method} of {asker}{times} with {said(sip)}: {_LOST[sip.method]}"
         + (" until a later one." if later else "."),
         tuple(evidence),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from diagnose.call import Call, Step
+from diagnose.call import TIMEOUT, Call, Step
 from diagnose.finding import Evidence, Finding, public_name
+from diagnose.guards import weakened
 from diagnose.refusals import explanations, refusals, said, told_by_capacity
 from diagnose.report import fact, listed, seconds
 from diagnose.routes import attempts
@@ -40,12 +41,16 @@ def check(call: Call) -> Iterator[Finding]:
     named = [f"{ip} with {code}" for ip, code in list(others.items())[-_NAMED:]]
     before = f" (before it {listed(named)})" if named else ""
     evidence = [e for s in failed[-_NAMED:] for e in _facts(call, s)]
+    trying = next((i for i in call.invites if i.number > last.number and call.final_of(i) is None), None)
+    going_on = trying is not None and call.trace.capture_end < trying.m.ts + TIMEOUT
+    if trying is not None and going_on:
+        evidence.append(fact(trying, f"{trying.m.dst} was still being tried when the capture ended"))
     if later is not None:
         evidence.append(fact(later, f"{later.m.src.ip} then answered: the call did not fail"))
     yield Finding(
         NAME,
-        "info" if later else SEVERITY,
-        "certain",
+        "info" if later or going_on else SEVERITY,
+        weakened(call, "certain") if trying is not None else "certain",
         f"{last.m.src.ip} failed the call to {_number(last)} with {words}{before}.",
         tuple(evidence),
         _ADVICE.get(last.m.sip.code, _OTHER),

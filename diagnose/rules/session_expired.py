@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from diagnose.call import SECOND, Call, Step
 from diagnose.finding import Finding, public_name
+from diagnose.guards import losses_told, weakened
 from diagnose.report import fact, seconds
 
 NAME = public_name(__name__)
@@ -49,10 +50,13 @@ def check(call: Call) -> Iterator[Finding]:
         evidence.append(fact(tries[-1], f"{tries[-1].m.sip.method} to refresh it"))
         evidence += [fact(final, said)] if final else []
     evidence.append(fact(over, f"BYE from {over.m.src.ip}, {seconds(lasted)} later", over.header_line("Reason")))
+    doubt = losses_told(call)
+    if doubt:
+        evidence.append(fact(None, f"{doubt}: a refresh may be among them"))
     yield Finding(
         NAME,
         SEVERITY,
-        "likely",
+        weakened(call, "likely"),
         f"The call was cut after {seconds(lasted)}, when its session timer of {interval // SECOND} s ran out; {why}.",
         tuple(evidence),
         "See that the refresher sends its re-INVITE or UPDATE at half of the interval and that it arrives (its target "

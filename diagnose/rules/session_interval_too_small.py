@@ -9,6 +9,7 @@ from itertools import islice
 
 from diagnose.call import SECOND, Call, Step
 from diagnose.finding import Evidence, Finding, public_name
+from diagnose.guards import Silence, silence
 from diagnose.refusals import request_of
 from diagnose.report import fact
 
@@ -51,6 +52,7 @@ def check(call: Call) -> Iterator[Finding]:
     if wrong is None:
         return
     r = rounds[0]
+    judged = _patience(call, rounds[-1]) if rounds[-1].again is None else None
     evidence: list[Evidence] = []
     for x in rounds[:_LOOP]:
         evidence.append(fact(x.asked, f"{x.asked.m.src.ip} asks for this", x.asked.header_line("Session-Expires")))
@@ -58,12 +60,14 @@ def check(call: Call) -> Iterator[Finding]:
     later = call.answered_after(rounds[-1].refusal)
     if later is not None:
         evidence.append(fact(later, "a later try was answered: the call did not fail"))
+    if judged is not None and judged.why:
+        evidence.append(fact(None, judged.why))
     asked = interval(r.asked, "Session-Expires")
     timer = f"a session timer of {asked} s" if asked is not None else "a request without a session timer"
     yield Finding(
         NAME,
         "warning" if later else SEVERITY,
-        "certain",
+        "certain" if judged is None else judged.confidence,
         f"{r.refusal.m.src.ip} refused {timer} from {r.asked.m.src.ip} as too short (422), and {wrong[0]}.",
         (*evidence, *wrong[1]),
         "The caller has to repeat its request with Session-Expires and Min-SE of at least the Min-SE in the 422. Set "
@@ -71,6 +75,11 @@ def check(call: Call) -> Iterator[Finding]:
         REFERENCE,
         PRECEDENCE,
     )
+
+
+def _patience(call: Call, r: Round) -> Silence:
+    """Whether a next try would have been seen."""
+    return silence(call, r.refusal, r.refusal.m.ts + _PATIENCE)
 
 
 def _rounds(call: Call) -> Iterator[Round]:
@@ -100,7 +109,7 @@ def _wrong(call: Call, r: Round) -> tuple[str, list[Evidence]] | None:
     if not r.refusal.m.sip.first("Min-SE"):
         return "did not say how long it should be (no Min-SE)", []
     if r.again is None:
-        if call.trace.capture_end - r.refusal.m.ts < _PATIENCE:
+        if not _patience(call, r).believable:
             return None
         return f"{r.asked.m.src.ip} did not try again with at least {r.least} s", []
     now = interval(r.again, "Session-Expires")

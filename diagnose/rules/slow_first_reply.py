@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from diagnose.call import Call
 from diagnose.finding import Finding, public_name
+from diagnose.guards import leaps
 from diagnose.replies import misdirected
 from diagnose.report import fact, seconds
 from diagnose.rules import missing_rport
@@ -22,7 +23,13 @@ def check(call: Call) -> Iterator[Finding]:
     refused = refused_hops(call)
     for s in call.invites:
         answers = call.answers_to(s)
-        if s.m.transport != "udp" or not answers or s.m.dst.ip in told or (s.m.src, s.m.dst) in refused:
+        if (
+            s.m.transport != "udp"
+            or not answers
+            or s.m.dst.ip in told
+            or leaps(s, answers[0])
+            or (s.m.src, s.m.dst) in refused
+        ):
             continue
         first = answers[0]
         sends = [c for c in call.copies(s) if c.number < first.number]

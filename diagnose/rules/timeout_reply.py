@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from diagnose.call import SECOND, Call, Step
 from diagnose.finding import Evidence, Finding, public_name
+from diagnose.guards import losses_told, weakened
 from diagnose.refusals import request_of, said
 from diagnose.report import fact, seconds
 from diagnose.rules import stuck_after_trying
@@ -35,6 +36,9 @@ def check(call: Call) -> Iterator[Finding]:
         later = call.answered_after(s) if method == "INVITE" else None
         if later is not None:
             evidence.append(fact(later, "a later try was answered: the call did not fail"))
+        doubt = losses_told(call)
+        if doubt:
+            evidence.append(fact(None, f"{doubt}: it may have rung before"))
         what = "got no answer behind it in time"
         severity = "info" if later else SEVERITY
         if method not in ("INVITE", "CANCEL"):
@@ -45,7 +49,7 @@ def check(call: Call) -> Iterator[Finding]:
         yield Finding(
             NAME,
             severity,
-            "certain",
+            weakened(call, "certain"),
             f"{s.m.src.ip} answered the {method} of {s.m.dst.ip} with 408 after {seconds(waited)}: it {what}.",
             tuple(evidence),
             f"The fault is behind {s.m.src.ip}: ask there where it sent the {method}, and look at that hop.",

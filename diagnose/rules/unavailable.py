@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from diagnose.call import SECOND, Call, Step
 from diagnose.causes import causes
 from diagnose.finding import Finding, public_name
+from diagnose.guards import weakened
 from diagnose.refusals import explanations, refusals, said, told_by_capacity
 from diagnose.report import fact, seconds
 from diagnose.scanners import is_scan
@@ -36,7 +37,7 @@ def check(call: Call) -> Iterator[Finding]:
     yield Finding(
         NAME,
         SEVERITY,
-        "certain",
+        weakened(call, "certain") if call.seen_from_start else "possible",
         f"{who} was not available at {s.m.src.ip}: {said(s.m.sip)}, {why}.",
         tuple(evidence),
         "See whether a device is registered for this number there, and whether it is barred or forwarded.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 from typing import Any
 
@@ -15,6 +16,9 @@ from scapy.layers.vxlan import VXLAN
 from scapy.packet import Packet, Raw
 
 from capture import bpf
+from capture.hep import parse_hep
+from tests.capture import hepproducts
+from tests.capture.heppackets import hep3, hep12
 
 SIP = b"INVITE sip:a@192.0.2.1 SIP/2.0\r\nCall-ID: x\r\n\r\n"
 RTP = b"\x80\x00\x12\x34" + bytes(168)
@@ -121,7 +125,54 @@ def test_what_starts_like_sip_passes_on_any_port(payload: bytes) -> None:
         assert run(ETHERNET, bytes(double)), "two tags"
 
 
+OLD_HEP = {
+    **{
+        f"{version}, {family}, {words[:4].strip().decode() or 'blank line'}": hep12(words, version, src=src, dst=dst)
+        for version in (1, 2)
+        for family, src, dst in (("IPv4", "192.0.2.1", "192.0.2.2"), ("IPv6", "2001:db8::1", "2001:db8::2"))
+        for words in (SIP, b"BYE sip:a SIP/2.0\r\n\r\n", b"SIP/2.0 200 OK\r\n\r\n", b"\r\n" + SIP)
+    },
+    "2, unpadded": hep12(b"", 2)[:26] + b"SIP/2.0 200 OK\r\n\r\n",
+    "2, unpadded IPv6": hep12(b"", 2, src="2001:db8::1", dst="2001:db8::2")[:50] + b"SIP/2.0 200 OK\r\n\r\n",
+    "2, length without the time": b"\x02\x10" + hep12(SIP, 2)[2:],
+    "1, the family of a Mac": b"\x01\x28\x1e" + hep12(SIP, 1, src="2001:db8::1", dst="2001:db8::2")[3:],
+    "2, over TLS": b"\x02\x1c\x02\x16" + hep12(SIP, 2)[4:],
+    "squeezed": gzip.compress(hep3(SIP)),
+    "OpenSIPS 2": hepproducts.opensips12(SIP, 2),
+}
+
+
+@pytest.mark.parametrize("payload", OLD_HEP.values(), ids=OLD_HEP.keys())
+def test_what_the_decoder_reads_as_old_or_squeezed_hep_passes_on_any_port(payload: bytes) -> None:
+    assert parse_hep(payload).data
+    for base in (E4, E6):
+        assert run(ETHERNET, bytes(base / udp(payload)))
+        assert run(RAW, bytes((base / udp(payload)).payload))
+
+
+def near_hep(at: int, value: int, version: int = 1) -> bytes:
+    """A packet of HEP with one byte changed."""
+    packet = bytearray(hep12(SIP, version))
+    packet[at] = value
+    return bytes(packet)
+
+
 NOT_SIP = {
+    "HEP of another version": near_hep(0, 3),
+    "a header length that no version has": near_hep(1, 0x11),
+    "version 1 with the length of version 2": near_hep(1, 0x1C),
+    "an unknown family": near_hep(2, 1),
+    "IPv6 in an IPv4 header": near_hep(2, 10),
+    "HEP 1 around no SIP": hep12(RTP, 1),
+    "HEP 2 around no SIP": hep12(RTP, 2),
+    "HEP 2 cut before its message": hep12(SIP, 2)[:29],
+    "radius, whose length is that of a header": b"\x01\x10\x02\x11" + bytes(range(128, 228)),
+    "dns, truncated, with such an identifier": b"\x01\x10\x02\x00\x00\x01"
+    + bytes(6)
+    + b"\x03www\x07example\x03org\x00",
+    "stun error": b"\x01\x11\x00\x10\x21\x12\xa4\x42" + bytes(28),
+    "gzip with flags": b"\x1f\x8b\x08\x08" + bytes(40),
+    "dns, an inverse query": b"\x1f\x8b\x09\x00" + bytes(40),
     "rtp": RTP,
     "rtcp": b"\x81\xc9\x00\x07" + bytes(28),
     "stun": b"\x00\x01\x00\x08\x21\x12\xa4\x42" + bytes(16),
@@ -144,6 +195,21 @@ def test_other_udp_is_kept_out_but_not_on_a_sip_port(payload: bytes) -> None:
         assert run(ETHERNET, bytes(base / udp(payload, dport=5060)))
         assert run(ETHERNET, bytes(base / udp(payload, sport=5061)))
         assert run(RAW, bytes((base / udp(payload, dport=5060)).payload))
+
+
+@pytest.mark.parametrize("first", [0x80, 0x90, 0xA0, 0xB0, 0x81, 0x8F], ids=hex)
+def test_rtp_never_passes_whatever_its_payload_type_and_numbers(first: int) -> None:
+    """Payload types with and without the marker are RTCP's packet types as well (RFC 5761 section 4)."""
+    for kind in range(256):
+        for sequence in (b"SIP/", b"HEP3", b"\r\nIN", b"\x10\x02\x11\x00"):
+            packet = E4 / udp(bytes([first, kind]) + sequence + SIP)
+            assert not run(ETHERNET, bytes(packet))
+
+
+def test_log_lines_in_gzip_are_no_squeezed_hep() -> None:
+    squeezed = gzip.compress(hep3(SIP))
+    assert not run(ETHERNET, bytes(E4 / udp(squeezed, dport=12201)))
+    assert not run(ETHERNET, bytes(E4 / udp(squeezed, sport=12201)))
 
 
 def test_ip_options_move_the_ports() -> None:

@@ -103,7 +103,11 @@ def test_dtls_needs_roles_and_fingerprints() -> None:
     bare = answer.replace("a=fingerprint:sha-256 AA:BB\r\n", "a=zrtp-hash:1.10 aa\r\n")
     assert "without a=fingerprint" in one(DTLS, *answered(offer, bare)).headline
     assert "without a=setup" in one(DTLS, *answered(offer.replace("a=setup:actpass\r\n", ""), answer)).headline
-    assert only(DTLS, *answered(offer, answer.replace("a=setup:active\r\n", ""))) == []
+    silent = answer.replace("a=setup:active\r\n", "")
+    assert only(DTLS, *answered(offer, silent)) == []
+    for role, confidence, outcome in (("passive", "likely", "both wait"), ("active", "possible", "both begin")):
+        found = one(DTLS, *answered(offer.replace("actpass", role), silent))
+        assert found.confidence == confidence and outcome in found.headline
 
 
 def test_fax_refused_with_port_0_or_taken_later() -> None:

@@ -134,6 +134,23 @@ def test_only_tls(tmp_path: Path) -> None:
     assert told.status == "note" and "127.0.0.2 -> 127.0.0.3:5061" in told.text
 
 
+@pytest.mark.needs("root")
+def test_a_server_that_refuses_connections(tmp_path: Path) -> None:
+    def call(port: int) -> Callable[[], None]:
+        def send() -> None:
+            with socket.socket() as client:
+                client.bind(("127.0.0.2", 0))
+                assert client.connect_ex(("127.0.0.3", port))
+
+        return send
+
+    found = only(results(tmp_path, call(5977), sip_ports=[5977]), "127.0.0.3:5977 refuses TCP connections")
+    assert found.status == "problem" and "of 127.0.0.2)" in found.text and "nothing listens" in found.advice
+    assert not [f for f in results(tmp_path, call(5978), sip_ports=[5977]) if "refuses TCP" in f.text]
+    taken = results(tmp_path, tcp(OPTIONS.replace(b"UDP", b"TCP"), 5977), sip_ports=[5977])
+    assert not [f for f in taken if "refuses TCP" in f.text]
+
+
 def test_agents_that_are_turned_away(tmp_path: Path) -> None:
     seen = [{"name": "hep", "recording": True, "packets": 9, "wrong_key": 7, "bad": 2}]
     found = [f for f in results(tmp_path, service=seen) if f.name == "service"]
