@@ -58,8 +58,11 @@ def weakened(call: Call, confidence: str) -> str:
 
 
 def _sent_before(call: Call, waiting: Step) -> bool:
-    """The first copy that is seen may be a later one: near the begin of the capture, alone or after a long pause."""
+    """The first copy that is seen may be a later one: near the begin of the capture, alone or after a long pause. What
+    was answered here, if only for now, was not answered before; an answer to what was asked here is the first."""
     if waiting.m.transport != "udp" or waiting.m.ts - call.trace.capture_start > TIMEOUT:
+        return False
+    if call.answers_to(waiting) if waiting.m.sip.is_request else call.requests_of(waiting.key):
         return False
     sends = call.copies(waiting)
     return len(sends) == 1 or sends[1].m.ts - sends[0].m.ts > 3 * T1 // 2
