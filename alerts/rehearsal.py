@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alerts.rule import AlertRule
-from index.tally import Start
+from index.questions import Start
 
 Times = NDArray[np.int64]
 

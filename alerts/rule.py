@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.filter import Filter
-from index.tally import Question, Tally
+from index.questions import Question, Tally
 
 S = 1_000_000_000
 SHORTEST_PAUSE, LONGEST_PAUSE = 5 * S, 300 * S
@@ -30,7 +30,7 @@ class AlertRule:
     within: int
     """Calls that began in so many ns before now count."""
     per: str
-    """One alert for each value of this: a key of `index.tally.PER`."""
+    """One alert for each value of this: a key of `index.questions.PER`."""
     at_least: int | None = None
     share: float | None = None
     at_most: int | None = None

@@ -16,8 +16,8 @@ from alerts.links import CALLS, call_url, quoted
 from api.records import trace_from_json
 from diagnose.finding import Finding
 from index.legs import CallLegs
+from index.questions import Start
 from index.summary import CallPage, CallSummary, Stats, from_rfc3339, rfc3339
-from index.tally import Start
 from index.trace import CallTrace
 from sip.errors import Misread, NotFound, SiptrailError, TooMuch, Unreachable
 

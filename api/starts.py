@@ -12,8 +12,8 @@ from fastapi.responses import JSONResponse
 
 from diagnose.desk import CountingDesk, Desk
 from index.columns import DAY_NS
+from index.questions import PER
 from index.summary import from_rfc3339
-from index.tally import PER
 from sip.errors import SiptrailError
 
 

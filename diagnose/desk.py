@@ -11,8 +11,8 @@ from typing import Protocol, runtime_checkable
 
 from diagnose.finding import Finding
 from index.legs import CallLegs
+from index.questions import Start
 from index.summary import CallPage, CallSummary, Stats
-from index.tally import Start
 from index.trace import CallTrace
 from index.traces import merged
 

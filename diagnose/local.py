@@ -27,8 +27,8 @@ from index.leg import LegRules
 from index.leg_search import Family
 from index.legs import CallLegs
 from index.pcapfile import write_capture
+from index.questions import Question, Start
 from index.summary import CallPage, CallSummary, Stats, rfc3339, tls_record
-from index.tally import Question, Start
 from index.trace import CallTrace
 from sip.errors import SiptrailError, TooMuch
 

@@ -36,12 +36,13 @@ from index.opening import Opening
 from index.openings import openings
 from index.packed import in_parts, unpacked
 from index.partials import partials
+from index.questions import Question, Start, Tally
 from index.rollup import CALL_COLUMNS, CALLS, STORED
 from index.rows import first_row
 from index.spool import Spool
 from index.summary import CallSummary, summary_of
 from index.surroundings import Surroundings
-from index.tally import Question, Start, Tally, gather, starts, tally
+from index.tally import gather, starts, tally
 from index.text_search import Texts, TextSearch, budget
 from index.totals import count_messages
 from index.trace import CallTrace, Loss

@@ -13,12 +13,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import TYPE_CHECKING
 
 from index.summary import from_rfc3339
-from index.text_search import Texts
 from sip.errors import Misread
 from sip.ip import literal
 from sip.nat import DIALECTS, NAMES, mask_of
+
+if TYPE_CHECKING:
+    from index.text_search import Texts
 
 Sql = tuple[str, list[object]]
 

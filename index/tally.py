@@ -8,25 +8,16 @@ still being set up count only if they match: whether they will be answered is no
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import duckdb
 
 from index.columns import HOUR_NS, SANE
-from index.filter import Filter, Sql
+from index.filter import Sql
 from index.listing import hours_from
+from index.questions import PER, Question, Start, Tally
 from index.rollup import CALLS, UNANSWERED_NS
 from sip.errors import TooMuch
 
-PER = {
-    "src": "src_ip",
-    "dst": "dst_ip",
-    "from": "from_user",
-    "to": "to_user",
-    "code": "coalesce(final_code::VARCHAR, 'none')",
-    "none": "''",
-}
-"""What calls can be counted by, and its SQL over the columns of `index.rollup.CALLS`."""
 EXAMPLES = 3
 SET_UP = ("calling", "ringing", "challenged", "pending")
 SET_UP_NS = 180_000_000_000
@@ -41,49 +32,6 @@ _SETTLED = f"""least(start + {SET_UP_NS}, CASE
     THEN start + ((pdd_ms + coalesce(ring_ms, 0)) * 1000000)::BIGINT
   WHEN state = 'unanswered' THEN start + {UNANSWERED_NS}
   ELSE "end" END)"""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """Calls to count."""
-
-    among: Filter
-    """Of these calls …"""
-    where: Filter | None
-    """… how many match this; None: all of them."""
-    per: str
-    """A key of `PER`."""
-    since: int
-    """Calls that began then or later (ns)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """What there was for one value of `per`."""
-
-    value: str
-    matching: int
-    among: int
-    first: int | None
-    """Start of the first that matches (ns)."""
-    last: int | None
-    """Latest message of those that match."""
-    examples: tuple[str, ...]
-    """The newest that match."""
-    others: tuple[str, ...]
-    """The newest of all of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """One call in the past."""
-
-    value: str
-    start: int
-    matches: bool
-    settled: int
-    """When it was answered, or failed (ns)."""
-    end: int
 
 
 def gather(

@@ -15,8 +15,8 @@ from api.client import HttpDesk
 from diagnose.desk import CountingDesk, Desk
 from diagnose.local import LocalDesk
 from index.columns import DAY_NS, HOUR_NS
+from index.questions import Start
 from index.summary import from_rfc3339, rfc3339
-from index.tally import Start
 from sip.errors import SiptrailError
 from sip.text import printable
 from siptrail.amounts import duration_ns

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from alerts.rule import AlertRule
 from index.filter import Filter, FilterError, parse_filter
-from index.tally import PER
+from index.questions import PER
 from sip.errors import Misread, SiptrailError
 from siptrail.amounts import duration_ns
+
+if TYPE_CHECKING:
+    from alerts.rule import AlertRule
 
 WITHOUT = frozenset({"text", "since", "until"})
 """Keys of the filter language that a rule cannot use: `within` says the time, and texts take too long to look for."""
@@ -43,6 +46,7 @@ class RuleSettings(BaseModel):
 
     def compiled(self, name: str, place: str = "") -> AlertRule:
         """The rule; SiptrailError says which of its settings is wrong, and `place` where it stands."""
+        from alerts.rule import AlertRule  # commands without rules need not wait for NumPy
 
         def at(key: str = "") -> str:
             return f"setting alert_rules.{name}{key and '.'}{key}{place}"

@@ -16,7 +16,7 @@ from alerts.book import AlertBook
 from alerts.event import Notice, Reading
 from alerts.rule import AlertRule, complete, counts
 from index.archive import Archive
-from index.tally import Tally
+from index.questions import Tally
 from sip.errors import SiptrailError
 
 log = logging.getLogger("siptrail.alerts")

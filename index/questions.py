@@ -1,0 +1,64 @@
+"""What can be asked of many calls at once, and the answers. It loads no library: the command line names it at its
+start, before the service gives up its rights, and a thread that a library starts keeps those that it was born with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from index.filter import Filter
+
+PER = {
+    "src": "src_ip",
+    "dst": "dst_ip",
+    "from": "from_user",
+    "to": "to_user",
+    "code": "coalesce(final_code::VARCHAR, 'none')",
+    "none": "''",
+}
+"""What calls can be counted by, and its SQL over the columns of `index.rollup.CALLS`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Calls to count."""
+
+    among: Filter
+    """Of these calls …"""
+    where: Filter | None
+    """… how many match this; None: all of them."""
+    per: str
+    """A key of `PER`."""
+    since: int
+    """Calls that began then or later (ns)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What there was for one value of `per`."""
+
+    value: str
+    matching: int
+    among: int
+    first: int | None
+    """Start of the first that matches (ns)."""
+    last: int | None
+    """Latest message of those that match."""
+    examples: tuple[str, ...]
+    """The newest that match."""
+    others: tuple[str, ...]
+    """The newest of all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """One call in the past."""
+
+    value: str
+    start: int
+    matches: bool
+    settled: int
+    """When it was answered, or failed (ns)."""
+    end: int
