@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 5
+HELD_SECONDS = 5.0
 WAIT_SECONDS = 60
 """For so long a change waits for other machines' changes."""
 _FAMILY = 0x534950
@@ -225,9 +227,17 @@ class _Lock:
 def _attach(con: duckdb.DuckDBPyConnection, catalogue: str, data: str, read_only: bool) -> None:
     where, files = (text.replace("'", "''") for text in (catalogue, data))
     options = ", READ_ONLY" if read_only else ""
-    con.execute(
-        f"ATTACH '{where}' AS lake (DATA_PATH '{files}', OVERRIDE_DATA_PATH true, DATA_INLINING_ROW_LIMIT 0{options})"
-    )
+    sql = f"ATTACH '{where}' AS lake (DATA_PATH '{files}', OVERRIDE_DATA_PATH true, DATA_INLINING_ROW_LIMIT 0{options})"
+    until = time.monotonic() + HELD_SECONDS
+    while True:
+        try:
+            con.execute(sql)
+            return
+        except duckdb.BinderException as error:
+            # An engine that was just closed lets go of its file a moment later, when its last reader has gone.
+            if "Unique file handle" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.1)
 
 
 def _passfile(path: Path, password: str) -> Path:

@@ -597,7 +597,7 @@ def test_any_text_is_understood_or_refused_in_one_line(text: str) -> None:
     if found is not None:
         sql, parameters = found
         assert sql.count("?") == len(parameters)
-        known = r"[a-z_]+|[A-Z]+|[0-9]+|[ ().,:?<>=+*]|'[%.,\\]*'"
+        known = r"nat & \?|[a-z_]+|[A-Z]+|[0-9]+|[ ().,:?<>=+*]|'[%.,\\]*'"
         assert re.fullmatch(f"(?:{known})*+", sql), sql
 
 
