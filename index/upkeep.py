@@ -40,10 +40,12 @@ class Upkeep:
 
     def round(self, now: int, stop: Callable[[], bool] = lambda: False) -> None:
         """Whatever is due; `stop` ends it early. What fails does not keep the rest from being done."""
-        self.lake.know_hours(stop)
-        with self.lake.catalogue.keeping() as mine:
-            if mine:  # else another machine is at it
-                self._round(now, stop)
+        try:
+            with self.lake.catalogue.keeping() as mine:
+                if mine:  # else another machine is at it
+                    self._round(now, stop)
+        finally:
+            self.lake.know_hours(stop)  # each machine does that for itself
 
     def _round(self, now: int, stop: Callable[[], bool]) -> None:
         failed: list[Exception] = []

@@ -16,7 +16,11 @@ from index.compaction import compact_all
 from index.hours import DataFile, Slot, data_files
 from index.importing import import_file
 from index.lake import Lake
+from index.retention import Limits
+from index.upkeep import Upkeep
 from sip.errors import NotFound
+from tests.capture.test_icmp import SENT, error
+from tests.capture.wire import ether
 from tests.index.stored import START, capture, frame, message
 
 NOW = START + 100 * HOUR_NS
@@ -107,6 +111,45 @@ def test_a_call_that_only_icmp_quotes_beside_its_own_hours_is_whole(store: Path)
             ids = [r[0] for r in cur.execute(f"SELECT DISTINCT call_id FROM '{one.path}'").fetchall()]
             assert all(one.slot in (lake.call_hours.hours([i], [one]) or ()) for i in ids)
     lake.close()
+
+
+def test_a_reader_has_the_files_of_its_moment(store: Path) -> None:
+    archive = Archive(Lake(store), lambda: NOW)
+    lake = archive.lake
+    assert lake is not None
+    with lake.reading() as early, lake.reading() as late:
+        early.execute("BEGIN")
+        before = {f.path for f in lake.message_files(early)}
+        import_file(archive, str(capture(store.parent / "new.pcap", calls(["new"], 2))), "node", imported_at=NOW)
+        late.execute("BEGIN")
+        assert len({f.path for f in lake.message_files(late)} - before) == 1
+        assert {f.path for f in lake.message_files(early)} == before
+    assert len(archive.trace("new").messages) == 1
+    archive.close()
+
+
+def test_a_newest_hour_without_calls_hides_no_list(store: Path) -> None:
+    quoted = ether(error(SENT))
+    archive = Archive(Lake(store), lambda: NOW)
+    assert archive.lake is not None
+    path = capture(store.parent / "icmp.pcap", [(START + 9 * HOUR_NS, quoted)])
+    import_file(archive, str(path), "node", imported_at=NOW)
+    with archive.lake.reading() as cur:
+        hours = {f.slot for f in data_files(cur, ["messages"])} - {f.slot for f in data_files(cur, ["calls"])}
+        assert hours == {max(f.slot for f in data_files(cur, ["messages"]) if f.slot)}
+    assert len(archive.calls(None, 1000)) == 201
+    archive.close()
+
+
+def test_hashes_that_cannot_be_written_hide_no_call_and_stop_no_upkeep(store: Path) -> None:
+    shutil.rmtree(store / "call-hours")
+    (store / "call-hours").touch()
+    archive = Archive(Lake(store), lambda: NOW)
+    assert archive.lake is not None
+    import_file(archive, str(capture(store.parent / "new.pcap", calls(["new"], 2))), "node", imported_at=NOW)
+    Upkeep(archive.lake, Limits(100 * HOUR_NS), "node").round(NOW)
+    assert len(archive.trace("new").messages) == 1 and len(archive.trace("long").messages) == 2
+    archive.close()
 
 
 def test_many_calls_are_told_from_many_others(tmp_path: Path) -> None:
