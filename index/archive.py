@@ -10,7 +10,7 @@ import itertools
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -30,7 +30,7 @@ from index.deadlines import Deadlines
 from index.filter import Filter
 from index.findings import Verdict, Verdicts
 from index.hours import by_slot, data_files, hours
-from index.lake import Lake
+from index.lake import Lake, Written
 from index.listing import FEW, SOME, places
 from index.opening import Opening
 from index.openings import openings
@@ -189,29 +189,32 @@ class Archive:
                 self._rolled = [(group, table) for group, table in self._rolled if group <= here]
             return int(batch.messages.num_rows)
 
-    def store(self, rows: Iterable[Rows], segments: Sequence[str] = (), imported_at: int | None = None) -> int:
-        """Rows of a file go straight to the lake; returns how many messages. Several threads may do so at once."""
+    def write(self, rows: Sequence[Rows]) -> Written:
+        """Rows of a file become files of the lake, which `publish` shows. Several threads may do so at once."""
         assert self.lake is not None
-        held = list(rows)
-        if not held and not segments:
-            return 0
-        batch = sorted_batch(held) if held else no_rows()
-        del held, rows
+        batch = sorted_batch(list(rows)) if rows else no_rows()
+        return self.lake.write(batch)
+
+    def publish(self, written: Sequence[Written], segments: Sequence[str] = (), imported_at: int | None = None) -> None:
+        """Readers see what was written from a file, all of it at once, and `segments` count as stored."""
+        assert self.lake is not None
+        if not written and not segments:
+            return
         mark = f"commit-{uuid.uuid4()}" if self.lake.shared else ""
 
-        def publish(commit: Callable[[], None]) -> None:
+        def moment(commit: Callable[[], None]) -> None:
             with self._moment:
                 commit()
 
         try:
-            self.lake.commit(batch, [*segments, *([mark] if mark else [])], imported_at, publish)
+            self.lake.reopen()
+            self.lake.publish(written, [*segments, *([mark] if mark else [])], imported_at, moment)
         except Unreachable:
             if not mark or mark not in self.lake.spooled():
                 raise
         with self._lock:
             self.changed += 1
         self._forget([], mark)
-        return int(batch.messages.num_rows)
 
     def park(self) -> tuple[int, tuple[int, int, int]]:
         """Let go of all hot rows, because the store cannot be reached and memory has an end; the spool has them, and

@@ -40,10 +40,12 @@ class Change:
 
     def add(self, table: str, files: Iterable[Path], hive: bool = True) -> None:
         """Files that are in their place become rows of the table."""
-        for path in files:
-            self._files.append(path)
+        paths = list(files)
+        self._files += paths
+        if paths:
+            names = ", ".join(quoted(self._place.name(path)) for path in paths)
             self.cur.execute(
-                f"CALL ducklake_add_data_files('lake', '{table}', {quoted(self._place.name(path))}, "
+                f"CALL ducklake_add_data_files('lake', '{table}', [{names}], "
                 f"hive_partitioning => {'true' if hive else 'false'}, allow_missing => true)"
             )
 

@@ -5,9 +5,11 @@ from `capture.sources.keylog`."""
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from capture.flags import QUOTED
@@ -19,6 +21,7 @@ from capture.tlspeers import TlsPeer
 from index.archive import Archive
 from index.columns import Rows, to_rows
 from index.copies import Copies
+from index.lake import Written
 from sip.errors import Unreachable
 
 FLUSH_MESSAGES = 100_000
@@ -26,6 +29,9 @@ FIRST_MESSAGES = 25_000
 """The first batch is smaller, and the next ones grow, so that the second core does not wait long for work."""
 FLUSH_BYTES = 80 << 20
 WRITERS = 2
+MESSAGES_SEEN, SECONDS_SEEN = 400_000, 2.0
+"""What is written is shown to readers once there is so much of it, or the first of it waited so long: a commit takes as
+long as writing a quarter of a batch."""
 
 
 class NotStored(Unreachable):
@@ -114,7 +120,11 @@ class _Batches:
     def __init__(self, archive: Archive, node: str, segments: Sequence[str], imported_at: int | None) -> None:
         self._archive, self._node, self._segments, self._imported_at = archive, node, segments, imported_at
         self._writers = ThreadPoolExecutor(WRITERS, "import-write")
-        self._writing: deque[Future[int]] = deque()
+        self._writing: deque[Future[Written]] = deque()
+        self._showing: Future[None] | None = None
+        self._unseen: list[Written] = []
+        """Written, and not shown to readers."""
+        self._waits_since = 0.0
         self._rows: list[Rows] = []
         self._messages = self._size = 0
         self._enough = FIRST_MESSAGES
@@ -137,28 +147,63 @@ class _Batches:
             self._enough = min(2 * self._enough, FLUSH_MESSAGES)
             if len(self._writing) == WRITERS:
                 self._wait()
-            self._writing.append(self._writers.submit(self._archive.store, self._rows, (), self._imported_at))
+            # The rows are the writer's alone, so that their memory comes free once they are written.
+            self._writing.append(self._writers.submit(self._archive.write, self._rows))
             self._rows, self._messages, self._size = [], 0, 0
 
     def finish(self) -> None:
         """Store the rest; the segments that held all of it are named with the last of it."""
-        while self._writing:
-            self._wait()
-        if self._archive.lake is not None:
-            try:
-                self._archive.store(self._rows, self._segments, self._imported_at)
-            except Unreachable as error:
-                raise NotStored(str(error)) from error
+        if self._archive.lake is None:
+            return
+        with _not_stored():
+            last = self._archive.write(self._rows) if self._rows else None
+            while self._writing:
+                self._take(self._writing.popleft())
+            self._unseen += [last] if last is not None else []
+            self._seen()
+            self._archive.publish(self._unseen, self._segments, self._imported_at)
+            self._unseen = []
 
     def _wait(self) -> None:
-        try:
-            self._writing.popleft().result()
-        except Unreachable as error:
-            raise NotStored(str(error)) from error
+        with _not_stored():
+            self._take(self._writing.popleft())
+            if (
+                sum(w.messages for w in self._unseen) >= MESSAGES_SEEN
+                or time.monotonic() - self._waits_since > SECONDS_SEEN
+            ):
+                self._seen()
+                self._showing = self._writers.submit(self._archive.publish, self._unseen, (), self._imported_at)
+                self._unseen = []
+
+    def _take(self, writing: Future[Written]) -> None:
+        written = writing.result()
+        if not self._unseen:
+            self._waits_since = time.monotonic()
+        self._unseen.append(written)
+
+    def _seen(self) -> None:
+        """What was to be shown is, or its error is raised."""
+        showing, self._showing = self._showing, None
+        if showing is not None:
+            showing.result()
 
     def close(self) -> None:
-        """Wait until nothing is being written."""
+        """Wait until nothing is being written. What was written before something went wrong is shown, if it can be."""
         self._writers.shutdown(cancel_futures=True)
+        self._unseen += [w.result() for w in self._writing if not w.cancelled() and w.exception() is None]
+        self._writing.clear()
+        if self._unseen:
+            with suppress(Unreachable):  # why it came to this is being told
+                self._archive.publish(self._unseen, (), self._imported_at)
+            self._unseen = []
+
+
+@contextmanager
+def _not_stored() -> Iterator[None]:
+    try:
+        yield
+    except Unreachable as error:
+        raise NotStored(str(error)) from error
 
 
 def flat(counters: Counters) -> dict[str, int]:

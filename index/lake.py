@@ -52,6 +52,16 @@ class Batch:
     calls: pa.Table
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The files of a batch, in their place and synced; no reader sees them before `publish`."""
+
+    files: Mapping[str, list[Path]]
+    messages: int
+    hours: pa.Table
+    """Each day and hour that has rows in it."""
+
+
 class Lake:
     """An open store. `cursor()` gives each reader its own; writes go through `commit` and `change`, one at a time.
 
@@ -287,16 +297,51 @@ class Lake:
     ) -> None:
         """Write a batch; `publish(do_commit)` makes it visible at the moment the caller drops its hot rows."""
         self.reopen()
+        self.publish([self.write(batch)], segments, imported_at, publish)
+
+    def write(self, batch: Batch) -> Written:
+        """The files of a batch in their place, for one `publish` later on."""
+        with self._told():
+            files: dict[str, list[Path]] = {}
+            try:
+                wide = self._writer.submit(write_partitions, batch.frames, self.folder_of("frames"))
+                try:
+                    files["messages"] = write_partitions(batch.messages, self.folder_of("messages"))
+                    self._note(files["messages"], batch.messages)
+                    files["calls"] = write_partitions(batch.calls, self.folder_of("calls"))
+                finally:
+                    files["frames"] = wide.result()
+                self.place.put(path for paths in files.values() for path in paths)
+            except BaseException:
+                self._remove(files)
+                raise
+        hours = batch.calls.select(["day", "hour"]).group_by(["day", "hour"]).aggregate([])
+        return Written(files, batch.messages.num_rows, hours)
+
+    def publish(
+        self,
+        written: Sequence[Written],
+        segments: Iterable[str],
+        imported_at: int | None,
+        publish: Callable[[Callable[[], None]], None],
+    ) -> None:
+        """Let readers see what was written, all of it at once; where that fails, none of it stays."""
+        files: dict[str, list[Path]] = {}
+        for one in written:
+            for name, paths in one.files.items():
+                files.setdefault(name, []).extend(paths)
         small = {"spooled": schema.small("spooled", [(self._mark + name, imported_at or 0) for name in segments])}
-        if imported_at is not None:
-            hours = batch.calls.select(["day", "hour"]).group_by(["day", "hour"]).aggregate([])
+        if imported_at is not None and written:
+            hours = pa.concat_tables([w.hours for w in written]).group_by(["day", "hour"]).aggregate([])
             stamps = pa.repeat(pa.scalar(imported_at, pa.int64()), hours.num_rows)
             small["imported"] = hours.append_column("stamp", stamps)
-        with self._told():
-            # All files are in their place before the queue of writes, here and on other machines, is entered.
-            files = self._written(batch, small)
+        # All files are in their place before the queue of writes, here and on other machines, is entered.
         begun = False
         try:
+            with self._told():
+                for name, rows in small.items():
+                    files[name] = [write_small(rows, self.place, name)] if rows.num_rows else []
+                self.place.put(path for name in small for path in files[name])
             with self.change() as change:
                 begun = True
                 for paths in files.values():
@@ -308,25 +353,6 @@ class Lake:
             if not begun:
                 self._remove(files)
             raise
-
-    def _written(self, batch: Batch, small: Mapping[str, pa.Table]) -> dict[str, list[Path]]:
-        """The files of a commit, in their place."""
-        files: dict[str, list[Path]] = {}
-        try:
-            wide = self._writer.submit(write_partitions, batch.frames, self.folder_of("frames"))
-            try:
-                files["messages"] = write_partitions(batch.messages, self.folder_of("messages"))
-                self._note(files["messages"], batch.messages)
-                files["calls"] = write_partitions(batch.calls, self.folder_of("calls"))
-                for name, rows in small.items():
-                    files[name] = [write_small(rows, self.place, name)] if rows.num_rows else []
-            finally:
-                files["frames"] = wide.result()
-            self.place.put(path for paths in files.values() for path in paths)
-        except BaseException:
-            self._remove(files)
-            raise
-        return files
 
     def _note(self, paths: list[Path], messages: pa.Table) -> None:
         """Which calls the files of an hour each have."""
