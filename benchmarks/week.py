@@ -3,6 +3,8 @@
 Owns: a store with `--messages` spread over 168 hours (each hour is generated traffic with Call-IDs, tags and times of
 its own, stored as hours that were put in order are: one file a table), and the times of the questions that people ask.
 The last line repeats the figures as JSON. `--keep FOLDER` leaves the store there, and uses the one that is there.
+`--beside` asks the same of a plain DuckDB table that has the same messages and frames as they came in, and of
+`tshark -Y` over the capture of one of the hours, which is what someone reads who knows when it was.
 """
 
 from __future__ import annotations
@@ -38,35 +40,41 @@ LOOK_UPS = 60
 PEER = "203.0.113.20"
 
 
-def fill(archive: Any, captures: list[Path], hours: int) -> list[str]:
-    """Stores the hours; returns some Call-IDs of each."""
+def hour_rows(captures: list[Path], hour: int) -> list[Any]:
+    """The rows of an hour, as capture hands them on."""
     import numpy as np
 
     from capture.pipeline import Decoder
     from capture.scan import CALL_ID
     from capture.sources.pcapfile import PcapFile
-    from index.batches import sorted_batch
     from index.columns import to_rows
+
+    blocks = [m for b in PcapFile(str(captures[hour % KINDS])).blocks() for m in Decoder().feed(b)]
+    first, span = int(blocks[0].ts[0]), int(blocks[-1].ts[-1] - blocks[0].ts[0]) + 1
+    mark = np.array([DIGITS[hour // 36], DIGITS[hour % 36]], np.uint8)
+    rows = []
+    for n, block in enumerate(blocks):
+        at = block.slices[CALL_ID][:, 0]
+        block.data[at[:, None] + MARK + np.arange(2)] = mark
+        # The hour's traffic is spread over all of it.
+        shifted = ((block.ts - first) * ((HOUR_NS - 1) / span)).astype(np.int64) + FIRST_NS + hour * HOUR_NS
+        block.ts[:] = shifted
+        block.frame_ts[:] = shifted
+        block.seq[:] = (hour << 32) + (n << 17) + np.arange(len(block))
+        rows.append(to_rows(block, "node"))
+    return rows
+
+
+def fill(archive: Any, captures: list[Path], hours: int) -> list[str]:
+    """Stores the hours; returns some Call-IDs of each."""
+    from index.batches import sorted_batch
 
     some, pick = [], random.Random(7)
     began = time.monotonic()
     for hour in range(hours):
-        rows, first, span = [], None, 0
-        blocks = [m for b in PcapFile(str(captures[hour % KINDS])).blocks() for m in Decoder().feed(b)]
-        first, span = int(blocks[0].ts[0]), int(blocks[-1].ts[-1] - blocks[0].ts[0]) + 1
-        mark = np.array([DIGITS[hour // 36], DIGITS[hour % 36]], np.uint8)
-        for n, block in enumerate(blocks):
-            at = block.slices[CALL_ID][:, 0]
-            block.data[at[:, None] + MARK + np.arange(2)] = mark
-            # The hour's traffic is spread over all of it.
-            shifted = ((block.ts - first) * ((HOUR_NS - 1) / span)).astype(np.int64) + FIRST_NS + hour * HOUR_NS
-            block.ts[:] = shifted
-            block.frame_ts[:] = shifted
-            block.seq[:] = (hour << 32) + (n << 17) + np.arange(len(block))
-            rows.append(to_rows(block, "node"))
+        rows = hour_rows(captures, hour)
         ids = rows[len(rows) // 2].messages["call_id"].dictionary
         some += [ids[pick.randrange(len(ids))].as_py() for _ in range(3)]
-        del blocks
         store_in_order(archive.lake, sorted_batch(rows), hour)
         if hour % 12 == 11:
             print(f"{hour + 1} hours, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
@@ -191,10 +199,94 @@ def ask(store: Path, ids: list[str], hours: int) -> dict[str, Any]:
             say(f"newest 100 calls, {text or 'all'}, last hour", times(7, lambda n, w=where: archive.calls(w, 100)))
         where = parse_filter(f"state:failed dst:{PEER} since:7d", now)
         say("newest 100 failed calls of one peer over 7 days", times(7, lambda n: archive.calls(where, 100)))
+        out["memory_mb"] = memory_mb()
         print(f"memory of the process that asked: {memory_mb():,.0f} MB at most")
     finally:
         archive.close()
     return out
+
+
+def commit_times(store: Path, captures: list[Path], hours: int) -> dict[str, float]:
+    """Milliseconds of commits of 5,000 messages, as a recording service makes them, to a store of this size."""
+    import pyarrow as pa
+
+    from index.batches import sorted_batch
+    from index.columns import Rows
+    from index.lake import Lake
+
+    rows = hour_rows(captures, hours)[0]
+    batches = [sorted_batch([Rows(*(x.slice(n * 5000, 5000) for x in (rows.messages, rows.frames)))]) for n in range(3)]
+    assert isinstance(batches[0].messages, pa.Table)
+    lake = Lake(store)
+    try:
+        taken = times(15, lambda n: lake.commit(batches[n % 3], [], None, lambda commit: commit()))
+    finally:
+        lake.close()
+    print(f"{'a commit of 5,000 messages':<64}{told(taken)}", flush=True)
+    return figures(taken)
+
+
+def plain_table(path: Path, captures: list[Path], hours: int) -> None:
+    """A table of one's own in a DuckDB file: the same columns, and the frame, in the order in which they came."""
+    import pyarrow as pa
+
+    began = time.monotonic()
+    con = duckdb.connect(str(path), config={"memory_limit": "2GB", "threads": 2})
+    for hour in range(hours):
+        batches = hour_rows(captures, hour)
+        rows = pa.Table.from_batches([r.messages for r in batches]).append_column(
+            "frame", pa.chunked_array([r.frames["frame"] for r in batches])
+        )
+        con.register("rows", rows)
+        con.execute("INSERT INTO messages SELECT * FROM rows" if hour else "CREATE TABLE messages AS FROM rows")
+        con.unregister("rows")
+        if hour % 12 == 11:
+            print(f"plain table: {hour + 1} hours, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    con.close()
+
+
+def ask_plain(path: Path, ids: list[str], hours: int) -> dict[str, Any]:
+    """The questions that need no more than messages, to the plain table. Of calls it has none: they are grouped."""
+    out: dict[str, Any] = {}
+    now = FIRST_NS + hours * HOUR_NS
+    pick = random.Random(3)
+    wanted = [ids[pick.randrange(len(ids))] for _ in range(LOOK_UPS)]
+
+    def say(name: str, taken: list[float]) -> None:
+        print(f"{'plain table: ' + name:<64}{told(taken)}", flush=True)
+        out[name] = figures(taken)
+
+    con = duckdb.connect(str(path), read_only=True, config={"memory_limit": "2GB", "threads": 2})
+    one = "SELECT * EXCLUDE (frame) FROM messages WHERE call_id = ?"
+    if forget_files():
+        say("messages of a call by Call-ID, files cold", times(1, lambda n: con.execute(one, [wanted[0]]).fetchall()))
+    say("messages of a call by Call-ID, no time given", times(7, lambda n: con.execute(one, [wanted[n]]).fetchall()))
+    frames = "SELECT ts, frame FROM messages WHERE call_id = ?"
+    say("its frames, as for a pcap", times(7, lambda n: con.execute(frames, [wanted[n]]).fetchall()))
+    failed = (
+        "SELECT call_id, min(ts) AS start, max(code) AS code FROM messages WHERE {where} GROUP BY call_id "
+        "HAVING max(code) FILTER (method = 'INVITE') >= 300 ORDER BY start DESC LIMIT 100"
+    )
+    last = failed.format(where=f"ts >= {now - HOUR_NS}")
+    say("newest 100 calls, state:failed, last hour", times(7, lambda n: con.execute(last).fetchall()))
+    week = failed.format(where=f"(dst_ip = '{PEER}' OR src_ip = '{PEER}')")
+    say("newest 100 failed calls of one peer over 7 days", times(3, lambda n: con.execute(week).fetchall()))
+    con.close()
+    return out
+
+
+def ask_tshark(capture: Path, hours: int) -> dict[str, float]:
+    """A display filter on a Call-ID over the capture of one hour, in ms."""
+    if shutil.which("tshark") is None:
+        print("tshark is not installed")
+        return {}
+    first = ["tshark", "-r", str(capture), "-c", "1", "-T", "fields", "-e", "sip.Call-ID"]
+    call_id = subprocess.run(first, capture_output=True, text=True, check=True).stdout.strip()
+    command = ["tshark", "-r", str(capture), "-Y", f'sip.Call-ID == "{call_id}"']
+    taken = times(2, lambda n: subprocess.run(command, stdout=subprocess.DEVNULL, check=True))
+    name = f"tshark -Y over the capture of 1 of {hours} hours"
+    print(f"{name:<64}{told(taken)}", flush=True)
+    return figures(taken)
 
 
 def main() -> None:
@@ -202,6 +294,7 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=1_000_000)
     parser.add_argument("--hours", type=int, default=HOURS)
     parser.add_argument("--keep", type=Path)
+    parser.add_argument("--beside", action="store_true")
     chosen = parser.parse_args()
     folder = chosen.keep or Path(tempfile.mkdtemp(prefix="siptrail-week-"))
     folder.mkdir(parents=True, exist_ok=True)
@@ -223,8 +316,22 @@ def main() -> None:
         count = chosen.messages // chosen.hours * chosen.hours
         size = sum(p.stat().st_size for p in store.rglob("*") if p.is_file())
         print(f"{count:,} messages in {chosen.hours} hours: {size / 1e6:,.0f} MB, {size / count:.0f} bytes a message")
-        asked = ask(store, json.loads(names.read_text()), chosen.hours)
-        print(json.dumps({"messages": count, "hours": chosen.hours, "bytes": size, "questions": asked}))
+        ids, captures = json.loads(names.read_text()), captures_of(folder, chosen.messages // chosen.hours)
+        told_all: dict[str, Any] = {"messages": count, "hours": chosen.hours, "bytes": size}
+        told_all["questions"] = ask(store, ids, chosen.hours)
+        told_all["commit"] = commit_times(store, captures, chosen.hours)
+        if chosen.beside:
+            table = folder / "plain.duckdb"
+            if not table.exists():
+                made = folder / "plain-being-made.duckdb"
+                made.unlink(missing_ok=True)
+                plain_table(made, captures, chosen.hours)
+                made.rename(table)
+            told_all["plain_bytes"] = table.stat().st_size
+            print(f"plain table: {told_all['plain_bytes'] / 1e6:,.0f} MB", flush=True)
+            told_all["plain"] = ask_plain(table, ids, chosen.hours)
+            told_all["tshark"] = ask_tshark(captures[0], chosen.hours)
+        print(json.dumps(told_all))
     finally:
         if chosen.keep is None:
             shutil.rmtree(folder, ignore_errors=True)
