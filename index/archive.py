@@ -408,7 +408,8 @@ class Archive:
         if name == "calls":
             there = ", ".join(f"{sql} AS {c}" for c, sql in STORED.items())
         hot = f"SELECT {here} FROM hot_{name}"
-        return f"{hot} UNION ALL SELECT {there} FROM lake.{name} WHERE {inside}" if look.stored else hot
+        stored = look.stored and (name != "frames" or (self.lake is not None and self.lake.has(look.cur, name)))
+        return f"{hot} UNION ALL SELECT {there} FROM lake.{name} WHERE {inside}" if stored else hot
 
     def calls(
         self, where: Filter | None, limit: int, before: tuple[int, str] | None = None, now: int | None = None

@@ -125,10 +125,10 @@ def parse_filter(text: str, now_ns: int, without: frozenset[str] = frozenset()) 
     possible = None
     if parser.asks:
         loose, some = _Parser(text, tokens, now_ns, unknown=frozenset({"finding"})).either()
-        possible = Filter(f"coalesce({loose}, true)", tuple(some))
+        possible = Filter("true", ()) if loose == _UNKNOWN else Filter(loose, tuple(some))
     rough = _Parser(text, tokens, now_ns, unknown=frozenset(KEYS) - FIRST_KEYS)
     loose, some = rough.either()
-    hint = (f"coalesce({loose}, true)", some) if rough.known else None
+    hint = None if loose == _UNKNOWN else (loose, some)
     if possible is not None:
         possible = replace(possible, rough=hint)
     return Filter(
@@ -156,8 +156,8 @@ class _Parser:
         self.unknown = unknown
         """Keys that nothing is known of yet."""
         self.without = without
-        self.known = False
-        """Something else is asked for."""
+        self.negated = 0
+        """NOTs around the present word."""
         self.asks = False
         """Findings are asked for."""
         self.texts: list[str] = []
@@ -179,6 +179,8 @@ class _Parser:
             self.inside += 1
             parts.append(self.both())
             self.inside -= 1
+        if not self.negated and any(sql == _UNKNOWN for sql, _ in parts):
+            return _UNKNOWN, []  # any call may match
         return _join(parts, " OR ")
 
     def both(self) -> Sql:
@@ -187,6 +189,8 @@ class _Parser:
             if word.lower() == "and":
                 self.at += 1
             parts.append(self.one())
+        if not self.negated:  # what is left is plain comparisons, by which whole files are left out
+            parts = [part for part in parts if part[0] != _UNKNOWN] or [(_UNKNOWN, [])]
         return _join(parts, " AND ")
 
     def one(self) -> Sql:
@@ -199,7 +203,9 @@ class _Parser:
             self.inside += 1
             if self.depth > 50:
                 raise FilterError("nested too deep", self.text, place)
+            self.negated += word != "("
             sql, parameters = self.either() if word == "(" else self.one()
+            self.negated -= word != "("
             self.depth -= 1
             self.inside -= 1
             if word == "(":
@@ -207,16 +213,19 @@ class _Parser:
                     raise FilterError("this bracket is not closed", self.text, place)
                 self.at += 1
                 return sql, parameters
+            if not self.unknown:
+                return f"NOT coalesce({sql}, false)", parameters
             # Of findings that nobody has looked for, neither they nor their absence is known.
-            return f"NOT ({sql})" if self.unknown else f"NOT coalesce({sql}, false)", parameters
+            if sql == _UNKNOWN or self.negated:
+                return (sql if sql == _UNKNOWN else f"NOT ({sql})"), parameters
+            return f"coalesce(NOT ({sql}), true)", parameters
         if word == ")" or word.lower() in ("and", "or"):
             raise FilterError(f"{word!r} needs something before it", self.text, place)
         sql, parameters = self.leaf(word, place)
         # What a call does not have, such as a code, it does not match; only its findings are not known.
-        if sql == _UNKNOWN:
+        if sql == _UNKNOWN or not (self.unknown and self.negated):
             return sql, parameters
-        self.known = True
-        return f"coalesce({sql}, false)" if self.unknown else sql, parameters
+        return f"coalesce({sql}, false)", parameters
 
     def leaf(self, word: str, place: int) -> Sql:
         key, colon, value = word.partition(":")

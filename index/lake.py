@@ -86,8 +86,8 @@ class Lake:
         self._writes = threading.Lock()
         self._writer = ThreadPoolExecutor(1, "write-frames")
         self.call_hours = CallHours(folder / "call-hours")
-        self._named: tuple[int, list[DataFile]] | None = None
-        """A snapshot, and the files of `messages` in it."""
+        self._named: tuple[int, dict[str, list[DataFile]]] | None = None
+        """A snapshot, and the files of some tables in it."""
         self._lock = lock_store(folder)
         try:
             if (folder / REBUILDING).exists() and not rebuilding:
@@ -378,11 +378,21 @@ class Lake:
 
     def message_files(self, cur: duckdb.DuckDBPyConnection) -> list[DataFile]:
         """The files of `messages` as a reader sees them now."""
+        return self._files(cur)["messages"]
+
+    def has(self, cur: duckdb.DuckDBPyConnection, table: str) -> bool:
+        """Whether `frames` or `losses` have rows, to a reader now: DuckLake takes long to find that they have none."""
+        return bool(self._files(cur)[table])
+
+    def _files(self, cur: duckdb.DuckDBPyConnection) -> dict[str, list[DataFile]]:
         row = first_row(cur.execute("SELECT id FROM ducklake_current_snapshot('lake')"))
         snapshot = int(row[0]) if row else -1
         named = self._named
         if named is None or named[0] != snapshot:
-            self._named = named = snapshot, data_files(cur, ["messages"], self.place.local)
+            files: dict[str, list[DataFile]] = {"messages": [], "frames": [], "losses": []}
+            for one in data_files(cur, files, self.place.local):
+                files[one.table].append(one)
+            self._named = named = snapshot, files
         return named[1]
 
     def know_hours(self, stop: Callable[[], bool] = lambda: False) -> None:
@@ -436,6 +446,8 @@ class Lake:
     def losses(self, start: int, end: int) -> tuple[Loss, ...]:
         """What was not seen between two times (ns), oldest first; 10,000 entries at most."""
         with self.reading() as cur:
+            if not self.has(cur, "losses"):
+                return ()
             rows = cur.execute(
                 "SELECT interface, start, stop, lost, kind, node FROM lake.losses WHERE start <= ? AND stop >= ? "
                 "ORDER BY start LIMIT 10000",

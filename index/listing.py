@@ -19,6 +19,8 @@ FEW, SOME = 5, 80
 """Calls that are looked at first for each one wanted: where all are wanted, and where a filter leaves some."""
 WINDOWS = (HOUR_NS, 6 * HOUR_NS, 48 * HOUR_NS)
 """How far back from the newest, then."""
+RECENT_NS = 600_000_000_000
+"""The newest few are in the hour of this time before the newest of all and later, if they are many enough."""
 MANY = 20_000
 """A filter that leaves no more calls than these is answered by looking at all of them, however old."""
 EVER = 1 << 62
@@ -51,25 +53,56 @@ def places(
     if rough is None or not stored:
         yield from _newest(cur, source, stored, before, count, since, latest, where)
         return
-    # A call that began since then has no row before.
-    alike = _alike(cur, source("true" if since is None else hours_from(since)), rough, MANY)
-    if len(alike) <= MANY:
-        some = f"SELECT s.* FROM ({source(where(alike))}) s JOIN alike USING (call_id)"
-        cur.execute(f"CREATE OR REPLACE TEMP TABLE few_calls AS {some}")
-        yield "SELECT * FROM few_calls", None
-    else:
-        yield from _newest(cur, source, stored, before, count, since, latest, where)
+    newest = _end(cur, source, before, latest)
+    if newest is None:
+        return
+    for edge in _edges(newest, since):
+        inside = "true" if edge is None else hours_from(edge)
+        alike = _alike(cur, source(inside), rough, before, MANY)
+        if len(alike) > MANY:
+            yield from _newest(cur, source, stored, before, count, since, latest, where)
+            return
+        done = edge is None or (since is not None and edge <= since)
+        some = source(where(alike)) if edge is None else source(inside)
+        part = f"SELECT s.* FROM ({some}) s JOIN alike USING (call_id)"
+        cur.execute(f"CREATE OR REPLACE TEMP TABLE few_calls AS {part}")
+        if edge is not None:
+            # A call that began since then has no row before; others came along with a late row of theirs.
+            cur.execute(f"INSERT INTO few_calls {_older(cur, 'SELECT * FROM few_calls', source, inside, where)}")
+        yield "SELECT * FROM few_calls", None if done else edge
+
+
+def _end(cur: duckdb.DuckDBPyConnection, source: Source, before: int | None, latest: str) -> int | None:
+    """No call that is wanted began later (ns); None: there is none."""
+    newest = before
+    for some in (latest, "true"):  # an hour may have nothing but what ICMP errors quote, which makes no call
+        if newest is None:
+            newest = (first_row(cur.execute(f"SELECT max(last_ts) FROM ({source(some)})")) or (None,))[0]
+    return newest
+
+
+def _edges(newest: int, since: int | None) -> list[int | None]:
+    """From when on (ns) calls are looked at, in turn: further and further back. None: all calls."""
+    edges = [max(newest - window, SANE[0]) // HOUR_NS * HOUR_NS for window in WINDOWS]
+    if since is None:
+        return [*dict.fromkeys(edges), None]
+    return [*dict.fromkeys(max(edge, since) for edge in [*edges, since])]
 
 
 def hours_from(time: int) -> str:
-    """A condition for the hour of a time (ns) and all later ones."""
+    """A condition on partial call rows: those of the hour of a time (ns) and of all later ones."""
     day, hour = f"DATE '{datetime.fromtimestamp(time // 10**9, UTC).date()}'", time % DAY_NS // HOUR_NS
-    return f"(day > {day} OR (day = {day} AND hour >= {hour}))"
+    some = f"(day > {day} OR (day = {day} AND hour >= {hour}))"
+    # Files are left out by what the catalogue knows of their times: hours are not, where they are said with OR.
+    edge = time // HOUR_NS * HOUR_NS
+    return f"({some} AND last_ts >= {edge})" if edge > SANE[0] else some
 
 
-def _alike(cur: duckdb.DuckDBPyConnection, calls: str, rough: Sql, most: int) -> list[str]:
+def _alike(cur: duckdb.DuckDBPyConnection, calls: str, rough: Sql, before: int | None, most: int) -> list[str]:
     """Puts the Call-IDs of rows that match into the table `alike`. One more than `most` is enough."""
     condition, parameters = rough
+    if before is not None:
+        condition = f"({condition}) AND first_ts <= {before}"
     some = f"SELECT DISTINCT call_id FROM ({calls}) WHERE {condition} LIMIT {most + 1}"
     cur.execute(f"CREATE OR REPLACE TEMP TABLE alike AS {some}", parameters)
     return [r[0] for r in cur.execute("SELECT call_id FROM alike").fetchall()]
@@ -91,24 +124,21 @@ def _newest(
             yield "SELECT * FROM few_calls", floor
         yield calls, None
         return
-    newest = before
-    for some in (latest, "true"):  # an hour may have nothing but what ICMP errors quote, which makes no call
-        if newest is None:
-            newest = (first_row(cur.execute(f"SELECT max(last_ts) FROM ({source(some)})")) or (None,))[0]
+    newest = _end(cur, source, before, latest)
     if newest is None:
         return
-    floors = [newest - window for window in WINDOWS] if since is None else [max(newest - w, since) for w in WINDOWS]
-    for n, floor in enumerate(dict.fromkeys([*floors, *([] if since is None else [since])])):
-        edge = max(floor, SANE[0]) // HOUR_NS * HOUR_NS
+    recent = hours_from(max(newest - RECENT_NS, since or 0, SANE[0]))
+    for low in _few(cur, calls, recent, before, count):
+        cur.execute(f"INSERT INTO few_calls {_older(cur, 'SELECT * FROM few_calls', source, recent, where)}")
+        yield "SELECT * FROM few_calls", low
+    for edge in _edges(newest, since):
+        if edge is None:
+            yield calls, None
+            continue
         inside = hours_from(edge)
-        for low in _few(cur, calls, inside, before, count) if n == 0 else ():
-            cur.execute(f"INSERT INTO few_calls {_older(cur, 'SELECT * FROM few_calls', source, inside, where)}")
-            yield "SELECT * FROM few_calls", max(low, edge)
         part = f"SELECT * FROM ({calls}) WHERE {inside}"
-        done = since is not None and floor <= since
+        done = since is not None and edge <= since
         yield f"{part} UNION ALL {_older(cur, part, source, inside, where)}", None if done else edge
-    if since is None:
-        yield calls, None
 
 
 def _older(cur: duckdb.DuckDBPyConnection, part: str, source: Source, inside: str, where: Where) -> str:

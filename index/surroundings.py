@@ -9,6 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping
 
 import duckdb
+import numpy as np
 
 from index.columns import HOUR_NS
 from index.rows import first_row
@@ -16,6 +17,8 @@ from index.trace import CallTrace
 
 STEP_NS = 1_000_000_000
 """Activity is known in steps of this."""
+MOST_STEPS = 1_000_000
+"""Of a longer time there is no list of all steps."""
 LONGEST_PAUSE = 120
 """Steps without any packet after which a store cannot tell whether somebody was listening."""
 AROUND_NS = 600_000_000_000
@@ -39,12 +42,26 @@ class Surroundings:
     def _activity(self) -> list[int]:
         """Steps in which there was any packet, an hour around. Live calls need none of this."""
         if self._steps is None:
-            found = self._cur.execute(
-                f"WITH near AS (SELECT first_ts, last_ts FROM ({self._calls()}) WHERE last_ts >= ? AND first_ts <= ?) "
-                f"SELECT DISTINCT first_ts // {STEP_NS} FROM near UNION SELECT DISTINCT last_ts // {STEP_NS} FROM near",
-                [self._low - HOUR_NS, self._high + HOUR_NS],
-            ).fetchall()
-            self._steps = sorted(int(step) for (step,) in found)
+            low, high = self._low - HOUR_NS, self._high + HOUR_NS
+            near = f"SELECT first_ts, last_ts FROM ({self._calls()}) WHERE last_ts >= {low} AND first_ts <= {high}"
+            first, last = low // STEP_NS, high // STEP_NS
+            if last - first > MOST_STEPS:
+                found = self._cur.execute(
+                    f"WITH near AS ({near}) SELECT DISTINCT first_ts // {STEP_NS} FROM near "
+                    f"UNION SELECT DISTINCT last_ts // {STEP_NS} FROM near"
+                ).fetchall()
+                self._steps = sorted(int(step) for (step,) in found)
+                return self._steps
+            # A bit for each step: one pass over the rows, and nothing to sort.
+            bits = ", ".join(
+                f"bitstring_agg(({ts} // {STEP_NS})::BIGINT, {first}, {last}) "
+                f"FILTER (WHERE {ts} BETWEEN {first * STEP_NS} AND {last * STEP_NS})::VARCHAR"
+                for ts in ("first_ts", "last_ts")
+            )
+            row = first_row(self._cur.execute(f"SELECT {bits} FROM ({near})")) or ()
+            marks = [np.frombuffer(text.encode(), np.uint8) == ord("1") for text in row if text is not None]
+            here = np.logical_or.reduce(marks) if marks else np.zeros(0, bool)
+            self._steps = [int(step) for step in np.flatnonzero(here) + first]
         return self._steps
 
     def listened(self, start: int, end: int) -> tuple[int, int]:
