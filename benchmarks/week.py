@@ -37,7 +37,7 @@ DIGITS = b"0123456789abcdefghijklmnopqrstuvwxyz"
 MARK = 6
 """Where in a Call-ID its hour stands: not in front, where it would tell files apart for nothing."""
 LOOK_UPS = 60
-PEER = "203.0.113.20"
+PEER, CUSTOMER = "203.0.113.20", "198.51.100.14"
 
 
 def hour_rows(captures: list[Path], hour: int) -> list[Any]:
@@ -190,7 +190,8 @@ def ask(store: Path, ids: list[str], hours: int) -> dict[str, Any]:
         say("messages of a call by Call-ID, files cold, store just opened", sorted(cold))
     archive = Archive(Lake(store), lambda: now)
     try:
-        archive.trace(wanted[0])
+        first = times(LOOK_UPS, lambda n: archive.trace(wanted[n]))
+        say("messages of a call by Call-ID, no time given, most files cold", first)
         say("messages of a call by Call-ID, no time given", times(LOOK_UPS, lambda n: archive.trace(wanted[n])))
         say("its frames, as for a pcap", times(LOOK_UPS, lambda n: archive.frames([wanted[n]])))
         say("a call as lists show it, by Call-ID", times(LOOK_UPS, lambda n: archive.call(wanted[n])))
@@ -199,6 +200,8 @@ def ask(store: Path, ids: list[str], hours: int) -> dict[str, Any]:
             say(f"newest 100 calls, {text or 'all'}, last hour", times(7, lambda n, w=where: archive.calls(w, 100)))
         where = parse_filter(f"state:failed dst:{PEER} since:7d", now)
         say("newest 100 failed calls of one peer over 7 days", times(7, lambda n: archive.calls(where, 100)))
+        where = parse_filter(f"state:failed src:{CUSTOMER} since:7d", now)
+        say("all failed calls of one customer over 7 days", times(7, lambda n: archive.calls(where, 100_000)))
         out["memory_mb"] = memory_mb()
         print(f"memory of the process that asked: {memory_mb():,.0f} MB at most")
     finally:

@@ -25,11 +25,12 @@ from capture.flags import QUOTED
 from capture.frames import Frame
 from capture.pipeline import MessageBlock
 from index.batches import no_rows, sorted_batch
+from index.call_hours import conditions
 from index.columns import FRAMES, HOUR_NS, MESSAGES, Rows
 from index.deadlines import Deadlines
 from index.filter import Filter
 from index.findings import Verdict, Verdicts
-from index.hours import by_slot, data_files, hours
+from index.hours import Slot, by_slot, data_files, hours
 from index.lake import Lake, Written
 from index.listing import FEW, SOME, places
 from index.opening import Opening
@@ -392,12 +393,12 @@ class Archive:
             self._rolled = rolled
             return pa.concat_tables([table for _, table in rolled])
 
-    def _where(self, look: _Look, call_ids: Sequence[str]) -> str:
-        """In which hours of the lake calls may have rows, as a condition."""
-        return self.lake.where(look.cur, call_ids) if self.lake is not None and look.stored else "true"
+    def _hours(self, look: _Look, call_ids: Sequence[str]) -> frozenset[Slot] | None:
+        """In which hours of the lake calls may have rows; None: in all."""
+        return self.lake.hours(look.cur, call_ids) if self.lake is not None and look.stored else None
 
-    def _source(self, name: str, look: _Look, inside: str = "true") -> str:
-        """SQL of hot and stored rows; of the stored ones those in the hours `inside`."""
+    def _source(self, name: str, look: _Look, inside: tuple[str, ...] = ("true",)) -> str:
+        """SQL of hot and stored rows; of the stored ones those for which one of the conditions `inside` holds."""
         schema = {"calls": CALL_COLUMNS, "messages": MESSAGES.names, "frames": FRAMES.names}[name]
         if name == "calls":
             look.need_calls()
@@ -409,7 +410,8 @@ class Archive:
             there = ", ".join(f"{sql} AS {c}" for c, sql in STORED.items())
         hot = f"SELECT {here} FROM hot_{name}"
         stored = look.stored and (name != "frames" or (self.lake is not None and self.lake.has(look.cur, name)))
-        return f"{hot} UNION ALL SELECT {there} FROM lake.{name} WHERE {inside}" if stored else hot
+        parts = [f"SELECT {there} FROM lake.{name} WHERE {one}" for one in inside] if stored else []
+        return " UNION ALL ".join([hot, *parts])
 
     def calls(
         self, where: Filter | None, limit: int, before: tuple[int, str] | None = None, now: int | None = None
@@ -432,14 +434,25 @@ class Archive:
             top, rough = before[0] if before else None, where.rough if where else None
             since = where.since if where else None
             latest = self.lake.latest(cur) if self.lake is not None and look.stored else "true"
-            some = partial(self._where, look)
+            hours_of = partial(self._hours, look)
             source = partial(self._source, "calls", look)
-            for rows, floor in places(cur, source, look.stored, top, few, rough, since, latest, some):
-                all_there = "" if floor is None else f" AND start >= {floor}"
-                found = self._run(cur, rows, f"({condition}){all_there}", parameters, limit, now)
-                if floor is None or len(found) >= limit:
-                    return found
-        return []
+            found: list[CallSummary] = []
+            parts = places(cur, source, look.stored, top, few, rough, since, latest, hours_of, limit)
+            part = next(parts, None)
+            while part is not None:
+                between = "" if part.since is None else f" AND start >= {part.since}"
+                before_it = found if part.until is not None else []
+                if part.until is not None:
+                    between += f" AND start < {part.until}"
+                rest = limit - len(before_it)
+                found = before_it + self._run(cur, part.rows, f"({condition}){between}", parameters, rest, now)
+                if part.since is None or len(found) >= limit:
+                    break
+                try:
+                    part = parts.send(len(found))
+                except StopIteration:
+                    break
+        return found
 
     def look_for(self, where: Filter, before: int | None, seconds: float) -> tuple[Texts, int | None]:
         """Look for the filter's texts in messages, from the newest call that began before a time (ns) back, for about
@@ -482,7 +495,8 @@ class Archive:
         """One call; NotFound when no message carries this Call-ID."""
         with self._look() as look:
             look.need_calls(pa.array([call_id], pa.string()))
-            one = f"SELECT * FROM ({self._source('calls', look, self._where(look, [call_id]))}) WHERE call_id = ?"
+            there = conditions(self._hours(look, [call_id]))
+            one = f"SELECT * FROM ({self._source('calls', look, there)}) WHERE call_id = ?"
             sql = CALLS.format(source=one).replace("$now", str(int(self.now())))
             rows = look.cur.execute(sql, [call_id])
             names = [d[0] for d in rows.description]
@@ -621,11 +635,12 @@ class Archive:
         self, look: _Look, call_ids: Sequence[str], between: tuple[int, int] | None = None
     ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, list[dict[str, Any]]]]:
         out: list[dict[str, list[dict[str, Any]]]] = []
-        where = self._where(look, call_ids)
+        hours_of = conditions(self._hours(look, call_ids))
+        where = " OR ".join(hours_of)
         for name in ("messages", "frames"):
             grouped: dict[str, list[dict[str, Any]]] = {}
             if len(call_ids) == 1:
-                sql = f"SELECT * FROM ({self._source(name, look, where)}) WHERE call_id = ?"
+                sql = f"SELECT * FROM ({self._source(name, look, hours_of)}) WHERE call_id = ?"
                 rows = look.cur.execute(sql, [call_ids[0]]).to_arrow_table().to_pylist()
                 if look.stored and name == "frames":
                     sql = f"SELECT * FROM lake.packed WHERE call_id = ? AND ({where})"

@@ -186,8 +186,12 @@ def _hashes(call_ids: pa.Array) -> U32:
     return out
 
 
-def inside(slots: frozenset[Slot] | None) -> str:
-    """The condition for these hours as SQL; whole folders without them are not looked at."""
+def conditions(slots: frozenset[Slot] | None) -> tuple[str, ...]:
+    """The conditions for these hours as SQL, one for each day: of days and hours that are listed in one condition, the
+    store looks at each of these hours on each of these days. Whole folders without them are not looked at."""
     if slots is None or len(slots) > MOST_HOURS:
-        return "true"
-    return " OR ".join(f"(day = DATE '{s.day}' AND hour = {s.hour})" for s in sorted(slots)) or "false"
+        return ("true",)
+    days: dict[str, list[str]] = {}
+    for slot in sorted(slots):
+        days.setdefault(slot.day, []).append(str(slot.hour))
+    return tuple(f"(day = DATE '{day}' AND hour IN ({', '.join(hours)}))" for day, hours in days.items()) or ("false",)

@@ -24,11 +24,11 @@ import duckdb
 import pyarrow as pa
 
 from index import schema
-from index.call_hours import CallHours, inside
+from index.call_hours import CallHours, conditions
 from index.catalogue import Away, Catalogue, CatalogueFile, PostgresCatalogue, stopped
 from index.changes import Change, write_small
 from index.columns import DAY_NS
-from index.hours import DataFile, data_files, slot_of
+from index.hours import DataFile, Slot, data_files, slot_of
 from index.parquet import write_partitions
 from index.place import Folder, Objects, Place
 from index.rows import first_row
@@ -367,14 +367,14 @@ class Lake:
             day = slot.start // DAY_NS
             self.call_hours.note(path, call_ids.filter(pa.array((days == day) & (hours == slot.hour))))
 
-    def where(self, cur: duckdb.DuckDBPyConnection, call_ids: Sequence[str]) -> str:
-        """The hours in which calls may have rows, as a condition in SQL. `cur` reads in a transaction."""
-        return inside(self.call_hours.hours(call_ids, self.message_files(cur)))
+    def hours(self, cur: duckdb.DuckDBPyConnection, call_ids: Sequence[str]) -> frozenset[Slot] | None:
+        """The hours in which calls may have rows; None: all. `cur` reads in a transaction."""
+        return self.call_hours.hours(call_ids, self.message_files(cur))
 
     def latest(self, cur: duckdb.DuckDBPyConnection) -> str:
         """The newest hour that has messages, as a condition."""
         newest = max((f.slot for f in self.message_files(cur) if f.slot is not None), default=None)
-        return "true" if newest is None else inside(frozenset([newest]))
+        return "true" if newest is None else conditions(frozenset([newest]))[0]
 
     def message_files(self, cur: duckdb.DuckDBPyConnection) -> list[DataFile]:
         """The files of `messages` as a reader sees them now."""

@@ -6,13 +6,16 @@ began after some moment has no row from before it, so the calls with rows since 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import duckdb
 
+from index.call_hours import conditions
 from index.columns import DAY_NS, HOUR_NS, SANE
 from index.filter import Sql
+from index.hours import Slot
 from index.rows import first_row
 
 FEW, SOME = 5, 80
@@ -21,17 +24,33 @@ WINDOWS = (HOUR_NS, 6 * HOUR_NS, 48 * HOUR_NS)
 """How far back from the newest, then."""
 RECENT_NS = 600_000_000_000
 """The newest few are in the hour of this time before the newest of all and later, if they are many enough."""
-MANY = 20_000
-"""A filter that leaves no more calls than these is answered by looking at all of them, however old."""
+MANY = 100_000
+"""A filter that leaves no more calls of an hour than these is answered by looking at them alone. Their rows fit into
+the memory that a query may take."""
+LONGEST_NS = 64 * DAY_NS
+"""Of what is older than this before the newest, the rest is looked at in one go."""
 EVER = 1 << 62
 _LATE = "SELECT call_id FROM {part} GROUP BY call_id HAVING NOT bool_or(initial)"
 """Calls without their first request in the window began before it: the older part of exactly these comes along."""
 
 
-Where = Callable[[Sequence[str]], str]
-"""The hours in which calls may have stored rows, as a condition."""
-Source = Callable[[str], str]
-"""SQL of all partial rows; of the stored ones those in the hours of a condition."""
+Where = Callable[[Sequence[str]], frozenset[Slot] | None]
+"""The hours in which calls may have stored rows; None: in all."""
+Source = Callable[[tuple[str, ...]], str]
+"""SQL of all partial rows; of the stored ones those for which one of the conditions holds."""
+ALL = ("true",)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Where calls are looked for next."""
+
+    rows: str
+    """SQL of partial rows."""
+    since: int | None
+    """From this time on (ns) it has every call that is wanted; None: all of them."""
+    until: int | None = None
+    """It adds calls that began before this time to those found so far; None: what is found replaces them."""
 
 
 def places(
@@ -43,33 +62,57 @@ def places(
     rough: Sql | None = None,
     since: int | None = None,
     latest: str = "true",
-    where: Where = lambda call_ids: "true",
-) -> Iterator[tuple[str, int | None]]:
-    """SQL of partial rows, and the time (ns) from which on they have every call: None for all that are wanted.
+    where: Where = lambda call_ids: None,
+    wanted: int = 100,
+) -> Generator[Part, int, None]:
+    """Where to look, in turn, until enough is found; it wants to be sent how many calls were found so far.
 
     `source`: tells SQL of partial rows; `stored`: some of them stand in hours; `before`, `since`: no call is wanted
     that began later, or earlier; `count`: how many calls are looked at first; `rough`: none is wanted whose first row
-    does not match this (see `index.filter.Filter.rough`); `latest`: a condition for the newest hour that is stored."""
-    if rough is None or not stored:
-        yield from _newest(cur, source, stored, before, count, since, latest, where)
+    does not match this (see `index.filter.Filter.rough`); `latest`: a condition for the newest hour that is stored;
+    `wanted`: calls that are enough."""
+    newest = _end(cur, source, before, latest) if stored else None
+    if stored and newest is None:
         return
-    newest = _end(cur, source, before, latest)
-    if newest is None:
+    if rough is None or newest is None:
+        yield from _newest(cur, source, newest, before, count, since, where)
         return
-    for edge in _edges(newest, since):
+    until, width, top, found = EVER, HOUR_NS, min(newest, SANE[1]), 0
+    older: list[str] = []
+    """Calls with a row that matches in a later stretch of time than the one in which they began."""
+    while True:
+        start = top if until == EVER else until
+        edge = None if width > LONGEST_NS else _hour(start - width)
+        if since is not None:
+            edge = since if edge is None else max(edge, since)
         inside = "true" if edge is None else hours_from(edge)
-        alike = _alike(cur, source(inside), rough, before, MANY)
+        alike = _alike(cur, source((f"{inside} AND first_ts < {until}",)), rough, older)
+        if len(alike) > MANY and width > HOUR_NS:
+            width = max(width // 4, HOUR_NS)
+            continue
         if len(alike) > MANY:
-            yield from _newest(cur, source, stored, before, count, since, latest, where)
+            yield from _newest(cur, source, newest, before, count, since, where)
             return
-        done = edge is None or (since is not None and edge <= since)
-        some = source(where(alike)) if edge is None else source(inside)
-        part = f"SELECT s.* FROM ({some}) s JOIN alike USING (call_id)"
+        slots = where(alike)
+        span = start - (edge if edge is not None else SANE[0])
+        exact = slots is not None and len(slots) < (top - start + span) // HOUR_NS + 2
+        if edge is None and not exact:
+            exact, slots = True, None
+        part = f"SELECT s.* FROM ({source(conditions(slots) if exact else (inside,))}) s JOIN alike USING (call_id)"
         cur.execute(f"CREATE OR REPLACE TEMP TABLE few_calls AS {part}")
-        if edge is not None:
-            # A call that began since then has no row before; others came along with a late row of theirs.
+        if not exact:
+            # Some of them began before, and have a late row that matches.
             cur.execute(f"INSERT INTO few_calls {_older(cur, 'SELECT * FROM few_calls', source, inside, where)}")
-        yield "SELECT * FROM few_calls", None if done else edge
+        total = yield Part("SELECT * FROM few_calls", edge, until)
+        if edge is None or edge == since:
+            return
+        begun_before = f"SELECT call_id FROM few_calls GROUP BY call_id HAVING min(first_ts) < {edge}"
+        older = [r[0] for r in cur.execute(begun_before).fetchall()]
+        # As far back as the rest may need, were there as many for each hour as in this stretch.
+        new, rest = total - found, wanted - total
+        further = 8.0 if new == 0 else min(max(1.5 * rest / new, 0.5), 8.0)
+        width = int(min(further * span, span * MANY / 2 / max(len(alike), 1)))
+        until, width, found = edge, max(width, HOUR_NS), total
 
 
 def _end(cur: duckdb.DuckDBPyConnection, source: Source, before: int | None, latest: str) -> int | None:
@@ -77,13 +120,13 @@ def _end(cur: duckdb.DuckDBPyConnection, source: Source, before: int | None, lat
     newest = before
     for some in (latest, "true"):  # an hour may have nothing but what ICMP errors quote, which makes no call
         if newest is None:
-            newest = (first_row(cur.execute(f"SELECT max(last_ts) FROM ({source(some)})")) or (None,))[0]
+            newest = (first_row(cur.execute(f"SELECT max(last_ts) FROM ({source((some,))})")) or (None,))[0]
     return newest
 
 
 def _edges(newest: int, since: int | None) -> list[int | None]:
     """From when on (ns) calls are looked at, in turn: further and further back. None: all calls."""
-    edges = [max(newest - window, SANE[0]) // HOUR_NS * HOUR_NS for window in WINDOWS]
+    edges = [_hour(newest - window) for window in WINDOWS]
     if since is None:
         return [*dict.fromkeys(edges), None]
     return [*dict.fromkeys(max(edge, since) for edge in [*edges, since])]
@@ -98,54 +141,53 @@ def hours_from(time: int) -> str:
     return f"({some} AND last_ts >= {edge})" if edge > SANE[0] else some
 
 
-def _alike(cur: duckdb.DuckDBPyConnection, calls: str, rough: Sql, before: int | None, most: int) -> list[str]:
-    """Puts the Call-IDs of rows that match into the table `alike`. One more than `most` is enough."""
+def _hour(time: int) -> int:
+    return max(time, SANE[0]) // HOUR_NS * HOUR_NS
+
+
+def _alike(cur: duckdb.DuckDBPyConnection, calls: str, rough: Sql, more: list[str]) -> list[str]:
+    """Puts the Call-IDs of rows that match, and `more`, into the table `alike`. One more than MANY is enough."""
     condition, parameters = rough
-    if before is not None:
-        condition = f"({condition}) AND first_ts <= {before}"
-    some = f"SELECT DISTINCT call_id FROM ({calls}) WHERE {condition} LIMIT {most + 1}"
-    cur.execute(f"CREATE OR REPLACE TEMP TABLE alike AS {some}", parameters)
+    some = f"(SELECT DISTINCT call_id FROM ({calls}) WHERE {condition} LIMIT {MANY + 1})"
+    cur.execute(f"CREATE OR REPLACE TEMP TABLE alike AS {some} UNION SELECT unnest(?::VARCHAR[])", [*parameters, more])
     return [r[0] for r in cur.execute("SELECT call_id FROM alike").fetchall()]
 
 
 def _newest(
     cur: duckdb.DuckDBPyConnection,
     source: Source,
-    stored: bool,
+    newest: int | None,
     before: int | None,
     count: int,
     since: int | None,
-    latest: str,
     where: Where,
-) -> Iterator[tuple[str, int | None]]:
-    calls = source("true")
-    if not stored:
-        for floor in _few(cur, calls, "true", before, count):
-            yield "SELECT * FROM few_calls", floor
-        yield calls, None
-        return
-    newest = _end(cur, source, before, latest)
+) -> Generator[Part, int, None]:
+    """All calls: few, and then more. newest: None where no rows stand in hours."""
+    calls = source(ALL)
     if newest is None:
+        for floor in _few(cur, calls, "true", before, count):
+            yield Part("SELECT * FROM few_calls", floor)
+        yield Part(calls, None)
         return
     recent = hours_from(max(newest - RECENT_NS, since or 0, SANE[0]))
     for low in _few(cur, calls, recent, before, count):
         cur.execute(f"INSERT INTO few_calls {_older(cur, 'SELECT * FROM few_calls', source, recent, where)}")
-        yield "SELECT * FROM few_calls", low
+        yield Part("SELECT * FROM few_calls", low)
     for edge in _edges(newest, since):
         if edge is None:
-            yield calls, None
+            yield Part(calls, None)
             continue
         inside = hours_from(edge)
         part = f"SELECT * FROM ({calls}) WHERE {inside}"
         done = since is not None and edge <= since
-        yield f"{part} UNION ALL {_older(cur, part, source, inside, where)}", None if done else edge
+        yield Part(f"{part} UNION ALL {_older(cur, part, source, inside, where)}", None if done else edge)
 
 
 def _older(cur: duckdb.DuckDBPyConnection, part: str, source: Source, inside: str, where: Where) -> str:
     """Calls without their first request in these hours began before them: SQL of their older rows."""
     late = [r[0] for r in cur.execute(_LATE.format(part=f"({part})")).fetchall()]
     cur.execute("CREATE OR REPLACE TEMP TABLE late AS SELECT unnest(?::VARCHAR[]) AS call_id", [late])
-    calls, outside = (source(where(late)), f"NOT {inside}") if late else (source("false"), "false")
+    calls, outside = (source(conditions(where(late))), f"NOT {inside}") if late else (source(("false",)), "false")
     return f"SELECT older.* FROM ({calls}) older JOIN late USING (call_id) WHERE {outside}"
 
 

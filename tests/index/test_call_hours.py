@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from index.archive import Archive
-from index.call_hours import CallHours, inside
+from index.call_hours import CallHours, conditions
 from index.columns import HOUR_NS
 from index.compaction import compact_all
 from index.hours import DataFile, Slot, data_files
@@ -164,8 +164,10 @@ def test_many_calls_are_told_from_many_others(tmp_path: Path) -> None:
 
 
 def test_hours_as_a_condition() -> None:
-    assert inside(None) == "true" and inside(frozenset()) == "false"
+    assert conditions(None) == ("true",) and conditions(frozenset()) == ("false",)
     one, two = Slot("2026-01-05", 10), Slot("2026-01-06", 0)
-    assert inside(frozenset([two, one])) == (
-        "(day = DATE '2026-01-05' AND hour = 10) OR (day = DATE '2026-01-06' AND hour = 0)"
+    three = Slot("2026-01-05", 12)
+    assert conditions(frozenset([three, two, one])) == (
+        "(day = DATE '2026-01-05' AND hour IN (10, 12))",
+        "(day = DATE '2026-01-06' AND hour IN (0))",
     )
