@@ -433,11 +433,11 @@ class Archive:
             few = limit * (SOME if where else FEW)
             top, rough = before[0] if before else None, where.rough if where else None
             since = where.since if where else None
-            latest = self.lake.latest(cur) if self.lake is not None and look.stored else "true"
+            newest = self.lake.newest(cur) if self.lake is not None and look.stored else None
             hours_of = partial(self._hours, look)
             source = partial(self._source, "calls", look)
             found: list[CallSummary] = []
-            parts = places(cur, source, look.stored, top, few, rough, since, latest, hours_of, limit)
+            parts = places(cur, source, look.stored, top, few, rough, since, newest, hours_of, limit)
             part = next(parts, None)
             while part is not None:
                 between = "" if part.since is None else f" AND start >= {part.since}"

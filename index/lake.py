@@ -24,7 +24,7 @@ import duckdb
 import pyarrow as pa
 
 from index import schema
-from index.call_hours import CallHours, conditions
+from index.call_hours import CallHours
 from index.catalogue import Away, Catalogue, CatalogueFile, PostgresCatalogue, stopped
 from index.changes import Change, write_small
 from index.columns import DAY_NS
@@ -371,10 +371,9 @@ class Lake:
         """The hours in which calls may have rows; None: all. `cur` reads in a transaction."""
         return self.call_hours.hours(call_ids, self.message_files(cur))
 
-    def latest(self, cur: duckdb.DuckDBPyConnection) -> str:
-        """The newest hour that has messages, as a condition."""
-        newest = max((f.slot for f in self.message_files(cur) if f.slot is not None), default=None)
-        return "true" if newest is None else conditions(frozenset([newest]))[0]
+    def newest(self, cur: duckdb.DuckDBPyConnection) -> int | None:
+        """The end (ns) of the newest hour that has messages."""
+        return max((f.slot.end for f in self.message_files(cur) if f.slot is not None), default=None)
 
     def message_files(self, cur: duckdb.DuckDBPyConnection) -> list[DataFile]:
         """The files of `messages` as a reader sees them now."""

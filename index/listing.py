@@ -24,6 +24,8 @@ WINDOWS = (HOUR_NS, 6 * HOUR_NS, 48 * HOUR_NS)
 """How far back from the newest, then."""
 RECENT_NS = 600_000_000_000
 """The newest few are in the hour of this time before the newest of all and later, if they are many enough."""
+FEW_HOURS = 4
+"""It would take longer to tell in which of so few hours calls were than to read them."""
 MANY = 100_000
 """A filter that leaves no more calls of an hour than these is answered by looking at them alone. Their rows fit into
 the memory that a query may take."""
@@ -61,7 +63,7 @@ def places(
     count: int,
     rough: Sql | None = None,
     since: int | None = None,
-    latest: str = "true",
+    newest: int | None = None,
     where: Where = lambda call_ids: None,
     wanted: int = 100,
 ) -> Generator[Part, int, None]:
@@ -69,11 +71,12 @@ def places(
 
     `source`: tells SQL of partial rows; `stored`: some of them stand in hours; `before`, `since`: no call is wanted
     that began later, or earlier; `count`: how many calls are looked at first; `rough`: none is wanted whose first row
-    does not match this (see `index.filter.Filter.rough`); `latest`: a condition for the newest hour that is stored;
-    `wanted`: calls that are enough."""
-    newest = _end(cur, source, before, latest) if stored else None
-    if stored and newest is None:
-        return
+    does not match this (see `index.filter.Filter.rough`); `newest`: the end (ns) of the newest hour that
+    is stored, None where nothing is; `wanted`: calls that are enough."""
+    if not stored or newest is None:
+        newest = None
+    elif before is not None:
+        newest = min(before, newest)
     if rough is None or newest is None:
         yield from _newest(cur, source, newest, before, count, since, where)
         return
@@ -93,9 +96,10 @@ def places(
         if len(alike) > MANY:
             yield from _newest(cur, source, newest, before, count, since, where)
             return
-        slots = where(alike)
         span = start - (edge if edge is not None else SANE[0])
-        exact = slots is not None and len(slots) < (top - start + span) // HOUR_NS + 2
+        hours = (top - start + span) // HOUR_NS + 1
+        slots = where(alike) if hours > FEW_HOURS else None
+        exact = slots is not None and len(slots) < hours
         if edge is None and not exact:
             exact, slots = True, None
         part = f"SELECT s.* FROM ({source(conditions(slots) if exact else (inside,))}) s JOIN alike USING (call_id)"
@@ -113,15 +117,6 @@ def places(
         further = 8.0 if new == 0 else min(max(1.5 * rest / new, 0.5), 8.0)
         width = int(min(further * span, span * MANY / 2 / max(len(alike), 1)))
         until, width, found = edge, max(width, HOUR_NS), total
-
-
-def _end(cur: duckdb.DuckDBPyConnection, source: Source, before: int | None, latest: str) -> int | None:
-    """No call that is wanted began later (ns); None: there is none."""
-    newest = before
-    for some in (latest, "true"):  # an hour may have nothing but what ICMP errors quote, which makes no call
-        if newest is None:
-            newest = (first_row(cur.execute(f"SELECT max(last_ts) FROM ({source((some,))})")) or (None,))[0]
-    return newest
 
 
 def _edges(newest: int, since: int | None) -> list[int | None]:
