@@ -111,9 +111,35 @@ def ask(what: str) -> dict[str, object]:
     return dict(json.loads(run(f"ip netns exec {TO} curl -s -m 60 http://{LISTEN}/api/v1/{what}")))
 
 
-def siptrail(send: Callable[[], tuple[int, float]], extra: list[str]) -> None:
-    """Record the replay into a store, as a user would."""
+def left_behind(store: Path, capture: Path) -> None:
+    """The store has an hour that is over, and whose files nobody put in order."""
+    run(f"{sys.executable} -m siptrail.cli import {capture} --store {store}")
+    before = time.time() - 3600  # the service waits until files are no longer new
+    for path in store.rglob("*.parquet"):
+        os.utime(path, (before, before))
+
+
+def in_order(store: Path) -> int:
+    """Messages in hours that were put in order."""
+    sys.path.insert(0, str(HERE.parent))
+    from index.lake import Lake
+
+    lake = Lake(store)
+    try:
+        with lake.reading() as cur:
+            hours = "SELECT DISTINCT day, hour FROM lake.packed"
+            return int(
+                cur.execute(f"SELECT count(*) FROM lake.messages JOIN ({hours}) USING (day, hour)").fetchall()[0][0]
+            )
+    finally:
+        lake.close()
+
+
+def siptrail(send: Callable[[], tuple[int, float]], extra: list[str], behind: Path | None = None) -> None:
+    """Record the replay into a store, as a user would; with an hour in it that waits to be put in order, `behind`."""
     store = Path(tempfile.mkdtemp(prefix="siptrail-live-"))
+    if behind is not None:
+        left_behind(store, behind)
     command = [sys.executable, "-m", "siptrail.cli", "run", "-i", "bench1", "--store", str(store), "--listen", LISTEN]
     log = (store / "log").open("wb")
     process = subprocess.Popen(["ip", "netns", "exec", TO, *command, *extra], cwd=HERE.parent, stdout=log, stderr=log)
@@ -136,7 +162,8 @@ def siptrail(send: Callable[[], tuple[int, float]], extra: list[str]) -> None:
         stats = json.loads(run(f"{sys.executable} -m siptrail.cli stats --json --store {store}"))
         print(
             f"siptrail  {rate:>9,.0f} packets/s: {sent:,} sent, {stats['messages']:,} messages in the store; "
-            f"lost {drops:,} in the kernel, {queue:,} in the queue; {share:.0f} % of a core, {usage.peak_mb:.0f} MB",
+            f"lost {drops:,} in the kernel, {queue:,} in the queue; {share:.0f} % of a core, {usage.peak_mb:.0f} MB"
+            + (f"; {in_order(store):,} older messages were put in order meanwhile" if behind else ""),
             flush=True,
         )
     finally:
@@ -195,6 +222,9 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=300_000, help="messages in the capture that is replayed")
     parser.add_argument("--capture", type=Path, help="replay this file instead")
     parser.add_argument("--rtp", type=int, default=0, help="RTP packets for each SIP message, sent beside")
+    parser.add_argument(
+        "--behind", type=int, default=0, help="older messages in the store, which are put in order meanwhile"
+    )
     parser.add_argument("--only", choices=["siptrail", "tcpdump", "sngrep"], help="measure one program")
     arguments = parser.parse_args()
     if os.geteuid() != 0:
@@ -221,7 +251,10 @@ def main() -> None:
             return sip[0] + rtp[0], sip[1] + rtp[1]
 
         if arguments.only in (None, "siptrail"):
-            siptrail(send, [])
+            behind = Path(folder) / "behind.pcap" if arguments.behind else None
+            if behind is not None:
+                run(f"{sys.executable} {HERE / 'generate.py'} --messages {arguments.behind} --seed 9 -o {behind}")
+            siptrail(send, [], behind)
         for name, measure in (("tcpdump", tcpdump), ("sngrep", sngrep)):
             if arguments.only in (None, name):
                 if shutil.which(name):

@@ -430,7 +430,7 @@ class Archive:
                 where.found.show(cur)
             if where and where.possible is not None:
                 self.verdicts.show(cur)
-            few = limit * (SOME if where else FEW)
+            few = limit * (SOME if where is not None and not where.only_times else FEW)
             top, rough = before[0] if before else None, where.rough if where else None
             since = where.since if where else None
             newest = self.lake.newest(cur) if self.lake is not None and look.stored else None

@@ -54,6 +54,9 @@ class Filter:
     """What a call's first partial row tells already, over the columns of `index.rollup.CALL_COLUMNS`: no call matches
     whose first row does not. None where that leaves all calls."""
 
+    only_times: bool = False
+    """It asks for nothing but when calls began."""
+
     def having(self, found: Texts, floor: int | None) -> Filter:
         """The same once its texts were looked for; `floor`: not in calls that began before (ns)."""
         sql = self.sql if floor is None else f"({self.sql}) AND start >= {int(floor)}"
@@ -139,6 +142,7 @@ def parse_filter(text: str, now_ns: int, without: frozenset[str] = frozenset()) 
         max(parser.bounds["since"], default=None),
         min(parser.bounds["until"], default=None),
         rough=hint,
+        only_times=_Parser(text, tokens, now_ns, unknown=frozenset({"since", "until"})).either()[0] == _UNKNOWN,
     )
 
 

@@ -114,7 +114,7 @@ def places(
         older = [r[0] for r in cur.execute(begun_before).fetchall()]
         # As far back as the rest may need, were there as many for each hour as in this stretch.
         new, rest = total - found, wanted - total
-        further = 8.0 if new == 0 else min(max(1.5 * rest / new, 0.5), 8.0)
+        further = 8.0 if new == 0 else min(max(1.5 * rest / new, 0.5), 12.0)
         width = int(min(further * span, span * MANY / 2 / max(len(alike), 1)))
         until, width, found = edge, max(width, HOUR_NS), total
 

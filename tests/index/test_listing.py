@@ -12,6 +12,7 @@ from index import archive as archive_module
 from index import listing
 from index.archive import Archive
 from index.columns import HOUR_NS
+from index.compaction import compact_all
 from index.filter import parse_filter
 from index.importing import import_file
 from index.lake import Lake
@@ -113,3 +114,36 @@ def test_a_long_call_that_has_just_ended_does_not_hide_a_younger_one(
     found.flush()
     assert [c.call_id for c in found.calls(parse_filter("talk:>1h", NOW), 1)] == ["younger"]
     found.close()
+
+
+@pytest.mark.parametrize("text", ["", "src:203.0.113.5", "state:completed"])
+def test_pages_stay_as_they_were_while_calls_arrive_begin_and_end(tmp_path: Path, text: str) -> None:
+    found = Archive(Lake(tmp_path / "store"), lambda: NOW)
+    try:
+        import_file(found, str(capture(tmp_path / "old.pcap", *traffic(4))), "n")
+        where = parse_filter(text, NOW) if text else None
+        before = [(c.start, c.call_id) for c in found.calls(where, 1000)]
+        seen: list[tuple[int, str]] = []
+        while True:
+            page = found.calls(where, 7, seen[-1] if seen else None)
+            seen += [(c.start, c.call_id) for c in page]
+            if len(page) < 7:
+                break
+            # Newer calls that match every filter come, and hours are put in order.
+            n = len(seen)
+            at = START + 6 * HOUR_NS + n * 10**9
+            call = [
+                (
+                    at,
+                    frame(message("INVITE sip:2002@b.example SIP/2.0", f"new-{n}", "1 INVITE").replace(b";tag=2", b"")),
+                ),
+                (at + 10**6, frame(message("SIP/2.0 200 OK", f"new-{n}", "1 INVITE"), 10, 5)),
+                (at + 2 * 10**6, frame(message("BYE sip:2002@b.example SIP/2.0", f"new-{n}", "2 BYE"))),
+            ]
+            import_file(found, str(capture(tmp_path / f"new-{n}.pcap", call)), "n")
+            if n > 14 and found.lake is not None:
+                compact_all(found.lake, NOW)
+        assert seen == before
+        assert len(found.calls(where, 1000)) == len(before) + (len(seen) - 1) // 7
+    finally:
+        found.close()
