@@ -60,11 +60,14 @@ log = logging.getLogger("siptrail")
 FLUSH_SECONDS = 15.0
 FLUSH_MESSAGES = 100_000
 FLUSH_BYTES = 80 << 20
-SOME_SECONDS, SOME_BYTES = 5.0, 16 << 20
-"""Not so often that the store gets many small files, yet early enough that what is in memory stays little."""
+SOME_SECONDS, SOME_BYTES, UNHURRIED_BYTES = 5.0, 16 << 20, 32 << 20
+"""Not so often that the store gets many small files, yet early enough that what is in memory stays little: so much at
+once only in haste."""
 GIVE_BACK_SECONDS = 5.0
 KEEP_SECONDS = 0.2
 """How often the keeper looks what there is to do."""
+MUCH_SECONDS = 3.0
+"""Who has so much to write after less than this is in haste: more than some 30,000 messages a second."""
 HASTE_SECONDS = 5.0
 """After so long without much to do, memory counts more than time."""
 MOST_SECONDS = 30.0
@@ -245,8 +248,9 @@ class Service:
                     self.archive.lake.reopen()
                 now, (messages, size) = time.monotonic(), self.archive.hot_rows()
                 late, some = now - last_flush > FLUSH_SECONDS, size > SOME_BYTES and now - last_flush > SOME_SECONDS
+                some = some or (size > UNHURRIED_BYTES and not hasty)
                 much = messages > FLUSH_MESSAGES or size > FLUSH_BYTES
-                if much:
+                if much and now - last_flush < MUCH_SECONDS:
                     last_much = now
                 if hasty != (now - last_much < HASTE_SECONDS):
                     hasty = not hasty
