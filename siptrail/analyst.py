@@ -52,6 +52,8 @@ class Analyst:
         """By Call-ID: when to look, and whether that is the last look; in the order of entry."""
         self._lock = threading.Lock()
         self._messages = 0
+        self.busy = False
+        """More messages come in than this machine can spare much time beside."""
         self.left = 0
         """Calls that were not looked at, because too many waited."""
         self.done = 0
@@ -66,9 +68,14 @@ class Analyst:
             self._messages += len(code)
             if not len(telling):
                 return
-            ids = m["call_id"].take(pa.array(telling))
-            last = m["ts"].take(pa.array(telling))
-            for call_id, at in zip(ids.to_pylist(), last.to_pylist(), strict=True):
+            # Each call once, by its first message that tells something.
+            ids = m["call_id"]
+            calls, first = np.unique(ids.indices.to_numpy()[telling], return_index=True)
+            if len(self._due) >= MOST:
+                self.left += len(calls)
+                return
+            names = ids.dictionary.take(pa.array(calls)).to_pylist()
+            for call_id, at in zip(names, m["ts"].to_numpy()[telling[first]].tolist(), strict=True):
                 self._enter(call_id, at + SETTLE_NS, False)
 
     def expect(self, call_id: str, at: int) -> None:
@@ -132,7 +139,8 @@ class Analyst:
                 rate = self._messages / max(time.monotonic() - before, 0.1)
                 self._messages = 0
             before = time.monotonic()
-            share = BUSY_SHARE if rate > BUSY else SHARE
+            self.busy = rate > BUSY
+            share = BUSY_SHARE if self.busy else SHARE
             while not stop.is_set() and self._turn(share, stop):
                 pass
 

@@ -75,6 +75,8 @@ MOST_SECONDS = 30.0
 UPKEEP_SECONDS = 60.0
 CATCH_UP_SECONDS = 5.0
 ALERT_SECONDS = 1.0
+BUSY_REST = 9.0
+"""So much longer than a round of alerts took is the pause after it, while capture needs the machine."""
 RULE_SECONDS, RULE_REST = 1.0, 9.0
 """The user's own rules take a tenth of a processor's time at most."""
 SWITCH_SECONDS = 0.0005
@@ -96,6 +98,8 @@ class Service:
         self._sip_ports, self._ws_ports = frozenset(settings.sip_ports), frozenset(settings.ws_ports)
         self.say = say
         self._stop = threading.Event()
+        self._hasty, self._last_much = False, 0.0
+        """More comes in than memory should be spared for; and when it was noticed last."""
         self._threads: list[threading.Thread] = []
         self._imports = threading.Lock()
         self.watch = FailureWatch()
@@ -240,28 +244,27 @@ class Service:
 
     def _keep(self) -> None:
         last_flush = given_back = time.monotonic()
-        last_much = -HASTE_SECONDS
-        failing, hasty = 0, False
+        failing = 0
         while not self._stop.wait(KEEP_SECONDS):
             try:
                 if self.archive.lake is not None:
                     self.archive.lake.reopen()
                 now, (messages, size) = time.monotonic(), self.archive.hot_rows()
                 late, some = now - last_flush > FLUSH_SECONDS, size > SOME_BYTES and now - last_flush > SOME_SECONDS
-                some = some or (size > UNHURRIED_BYTES and not hasty)
+                some = some or (size > UNHURRIED_BYTES and not self._hasty)
                 much = messages > FLUSH_MESSAGES or size > FLUSH_BYTES
                 if much and now - last_flush < MUCH_SECONDS:
-                    last_much = now
-                if hasty != (now - last_much < HASTE_SECONDS):
-                    hasty = not hasty
-                    in_haste(hasty)
+                    self._hurry()
+                elif self._hasty and now - self._last_much > HASTE_SECONDS:
+                    self._hasty = False
+                    in_haste(False)
                 if messages and (late or some or much):
                     self._flush_most()
                     self.archive.verdicts.keep()
                     self.ledger.store()
                     last_flush = time.monotonic()
                 self._catch_up()
-                if not hasty and now - given_back > GIVE_BACK_SECONDS:
+                if not self._hasty and now - given_back > GIVE_BACK_SECONDS:
                     give_back()
                     given_back = now
                 failing = 0
@@ -272,6 +275,12 @@ class Service:
                 failing += 1
                 self._park()
                 self._stop.wait(2.0)
+
+    def _hurry(self) -> None:
+        self._last_much = time.monotonic()
+        if not self._hasty:
+            self._hasty = True
+            in_haste(True)
 
     def _park(self) -> None:
         """A shared store may be out of reach for long: what memory has no room for waits in the spool alone."""
@@ -309,6 +318,7 @@ class Service:
             messages, size = self.archive.hot_rows()
             if time.monotonic() > until or (messages < FLUSH_MESSAGES and size < FLUSH_BYTES):
                 return
+            self._hurry()
 
     def _flush(self) -> None:
         while self.archive.flush():
@@ -372,8 +382,8 @@ class Service:
                     self.dispatcher.send(notice)
             except Exception:
                 log.exception("a round of alerts failed")
-            # However many calls fail, capture has more than half of the time for itself.
-            pause = max(ALERT_SECONDS, 1.5 * (time.monotonic() - began))
+            # However many calls fail, capture has half of the time for itself, and nearly all when it needs that.
+            pause = max(ALERT_SECONDS, (BUSY_REST if self.analyst.busy else 1.5) * (time.monotonic() - began))
 
     def _look_at_rules(self) -> None:
         pause = RULE_SECONDS
