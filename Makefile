@@ -7,7 +7,6 @@ PACKAGES := sip capture index diagnose alerts tui api siptrail
 DEMO_CAPTURES := fixtures/pcaps
 RUN_ARGS ?=
 TEST_ARGS ?=
-JOBS ?= 2
 BENCH_ARGS ?=
 REQUIRE_ALL ?=
 export REQUIRE_ALL
@@ -46,7 +45,7 @@ run: $(VENV)/.installed
 	$(BIN)/siptrail run $(if $(filter-out 0,$(DEMO)),--demo $(DEMO_CAPTURES)) $(RUN_ARGS)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(TEST_ARGS)
+	$(BIN)/python -m pytest $(TEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

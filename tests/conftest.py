@@ -1,17 +1,11 @@
 """What the machine must have: `@pytest.mark.needs("root", "tshark")` skips with the reason,
-or fails it when REQUIRE_ALL=1 (as continuous integration sets).
-
-Tests run beside each other where pytest has several workers (`-n 2`); `@pytest.mark.alone` is for those that the load
-of another one would fail, such as what must not lose a packet."""
+or fails it when REQUIRE_ALL=1 (as continuous integration sets)."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-import tempfile
-from collections.abc import Callable, Generator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from hypothesis import settings
@@ -40,20 +34,6 @@ def reason_missing(thing: str) -> str | None:
     """Why this machine cannot run a test that needs `thing`; None when it can."""
     have, reason = HAVE.get(thing, (lambda: shutil.which(thing) is not None, f"needs the program {thing}"))
     return None if have() else reason
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
-    if run is None:
-        return (yield)
-    # Who waits to be alone holds the door, so that others finish and none begins.
-    folder = Path(tempfile.gettempdir())
-    with (folder / f"siptrail-{run}.door").open("w") as door, (folder / f"siptrail-{run}.room").open("w") as room:
-        fcntl.flock(door, fcntl.LOCK_EX)
-        fcntl.flock(room, fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH)
-        fcntl.flock(door, fcntl.LOCK_UN)
-        return (yield)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -22,7 +22,7 @@ from tests.capture.live import MAIN, Wires, options
 from tests.capture.wire import A, B, ether, ip4, ip6_fragment, ok, sip, tcp, udp
 from tests.end_to_end.patience import until
 
-pytestmark = [pytest.mark.needs("root", "ip"), pytest.mark.alone]
+pytestmark = pytest.mark.needs("root", "ip")
 FAR, NEAR = "192.0.2.1", "192.0.2.2"
 
 

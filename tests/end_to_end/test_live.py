@@ -23,7 +23,7 @@ from tests.end_to_end.patience import until
 from tests.end_to_end.phones import ANSWERS, BUSY, NO_CAPACITY, Phones
 from tests.end_to_end.recorder import Recorder, Webhook
 
-pytestmark = [pytest.mark.needs("root", "sipp", "tshark", "tcpdump", "ip"), pytest.mark.alone]
+pytestmark = pytest.mark.needs("root", "sipp", "tshark", "tcpdump", "ip")
 GOOD, FULL, OCCUPIED = 4, 5, 2
 CALLS = GOOD + FULL + OCCUPIED
 
