@@ -180,6 +180,10 @@ def ask(store: Path, ids: list[str], hours: int) -> dict[str, Any]:
 
     pick = random.Random(3)
     wanted = [ids[pick.randrange(len(ids))] for _ in range(LOOK_UPS)]
+    # The libraries are in memory, as in a service; what is cold is the store.
+    archive = Archive(Lake(store), lambda: now)
+    archive.trace(ids[0])
+    archive.close()
     if forget_files():
         cold = []
         for call_id in wanted[:5]:
