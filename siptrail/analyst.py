@@ -29,7 +29,7 @@ TOGETHER = 100
 MOST = 50_000
 """Calls that wait; more are left to whoever asks for them."""
 LOOK_BACK_NS = 600_000_000_000
-SHARE, BUSY_SHARE, BUSY = 0.4, 0.05, 20_000
+SHARE, BUSY_SHARE, BUSY = 0.25, 0.05, 20_000
 """Share of the time that it works; and when more messages a second than this come in: capture goes first."""
 USUAL = (401, 407, 487)
 """Failures that most calls get over: challenges, and what follows a CANCEL."""

@@ -75,8 +75,8 @@ MOST_SECONDS = 30.0
 UPKEEP_SECONDS = 60.0
 CATCH_UP_SECONDS = 5.0
 ALERT_SECONDS = 1.0
-BUSY_REST = 9.0
-"""So much longer than a round of alerts took is the pause after it, while capture needs the machine."""
+REST, BUSY_REST = 4.0, 9.0
+"""So much longer than a round of alerts took is the pause after it; and while capture needs the machine."""
 RULE_SECONDS, RULE_REST = 1.0, 9.0
 """The user's own rules take a tenth of a processor's time at most."""
 SWITCH_SECONDS = 0.0005
@@ -382,8 +382,8 @@ class Service:
                     self.dispatcher.send(notice)
             except Exception:
                 log.exception("a round of alerts failed")
-            # However many calls fail, capture has half of the time for itself, and nearly all when it needs that.
-            pause = max(ALERT_SECONDS, (BUSY_REST if self.analyst.busy else 1.5) * (time.monotonic() - began))
+            # However many calls fail, capture has most of the time for itself, and nearly all when it needs that.
+            pause = max(ALERT_SECONDS, (BUSY_REST if self.analyst.busy else REST) * (time.monotonic() - began))
 
     def _look_at_rules(self) -> None:
         pause = RULE_SECONDS
