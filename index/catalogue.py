@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 5
-HELD_SECONDS = 5.0
+HELD_SECONDS = 20.0
 WAIT_SECONDS = 60
 """For so long a change waits for other machines' changes."""
 _FAMILY = 0x534950
