@@ -5,6 +5,7 @@ It owns how the catalogue is attached as `lake`, who may change it when, and wha
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import re
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 5
-HELD_SECONDS = 20.0
+HELD_SECONDS = 5.0
 WAIT_SECONDS = 60
 """For so long a change waits for other machines' changes."""
 _FAMILY = 0x534950
@@ -234,9 +235,11 @@ def _attach(con: duckdb.DuckDBPyConnection, catalogue: str, data: str, read_only
             con.execute(sql)
             return
         except duckdb.BinderException as error:
-            # An engine that was just closed lets go of its file a moment later, when its last reader has gone.
+            # An engine that was just closed lets go of its file a moment later, when its last reader has gone; one in
+            # a cycle of references, such as an error's, goes with the garbage.
             if "Unique file handle" not in str(error) or time.monotonic() > until:
                 raise
+            gc.collect()
             time.sleep(0.1)
 
 
