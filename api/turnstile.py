@@ -34,7 +34,15 @@ class Turnstile:
         if scope["type"] != "http" or not asks or path.startswith(FREE):
             await self.app(scope, receive, send)
             return
-        if self._inside.locked() and self._waiting >= MOST_WAITING:
+        if not self._inside.locked():
+            # Never suspended: whoever comes in the same moment finds it taken, and nobody counts as waiting.
+            await self._inside.acquire()
+            try:
+                await self.app(scope, receive, send)
+            finally:
+                self._inside.release()
+            return
+        if self._waiting >= MOST_WAITING:
             await refuse(send)
             return
         line = _Line(receive)

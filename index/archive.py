@@ -30,15 +30,15 @@ from index.columns import FRAMES, HOUR_NS, MESSAGES, Rows
 from index.deadlines import Deadlines
 from index.filter import Filter
 from index.findings import Verdict, Verdicts
-from index.hours import Slot, by_slot, data_files, hours
+from index.hours import by_slot, data_files, hours
 from index.lake import Lake, Written
 from index.listing import FEW, SOME, places
+from index.look import Look
 from index.opening import Opening
 from index.openings import openings
-from index.packed import in_parts, unpacked
 from index.partials import partials
 from index.questions import Question, Start, Tally
-from index.rollup import CALL_COLUMNS, CALLS, STORED
+from index.rollup import CALLS
 from index.rows import first_row
 from index.spool import Spool
 from index.summary import CallSummary, summary_of
@@ -68,31 +68,6 @@ class _Hot:
     """From live capture: in the spool, too, if that has room."""
     number: int = field(default_factory=itertools.count().__next__)
     """Stands for it where its rows must not be held."""
-
-
-@dataclass(slots=True)
-class _Look:
-    cur: duckdb.DuckDBPyConnection
-    hot: dict[str, pa.Table]
-    """The hot rows of messages and frames, as they are registered."""
-    frames: pa.ChunkedArray
-    """The bytes of the hot frames, by their `place`."""
-    stored: bool
-    """The lake is there."""
-    calls: Callable[[pa.Array | None], pa.Table]
-    """Partial call rows of the hot messages, or of those of some calls."""
-    has_calls: bool = False
-    """These are in the table `hot_calls`, or those of them that are wanted."""
-
-    def need_calls(self, only: pa.Array | None = None) -> None:
-        """Let SQL see the partial call rows; `only` those of some calls."""
-        if self.has_calls:
-            return
-        self.cur.register("hot_calls_arrow", self.calls(only))
-        # In a join with the lake, DuckDB would hand Arrow a Bloom filter, which Arrow does not know.
-        kind = "TEMP TABLE" if self.stored else "TEMP VIEW"
-        self.cur.execute(f"CREATE {kind} hot_calls AS SELECT * FROM hot_calls_arrow")
-        self.has_calls = True
 
 
 class Archive:
@@ -202,20 +177,19 @@ class Archive:
         if not written and not segments:
             return
         mark = f"commit-{uuid.uuid4()}" if self.lake.shared else ""
-
-        def moment(commit: Callable[[], None]) -> None:
-            with self._moment:
-                commit()
-
         try:
             self.lake.reopen()
-            self.lake.publish(written, [*segments, *([mark] if mark else [])], imported_at, moment)
+            self.lake.publish(written, [*segments, *([mark] if mark else [])], imported_at, self._in_turn)
         except Unreachable:
             if not mark or mark not in self.lake.spooled():
                 raise
         with self._lock:
             self.changed += 1
         self._forget([], mark)
+
+    def _in_turn(self, commit: Callable[[], None]) -> None:
+        with self._moment:
+            commit()
 
     def park(self) -> tuple[int, tuple[int, int, int]]:
         """Let go of all hot rows, because the store cannot be reached and memory has an end; the spool has them, and
@@ -242,12 +216,7 @@ class Archive:
         assert self.lake is not None and self.spool is not None
         new = bool(rows) and name not in self.lake.spooled()
         if new:
-
-            def publish(commit: Callable[[], None]) -> None:
-                with self._moment:
-                    commit()
-
-            self.lake.commit(sorted_batch(list(rows)), [name], None, publish)
+            self.lake.commit(sorted_batch(list(rows)), [name], None, self._in_turn)
         self._forget([name])
         return new
 
@@ -315,7 +284,7 @@ class Archive:
             self._fresh_will_do.now = False
 
     @contextmanager
-    def _look(self, deadline: float | None = None) -> Iterator[_Look]:
+    def _look(self, deadline: float | None = None) -> Iterator[Look]:
         """One moment of hot rows and lake."""
         stored = False
         with self._moment:
@@ -348,11 +317,11 @@ class Archive:
             narrow = frames.drop_columns(["frame"]).append_column("place", places)
             cur.register("hot_messages", messages)
             cur.register("hot_frames", narrow)
-            yield _Look(
+            yield Look(
                 cur,
                 {"messages": messages, "frames": narrow},
                 frames["frame"],
-                stored,
+                self.lake if stored else None,
                 lambda only: self._hot_calls(hot) if only is None else _rolled_up_of(hot, only),
             )
         except duckdb.InterruptException as error:
@@ -393,26 +362,6 @@ class Archive:
             self._rolled = rolled
             return pa.concat_tables([table for _, table in rolled])
 
-    def _hours(self, look: _Look, call_ids: Sequence[str]) -> frozenset[Slot] | None:
-        """In which hours of the lake calls may have rows; None: in all."""
-        return self.lake.hours(look.cur, call_ids) if self.lake is not None and look.stored else None
-
-    def _source(self, name: str, look: _Look, inside: tuple[str, ...] = ("true",)) -> str:
-        """SQL of hot and stored rows; of the stored ones those for which one of the conditions `inside` holds."""
-        schema = {"calls": CALL_COLUMNS, "messages": MESSAGES.names, "frames": FRAMES.names}[name]
-        if name == "calls":
-            look.need_calls()
-        names = [f'"{c}"' for c in schema if c != "frame"]
-        here = there = ", ".join(names)
-        if name == "frames":
-            here, there = f"{here}, NULL::BLOB AS frame, place", f"{there}, frame, NULL::BIGINT AS place"
-        if name == "calls":
-            there = ", ".join(f"{sql} AS {c}" for c, sql in STORED.items())
-        hot = f"SELECT {here} FROM hot_{name}"
-        stored = look.stored and (name != "frames" or (self.lake is not None and self.lake.has(look.cur, name)))
-        parts = [f"SELECT {there} FROM lake.{name} WHERE {one}" for one in inside] if stored else []
-        return " UNION ALL ".join([hot, *parts])
-
     def calls(
         self, where: Filter | None, limit: int, before: tuple[int, str] | None = None, now: int | None = None
     ) -> list[CallSummary]:
@@ -433,13 +382,11 @@ class Archive:
             few = limit * (SOME if where is not None and not where.only_times else FEW)
             top, rough = before[0] if before else None, where.rough if where else None
             since = where.since if where else None
-            newest = self.lake.newest(cur) if self.lake is not None and look.stored else None
-            hours_of = partial(self._hours, look)
-            source = partial(self._source, "calls", look)
+            newest = look.lake.newest(cur) if look.lake is not None else None
+            source = partial(look.source, "calls")
             found: list[CallSummary] = []
-            parts = places(cur, source, look.stored, top, few, rough, since, newest, hours_of, limit)
-            part = next(parts, None)
-            while part is not None:
+            parts = places(cur, source, top, few, rough, since, newest, look.hours, limit, lambda: len(found))
+            for part in parts:
                 between = "" if part.since is None else f" AND start >= {part.since}"
                 before_it = found if part.until is not None else []
                 if part.until is not None:
@@ -447,10 +394,6 @@ class Archive:
                 rest = limit - len(before_it)
                 found = before_it + self._run(cur, part.rows, f"({condition}){between}", parameters, rest, now)
                 if part.since is None or len(found) >= limit:
-                    break
-                try:
-                    part = parts.send(len(found))
-                except StopIteration:
                     break
         return found
 
@@ -495,8 +438,8 @@ class Archive:
         """One call; NotFound when no message carries this Call-ID."""
         with self._look() as look:
             look.need_calls(pa.array([call_id], pa.string()))
-            there = conditions(self._hours(look, [call_id]))
-            one = f"SELECT * FROM ({self._source('calls', look, there)}) WHERE call_id = ?"
+            there = conditions(look.hours([call_id]))
+            one = f"SELECT * FROM ({look.source('calls', there)}) WHERE call_id = ?"
             sql = CALLS.format(source=one).replace("$now", str(int(self.now())))
             rows = look.cur.execute(sql, [call_id])
             names = [d[0] for d in rows.description]
@@ -515,7 +458,7 @@ class Archive:
             wanted = pa.array(list(call_ids), pa.string())
             look.need_calls(wanted)
             cur.register("wanted", pa.table({"call_id": wanted}))
-            some = f"SELECT s.* FROM ({self._source('calls', look)}) s JOIN wanted USING (call_id)"
+            some = f"SELECT s.* FROM ({look.source('calls')}) s JOIN wanted USING (call_id)"
             first = since if likely is None else max(since, likely)
             cur.execute(f"CREATE TEMP TABLE found AS {some} WHERE last_ts >= {first}")
             if first > since:
@@ -537,7 +480,7 @@ class Archive:
             begun, alive = (
                 ("true", "true") if between is None else (hours(*between), hours(between[0], between[1] + HOUR_NS))
             )
-            calls = f"SELECT * FROM ({self._source('calls', look)}) WHERE {alive}"
+            calls = f"SELECT * FROM ({look.source('calls')}) WHERE {alive}"
             return openings(look.cur, wanted, calls, look.hot, look.frames, begun if look.stored else None)
 
     def ask(
@@ -548,7 +491,7 @@ class Archive:
         with self._look() as look:
             for name, table in (tables or {}).items():
                 look.cur.register(name, table)
-            return look.cur.execute(sql.format(source=self._source("calls", look)), parameters).fetchall()
+            return look.cur.execute(sql.format(source=look.source("calls")), parameters).fetchall()
 
     def tallies(self, questions: Sequence[Question], node: str | None = None) -> tuple[list[list[Tally]], bool]:
         """Answers to all of these questions, and whether the store had its say: under `fresh_will_do` there may be
@@ -562,11 +505,11 @@ class Archive:
             return list(starts(look.cur, question))
 
     @contextmanager
-    def _counted(self, questions: Sequence[Question], until: int, node: str | None) -> Iterator[_Look]:
+    def _counted(self, questions: Sequence[Question], until: int, node: str | None) -> Iterator[Look]:
         with self._look() as look:
             if any(f is not None and f.possible is not None for q in questions for f in (q.among, q.where)):
                 self.verdicts.show(look.cur)
-            gather(look.cur, self._source("calls", look), questions, self.now(), until, node)
+            gather(look.cur, look.source("calls"), questions, self.now(), until, node)
             yield look
 
     def traces(
@@ -576,7 +519,7 @@ class Archive:
         heard and lost around them, which takes most of the time. `between`: no message is from outside these times."""
         with self._look() as look:
             cur = look.cur
-            messages, frames = self._fetch(look, call_ids, between)
+            messages, frames = look.fetch(call_ids, between)
             # Of some nothing was seen but the ICMP errors that quote them.
             messages = {c: rows for c, rows in messages.items() if any(not r["flags"] & QUOTED for r in rows)}
             if not messages:
@@ -586,7 +529,7 @@ class Archive:
             out = {}
             low = min(rows[0]["ts"] for rows in messages.values())
             high = max(rows[-1]["ts"] for rows in messages.values())
-            around = Surroundings(cur, lambda: self._source("calls", look), low, high, self.lake is None)
+            around = Surroundings(cur, lambda: look.source("calls"), low, high, self.lake is None)
             try:
                 losses = self.losses(low - NEARBY_NS, high + NEARBY_NS)
             except (duckdb.Error, Unreachable):
@@ -616,7 +559,7 @@ class Archive:
     def frames(self, call_ids: Sequence[str]) -> list[Frame]:
         """The original frames of the calls in capture order, each once."""
         with self._look() as look:
-            _, frames = self._fetch(look, call_ids)
+            _, frames = look.fetch(call_ids)
         rows = sorted((r for rows in frames.values() for r in rows), key=lambda r: (r["frame_ts"], r["seq"], r["part"]))
         out: list[Frame] = []
         seen: set[tuple[Any, ...]] = set()
@@ -631,44 +574,10 @@ class Archive:
             out.append(Frame(r["frame_ts"], r["link"], r["interface"], r["original"], bytes(r["frame"])))
         return out
 
-    def _fetch(
-        self, look: _Look, call_ids: Sequence[str], between: tuple[int, int] | None = None
-    ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, list[dict[str, Any]]]]:
-        out: list[dict[str, list[dict[str, Any]]]] = []
-        hours_of = conditions(self._hours(look, call_ids))
-        where = " OR ".join(hours_of)
-        for name in ("messages", "frames"):
-            grouped: dict[str, list[dict[str, Any]]] = {}
-            if len(call_ids) == 1:
-                sql = f"SELECT * FROM ({self._source(name, look, hours_of)}) WHERE call_id = ?"
-                rows = look.cur.execute(sql, [call_ids[0]]).to_arrow_table().to_pylist()
-                if look.stored and name == "frames":
-                    sql = f"SELECT * FROM lake.packed WHERE call_id = ? AND ({where})"
-                    rows += _unpacked(look.cur.execute(sql, [call_ids[0]]))
-            else:
-                wanted = pa.array(list(call_ids), pa.string())
-                hot = look.hot[name]
-                rows = hot.filter(pc.is_in(hot["call_id"], wanted)).to_pylist()
-                if look.stored:
-                    inside = f"({where})" if between is None else f"({where}) AND {hours(*between)}"
-                    look.cur.register("wanted", pa.table({"call_id": wanted}))
-                    sql = f"SELECT s.* FROM lake.{name} s JOIN wanted USING (call_id) WHERE {inside}"
-                    found = look.cur.execute(sql)
-                    rows += found.to_arrow_table().to_pylist()
-                    if name == "frames":
-                        sql = f"SELECT s.* FROM lake.packed s JOIN wanted USING (call_id) WHERE {inside}"
-                        rows += _unpacked(look.cur.execute(sql))
-            for row in sorted(rows, key=lambda r: (r["ts"], r["seq"], r.get("part", 0))):
-                if row.get("place") is not None:
-                    row["frame"] = look.frames[row["place"]].as_py()
-                grouped.setdefault(row["call_id"], []).append(row)
-            out.append(grouped)
-        return out[0], out[1]
-
     def message_stats(self) -> dict[str, Any]:
         """Counts over all stored messages: messages, call_ids, methods, finals, transports, flags, first, last."""
         with self._look(120.0) as look:
-            return count_messages(look.cur, self._source("messages", look))
+            return count_messages(look.cur, look.source("messages"))
 
     def close(self) -> None:
         """Close the store; hot rows that were not flushed are gone."""
@@ -683,12 +592,6 @@ class Archive:
             # They are worked out again when they are asked for: not worth a line beside a command's own error.
             log.info("findings are not kept: %s", " ".join(str(error).split())[:200])
         self.lake.close()
-
-
-def _unpacked(found: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-    """The frames in packed rows."""
-    rows = found.to_arrow_table()
-    return [row for part in in_parts(rows) for row in unpacked(part).to_pylist()]
 
 
 def _rolled_up(hot: Sequence[_Hot]) -> pa.Table:

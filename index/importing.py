@@ -161,8 +161,9 @@ class _Batches:
                 self._take(self._writing.popleft())
             self._unseen += [last] if last is not None else []
             self._seen()
-            self._archive.publish(self._unseen, self._segments, self._imported_at)
-            self._unseen = []
+            # Of what cannot be published nothing stays, so `close` must not try it again.
+            unseen, self._unseen = self._unseen, []
+            self._archive.publish(unseen, self._segments, self._imported_at)
 
     def _wait(self) -> None:
         with _not_stored():
@@ -193,9 +194,9 @@ class _Batches:
         self._unseen += [w.result() for w in self._writing if not w.cancelled() and w.exception() is None]
         self._writing.clear()
         if self._unseen:
+            unseen, self._unseen = self._unseen, []
             with suppress(Unreachable):  # why it came to this is being told
-                self._archive.publish(self._unseen, (), self._imported_at)
-            self._unseen = []
+                self._archive.publish(unseen, (), self._imported_at)
 
 
 @contextmanager

@@ -293,11 +293,11 @@ class Lake:
         batch: Batch,
         segments: Iterable[str],
         imported_at: int | None,
-        publish: Callable[[Callable[[], None]], None],
+        moment: Callable[[Callable[[], None]], None],
     ) -> None:
-        """Write a batch; `publish(do_commit)` makes it visible at the moment the caller drops its hot rows."""
+        """Write a batch; `moment(do_commit)` makes it visible at the moment the caller drops its hot rows."""
         self.reopen()
-        self.publish([self.write(batch)], segments, imported_at, publish)
+        self.publish([self.write(batch)], segments, imported_at, moment)
 
     def write(self, batch: Batch) -> Written:
         """The files of a batch in their place, for one `publish` later on."""
@@ -323,9 +323,10 @@ class Lake:
         written: Sequence[Written],
         segments: Iterable[str],
         imported_at: int | None,
-        publish: Callable[[Callable[[], None]], None],
+        moment: Callable[[Callable[[], None]], None],
     ) -> None:
-        """Let readers see what was written, all of it at once; where that fails, none of it stays."""
+        """Let readers see what was written, all of it at once, by `moment(do_commit)`; where that fails, none of it
+        stays."""
         files: dict[str, list[Path]] = {}
         for one in written:
             for name, paths in one.files.items():
@@ -348,7 +349,7 @@ class Lake:
                     change.own(paths)
                 for name, paths in files.items():
                     change.add(name, paths, hive=name in schema.PARTITIONED)
-                publish(change.commit)
+                moment(change.commit)
         except BaseException:
             if not begun:
                 self._remove(files)

@@ -6,7 +6,7 @@ began after some moment has no row from before it, so the calls with rows since 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -58,7 +58,6 @@ class Part:
 def places(
     cur: duckdb.DuckDBPyConnection,
     source: Source,
-    stored: bool,
     before: int | None,
     count: int,
     rough: Sql | None = None,
@@ -66,21 +65,20 @@ def places(
     newest: int | None = None,
     where: Where = lambda call_ids: None,
     wanted: int = 100,
-) -> Generator[Part, int, None]:
-    """Where to look, in turn, until enough is found; it wants to be sent how many calls were found so far.
+    found: Callable[[], int] = lambda: 0,
+) -> Iterator[Part]:
+    """Where to look, in turn, until enough is found.
 
-    `source`: tells SQL of partial rows; `stored`: some of them stand in hours; `before`, `since`: no call is wanted
-    that began later, or earlier; `count`: how many calls are looked at first; `rough`: none is wanted whose first row
-    does not match this (see `index.filter.Filter.rough`); `newest`: the end (ns) of the newest hour that
-    is stored, None where nothing is; `wanted`: calls that are enough."""
-    if not stored or newest is None:
-        newest = None
-    elif before is not None:
+    `source`: tells SQL of partial rows; `before`, `since`: no call is wanted that began later, or earlier; `count`: how
+    many calls are looked at first; `rough`: none is wanted whose first row does not match this (see
+    `index.filter.Filter.rough`); `newest`: the end (ns) of the newest hour that is stored, None where nothing is;
+    `wanted`: calls that are enough; `found`: how many there are so far."""
+    if newest is not None and before is not None:
         newest = min(before, newest)
     if rough is None or newest is None:
         yield from _newest(cur, source, newest, before, count, since, where)
         return
-    until, width, top, found = EVER, HOUR_NS, min(newest, SANE[1]), 0
+    until, width, top, had = EVER, HOUR_NS, min(newest, SANE[1]), 0
     older: list[str] = []
     """Calls with a row that matches in a later stretch of time than the one in which they began."""
     while True:
@@ -96,27 +94,26 @@ def places(
         if len(alike) > MANY:
             yield from _newest(cur, source, newest, before, count, since, where)
             return
-        span = start - (edge if edge is not None else SANE[0])
-        hours = (top - start + span) // HOUR_NS + 1
+        low = SANE[0] if edge is None else edge
+        hours = (top - low) // HOUR_NS + 1
         slots = where(alike) if hours > FEW_HOURS else None
         exact = slots is not None and len(slots) < hours
-        if edge is None and not exact:
-            exact, slots = True, None
         part = f"SELECT s.* FROM ({source(conditions(slots) if exact else (inside,))}) s JOIN alike USING (call_id)"
         cur.execute(f"CREATE OR REPLACE TEMP TABLE few_calls AS {part}")
-        if not exact:
+        if edge is not None and not exact:
             # Some of them began before, and have a late row that matches.
             cur.execute(f"INSERT INTO few_calls {_older(cur, 'SELECT * FROM few_calls', source, inside, where)}")
-        total = yield Part("SELECT * FROM few_calls", edge, until)
+        yield Part("SELECT * FROM few_calls", edge, until)
         if edge is None or edge == since:
             return
         begun_before = f"SELECT call_id FROM few_calls GROUP BY call_id HAVING min(first_ts) < {edge}"
         older = [r[0] for r in cur.execute(begun_before).fetchall()]
         # As far back as the rest may need, were there as many for each hour as in this stretch.
-        new, rest = total - found, wanted - total
+        total, span = found(), start - low
+        new, rest = total - had, wanted - total
         further = 8.0 if new == 0 else min(max(1.5 * rest / new, 0.5), 12.0)
         width = int(min(further * span, span * MANY / 2 / max(len(alike), 1)))
-        until, width, found = edge, max(width, HOUR_NS), total
+        until, width, had = edge, max(width, HOUR_NS), total
 
 
 def _edges(newest: int, since: int | None) -> list[int | None]:
@@ -156,7 +153,7 @@ def _newest(
     count: int,
     since: int | None,
     where: Where,
-) -> Generator[Part, int, None]:
+) -> Iterator[Part]:
     """All calls: few, and then more. newest: None where no rows stand in hours."""
     calls = source(ALL)
     if newest is None:

@@ -71,9 +71,6 @@ class Analyst:
             # Each call once, by its first message that tells something.
             ids = m["call_id"]
             calls, first = np.unique(ids.indices.to_numpy()[telling], return_index=True)
-            if len(self._due) >= MOST:
-                self.left += len(calls)
-                return
             names = ids.dictionary.take(pa.array(calls)).to_pylist()
             for call_id, at in zip(names, m["ts"].to_numpy()[telling[first]].tolist(), strict=True):
                 self._enter(call_id, at + SETTLE_NS, False)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from index import lake as lake_module
 from index.archive import Archive
 from index.captures import Known, content_of, import_once
+from index.check import check
 from index.columns import HOUR_NS
-from index.importing import ImportResult, import_file
+from index.importing import ImportResult, NotStored, import_file
 from index.lake import Lake
 from index.retention import Limits
 from index.upkeep import Upkeep
@@ -87,3 +91,24 @@ def test_contents(tmp_path: Path) -> None:
     packed.write_bytes(gzip.compress(path.read_bytes())[:-30])
     assert content_of(str(packed)) not in (None, content_of(str(path))), "a damaged one is not the whole one"
     assert content_of("-") is content_of(str(tmp_path)) is content_of(str(tmp_path / "missing")) is None
+
+
+def test_an_import_that_cannot_be_shown_leaves_nothing_and_says_why(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full at the very end, and has room again a moment later."""
+    path = capture(tmp_path / "a.pcap", call("one", START))
+    write_small, full = lake_module.write_small, [OSError(errno.ENOSPC, "No space left on device")]
+
+    def once(*arguments: Any) -> Path:
+        if full:
+            raise full.pop()
+        return write_small(*arguments)
+
+    monkeypatch.setattr(lake_module, "write_small", once)
+    with pytest.raises(NotStored, match="disk is full"):
+        bring(archive, path)
+    assert archive.lake is not None and counted(archive) == {}
+    assert check(archive.lake, deep=True).faults == ()
+    assert not list((tmp_path / "store" / "data" / "main" / "messages").rglob("*.parquet"))
+    assert isinstance(bring(archive, path), ImportResult) and counted(archive) == {"one": 3}
