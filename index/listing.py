@@ -110,7 +110,7 @@ def places(
             width = max(width // 4, HOUR_NS)
             edge = _further(start, width, since)
             continue
-        looking.read(edge, (top - low) // HOUR_NS + 1)
+        looking.read(edge, (min(newest or 0, SANE[1]) - low) // HOUR_NS + 1)
         yield Part("SELECT * FROM few_calls", edge, until)
         if edge is None or edge == since:
             return
@@ -168,7 +168,7 @@ class _Looking:
         """Finds the calls that are worth adding up; whether it did: unless `narrow`, too many are left for another."""
         self._each_row = False
         if self._wanted.some:
-            self._by_conditions(self._rows(edge, until))
+            self._by_conditions(edge, until)
             if self._alike <= MANY:
                 return True
             if not narrow:
@@ -183,35 +183,51 @@ class _Looking:
         )
         self._alike = count_of(self._cur.execute("SELECT count(*) FROM alike ANTI JOIN older USING (call_id)"))
 
-    def _by_conditions(self, rows: str) -> None:
+    def _by_conditions(self, edge: int | None, until: int) -> None:
         """By what holds for some row of each."""
-        parts, before = self._wanted.some, self._wanted.before
+        parts, high = self._wanted.some, self._high(until)
         parameters = [p for _, some in parts for p in some]
-        alone = len(parts) == 1
-        all_hold = "true" if alone else " AND ".join(f"bool_or({sql})" for sql, _ in parts)
-        begun = "true" if before is None else f"min(first_ts) <= {before}"
+        all_hold, asked = "true", parameters
+        if len(parts) > 1:
+            all_hold, asked = " AND ".join(f"bool_or({sql})" for sql, _ in parts), [*parameters, *parameters]
+        any_holds = " OR ".join(f"({sql})" for sql, _ in parts)
+        rows = self._rows(edge, high)
         # Seen in part only, a call may have the rest further back.
-        having = f"HAVING ({all_hold} AND {begun}) OR NOT bool_or(initial)"
-        sql = f"SELECT call_id FROM ({rows}) WHERE {' OR '.join(f'({sql})' for sql, _ in parts)} GROUP BY call_id"
-        most = MANY + 1 + self._carried
-        self._show(f"{sql} {having} LIMIT {most}", parameters if alone else [*parameters, *parameters])
+        found = (
+            f"SELECT call_id FROM ({rows}) WHERE {any_holds} GROUP BY call_id HAVING {all_hold} OR NOT bool_or(initial)"
+        )
+        if self._wanted.before is not None and parts != EVERY_CALL:
+            # What tells it may be seen later than any call that is wanted began.
+            self._find_wider(rows)
+            found = f"({found}) UNION FROM wider"
+        self._show(f"{found} LIMIT {MANY + 1 + self._carried}", asked)
+
+    def _high(self, until: int) -> int:
+        """No call is wanted that began from this time on."""
+        return until if self._wanted.before is None else min(until, self._wanted.before + 1)
+
+    def _find_wider(self, rows: str) -> None:
+        """Puts into `wider` those of these rows' calls that have more of them, later than any wanted call began."""
+        assert self._wanted.before is not None
+        later = f"SELECT call_id FROM ({self._rows(self._wanted.before + 1, EVER)}) WHERE NOT initial"
+        both = f"SELECT DISTINCT call_id FROM ({rows}) SEMI JOIN ({later}) USING (call_id)"
+        self._cur.execute(f"CREATE OR REPLACE TEMP TABLE wider AS {both}")
 
     def _each(self, edge: int | None, until: int) -> None:
         """Each call is told from the columns that the filter needs; most have one row, and nothing is added up."""
         cur, before = self._cur, self._wanted.before
-        high = until if before is None else min(until, before + 1)
+        high = self._high(until)
         rows = every = self._rows(edge, high)
         cur.execute(
             "CREATE OR REPLACE TEMP TABLE odd AS SELECT call_id, bool_or(initial) AS begun "
             f"FROM ({rows}) GROUP BY call_id HAVING count(*) > 1 OR NOT bool_or(initial)"
         )
         if before is not None:
-            # What was seen of them later than any call that is wanted began.
-            cur.execute(f"CREATE OR REPLACE TEMP TABLE wider AS SELECT DISTINCT call_id FROM ({rows})")
-            there = conditions(self._where(self._ids("wider")))
-            later = f"SELECT * FROM ({self._source(there)}) WHERE first_ts > {before}"
-            cur.execute(f"INSERT INTO odd SELECT DISTINCT call_id, true FROM ({later}) SEMI JOIN wider USING (call_id)")
-            every = f"{rows} UNION ALL {later}"
+            self._find_wider(rows)
+            cur.execute("INSERT INTO odd SELECT call_id, true FROM wider")
+            if ids := self._ids("wider"):
+                later = f"SELECT * FROM ({self._source(conditions(self._where(ids)))}) WHERE first_ts > {before}"
+                every = f"{rows} UNION ALL {later}"
         single = f"SELECT s.* FROM ({rows}) s ANTI JOIN odd USING (call_id)"
         several = f"SELECT s.* FROM ({every}) s SEMI JOIN (FROM odd WHERE begun) o USING (call_id)"
         low = SANE[0] if edge is None else edge
