@@ -21,12 +21,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from capture.flags import QUOTED
+from capture.flags import NO_MESSAGE
 from capture.frames import Frame
 from capture.pipeline import MessageBlock
 from index.batches import no_rows, sorted_batch
 from index.call_hours import conditions
 from index.columns import FRAMES, HOUR_NS, MESSAGES, Rows
+from index.connections import messages_only, with_ends
 from index.deadlines import Deadlines
 from index.filter import Filter
 from index.findings import Verdict, Verdicts
@@ -520,8 +521,10 @@ class Archive:
         with self._look() as look:
             cur = look.cur
             messages, frames = look.fetch(call_ids, between)
+            if "" in messages:
+                messages[""] = messages_only(messages[""])
             # Of some nothing was seen but the ICMP errors that quote them.
-            messages = {c: rows for c, rows in messages.items() if any(not r["flags"] & QUOTED for r in rows)}
+            messages = {c: rows for c, rows in messages.items() if any(not r["flags"] & NO_MESSAGE for r in rows)}
             if not messages:
                 return {}
             if alone:
@@ -547,7 +550,7 @@ class Archive:
                 out[call_id] = build_trace(call_id, rows, frames.get(call_id, []), *span, losses=near)
             for call_id, hosts in around.heard(out).items():
                 out[call_id] = replace(out[call_id], heard=hosts)
-        return out
+            return with_ends(look, out)
 
     def trace(self, call_id: str) -> CallTrace:
         """One call's messages; NotFound when there is none."""

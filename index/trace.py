@@ -82,6 +82,18 @@ class IcmpError:
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectionEnd:
+    """A TCP connection that carried SIP was ended: by its first FIN or RST."""
+
+    ts: int
+    by: Endpoint
+    """Who sent it; a firewall in between may have done so in its name."""
+    peer: Endpoint
+    reset: bool
+    """Broken off (RST), not closed (FIN)."""
+
+
+@dataclass(frozen=True, slots=True)
 class CallTrace:
     """All messages with one Call-ID, ordered by (ts, seq), and what a rule must know about the tap."""
 
@@ -102,3 +114,5 @@ class CallTrace:
     """Where a capacity limit refused the call: what was going on between the two hosts at that moment."""
     icmp: tuple[IcmpError, ...] = field(default=())
     """Errors about messages of this call, in order of time."""
+    ends: tuple[ConnectionEnd, ...] = field(default=())
+    """Of connections that carried messages of this call, from its first message on, in order of time."""

@@ -9,7 +9,7 @@ from typing import Any
 from diagnose.engine import Rule, diagnose, load_rules
 from diagnose.finding import Finding
 from index.legs import CallLegs
-from index.trace import CallTrace, Endpoint, IcmpError, Loss
+from index.trace import CallTrace, ConnectionEnd, Endpoint, IcmpError, Loss
 from index.traces import build_trace
 from sip.message import parse_message
 
@@ -152,6 +152,7 @@ def trace(
     heard: frozenset[str] | None = None,
     losses: tuple[Loss, ...] = (),
     icmp: tuple[IcmpError, ...] = (),
+    ends: tuple[ConnectionEnd, ...] = (),
     copies: int = 1,
     legs: CallLegs | None = None,
     makers: frozenset[str] = frozenset(),
@@ -180,7 +181,7 @@ def trace(
     end = max(p.at for p in packets) + 40 if until is None else until
     made = build_trace(CALL_ID, rows, frames, START + round(since * SECOND), START + round(end * SECOND), losses)
     hosts = frozenset(m.dst.ip for m in made.messages) if heard is None else heard
-    return replace(made, icmp=icmp, heard=hosts, legs=legs, makers=makers)
+    return replace(made, icmp=icmp, ends=ends, heard=hosts, legs=legs, makers=makers)
 
 
 def icmp(packet: Packet, by: str, kind: int = 3, code: int = 3, quoted: int = 520, version: int = 4) -> IcmpError:
