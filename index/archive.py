@@ -39,6 +39,7 @@ from index.opening import Opening
 from index.openings import openings
 from index.partials import partials
 from index.questions import Question, Start, Tally
+from index.resends import Resends, resends
 from index.rollup import CALLS
 from index.rows import first_row
 from index.spool import Spool
@@ -497,8 +498,20 @@ class Archive:
     def tallies(self, questions: Sequence[Question], node: str | None = None) -> tuple[list[list[Tally]], bool]:
         """Answers to all of these questions, and whether the store had its say: under `fresh_will_do` there may be
         only what is in memory. `node`: calls that it recorded."""
+        if not questions:
+            return [], True
         with self._counted(questions, self.now(), node) as look:
             return [tally(look.cur, q, self.now()) for q in questions], look.stored or self.lake is None
+
+    def resends(
+        self, since: int, until: int, step: int, per: str, node: str | None = None
+    ) -> tuple[list[Resends], bool]:
+        """Requests that were sent again, by host (see index.resends), and whether the store had its say. `node`: those
+        that it recorded."""
+        with self._look() as look:
+            messages = look.source("messages", (hours(since, until),))
+            found = resends(look.cur, messages, since, until, step, per, node)
+            return found, look.stored or self.lake is None
 
     def starts(self, question: Question, until: int) -> list[Start]:
         """Every single call that the question is about and that began until then (ns)."""

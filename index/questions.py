@@ -21,6 +21,12 @@ PER = {
 """What calls can be counted by, and its SQL over the columns of `index.rollup.CALLS`."""
 
 
+REQUESTS_BY = {"dst": "dst_ip", "src": "src_ip"}
+"""Requests that were sent again are counted by whom they go to, or who sends them (see `index.resends`)."""
+REQUESTS_FEW = 20
+"""A share of fewer requests says nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """Calls to count."""
