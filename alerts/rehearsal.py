@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alerts.rule import AlertRule
-from index.questions import Start
-from index.resends import Resends
+from index.questions import Resends, Start
 
 Times = NDArray[np.int64]
 

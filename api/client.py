@@ -16,8 +16,7 @@ from alerts.links import CALLS, call_url, quoted
 from api.records import resends_from_json, trace_from_json
 from diagnose.finding import Finding
 from index.legs import CallLegs
-from index.questions import Start
-from index.resends import Resends
+from index.questions import Resends, Start
 from index.summary import CallPage, CallSummary, Stats, from_rfc3339, rfc3339
 from index.trace import CallTrace
 from sip.errors import Misread, NotFound, SiptrailError, TooMuch, Unreachable

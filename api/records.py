@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from capture.flags import NAMES, names
-from index.resends import Resends
+from index.questions import Resends
 from index.summary import from_rfc3339, rfc3339
 from index.trace import CallTrace, Endpoint, Loss, TraceMessage
 from sip.message import parse_message

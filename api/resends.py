@@ -11,7 +11,7 @@ from api.records import resends_to_json
 from api.starts import time_of
 from diagnose.desk import Desk, ResendDesk
 from index.columns import DAY_NS
-from index.resends import BY, WITHIN_NS
+from index.questions import REQUESTS_BY, WITHIN_NS
 from sip.errors import SiptrailError
 
 S = 1_000_000_000
@@ -35,8 +35,8 @@ def resend_routes(desk: Desk) -> APIRouter:
         low, high = time_of(since), time_of(until)
         if high - low > DAY_NS:
             raise SiptrailError("until is more than a day after since; ask for one day after the other")
-        if per not in BY:
-            raise SiptrailError(f"per {per!r} is none of {', '.join(BY)}")
+        if per not in REQUESTS_BY:
+            raise SiptrailError(f"per {per!r} is none of {', '.join(REQUESTS_BY)}")
         return JSONResponse({"hosts": [resends_to_json(r) for r in counting.resends(low, high, step * S, per)]})
 
     return router

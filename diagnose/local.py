@@ -27,8 +27,7 @@ from index.leg import LegRules
 from index.leg_search import Family
 from index.legs import CallLegs
 from index.pcapfile import write_capture
-from index.questions import Question, Start
-from index.resends import Resends
+from index.questions import Question, Resends, Start
 from index.summary import CallPage, CallSummary, Stats, rfc3339, tls_record
 from index.trace import CallTrace
 from sip.errors import SiptrailError, TooMuch

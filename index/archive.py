@@ -38,8 +38,8 @@ from index.look import Look
 from index.opening import Opening
 from index.openings import openings
 from index.partials import partials
-from index.questions import Question, Start, Tally
-from index.resends import Resends, resends
+from index.questions import Question, Resends, Start, Tally
+from index.resends import resends
 from index.rollup import CALLS
 from index.rows import first_row
 from index.spool import Spool

@@ -10,7 +10,7 @@ from alerts.rule import WHY, span
 from diagnose.desk import Desk, ResendDesk
 from diagnose.local import LocalDesk
 from index.columns import DAY_NS, HOUR_NS
-from index.resends import BY, FEW, WITHIN_NS, Resends
+from index.resends import REQUESTS_BY, REQUESTS_FEW, WITHIN_NS, Resends
 from index.summary import from_rfc3339, rfc3339
 from sip.errors import SiptrailError
 from sip.text import printable
@@ -21,8 +21,8 @@ SHOWN = 20
 
 def told(desk: Desk, since: str | None, per: str, as_json: bool) -> Iterator[str]:
     """One line for each host to which (`per` src: from which) any request was sent again."""
-    if per not in BY:
-        raise SiptrailError(f"--per {per} is none of {', '.join(BY)}")
+    if per not in REQUESTS_BY:
+        raise SiptrailError(f"--per {per} is none of {', '.join(REQUESTS_BY)}")
     low, high = _times(desk, since)
     by_host: dict[str, list[Resends]] = {}
     for r in resends_of(desk, low, high, WITHIN_NS, per):
@@ -38,7 +38,7 @@ def told(desk: Desk, since: str | None, per: str, as_json: bool) -> Iterator[str
 
 
 def _weight(r: Resends) -> tuple[bool, float]:
-    return r.requests >= FEW, r.share
+    return r.requests >= REQUESTS_FEW, r.share
 
 
 def resends_of(desk: Desk, low: int, high: int, step: int, per: str) -> Iterator[Resends]:
