@@ -10,7 +10,7 @@ from alerts.rule import WHY, span
 from diagnose.desk import Desk, ResendDesk
 from diagnose.local import LocalDesk
 from index.columns import DAY_NS, HOUR_NS
-from index.resends import REQUESTS_BY, REQUESTS_FEW, WITHIN_NS, Resends
+from index.questions import REQUESTS_BY, REQUESTS_FEW, WITHIN_NS, Resends
 from index.summary import from_rfc3339, rfc3339
 from sip.errors import SiptrailError
 from sip.text import printable

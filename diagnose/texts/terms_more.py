@@ -184,8 +184,8 @@ MORE = {
     ),
     "retransmission": Text(
         "UDP loses packets, so requests are repeated after 0.5, 1, 2, 4 s and given up after 32 s.",
-        "Repetitions without answers: the peer is unreachable or its answers go elsewhere. More than a fifth of all "
-        "requests to a host within 5 minutes: path loss, or an overloaded element; `siptrail resends` names such hosts.",
+        "Repetitions without answers: the peer is unreachable or its answers go elsewhere. More than a fifth of "
+        "all requests to a host within 5 minutes: path loss, or an overloaded element: `siptrail resends`.",
         "RFC 3261 section 17.1.1.2",
         (
             "timer A",
