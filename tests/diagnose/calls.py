@@ -33,6 +33,8 @@ class Packet:
     transport: str = "udp"
     flags: int = 0
     tap: str = "eth0"
+    number: int | None = None
+    """When it was captured, where its time does not tell."""
 
 
 def sdp(address: str = NAT, formats: str = "0 8", *lines: str, port: int = 4000, session: bool = True) -> str:
@@ -163,7 +165,8 @@ def trace(
     for n, p in enumerate(sorted(packets, key=lambda p: p.at)):
         for copy in range(copies):
             (src, sport), (dst, dport) = _place(p.src), _place(p.dst)
-            place = {"node": "n", "ts": START + round(p.at * SECOND) + copy * 1_000_000, "seq": 2 * n + copy}
+            seq = 2 * (n if p.number is None else p.number) + copy
+            place = {"node": "n", "ts": START + round(p.at * SECOND) + copy * 1_000_000, "seq": seq}
             frames.append({**place, "part": 0, "payload": p.raw})
             rows.append(
                 {
