@@ -101,7 +101,7 @@ def store_in_order(lake: Any, batch: Any, hour: int) -> None:
         ):  # fmt: skip
             folder = lake.folder_of(into) / f"day={slot.day}" / f"hour={slot.hour}"
             pieces = (rows.slice(at, 10_000) for at in range(0, rows.num_rows, 10_000))
-            files = write_in_order(table, pieces, folder).files
+            files = write_in_order(table, pieces, folder, lake.folder / "temp").files
             change.add(into, files)
             if table == "messages":
                 for path in files:

@@ -33,14 +33,14 @@ from index.filter import Filter
 from index.findings import Verdict, Verdicts
 from index.hours import by_slot, data_files, hours
 from index.lake import Lake, Written
-from index.listing import FEW, SOME, places
+from index.listing import places, wanted_of
 from index.look import Look
 from index.opening import Opening
 from index.openings import openings
 from index.partials import partials
 from index.questions import Question, Resends, Start, Tally
 from index.resends import resends
-from index.rollup import CALLS
+from index.rollup import CALLS, OF_ONE_ROW
 from index.rows import first_row
 from index.spool import Spool
 from index.summary import CallSummary, summary_of
@@ -381,21 +381,22 @@ class Archive:
                 where.found.show(cur)
             if where and where.possible is not None:
                 self.verdicts.show(cur)
-            few = limit * (SOME if where is not None and not where.only_times else FEW)
-            top, rough = before[0] if before else None, where.rough if where else None
-            since = where.since if where else None
             newest = look.lake.newest(cur) if look.lake is not None else None
-            source = partial(look.source, "calls")
             found: list[CallSummary] = []
-            parts = places(cur, source, top, few, rough, since, newest, look.hours, limit, lambda: len(found))
-            for part in parts:
-                between = "" if part.since is None else f" AND start >= {part.since}"
-                before_it = found if part.until is not None else []
-                if part.until is not None:
-                    between += f" AND start < {part.until}"
-                rest = limit - len(before_it)
-                found = before_it + self._run(cur, part.rows, f"({condition}){between}", parameters, rest, now)
-                if part.since is None or len(found) >= limit:
+
+            def match(rows: str, single: bool, low: int, high: int) -> list[str]:
+                """Of these rows' calls the newest that match, from the columns that tell it."""
+                sql = (OF_ONE_ROW if single else CALLS).format(source=rows).replace("$now", str(int(now)))
+                some = f"({condition}) AND start >= {low} AND start < {high}"
+                sql = f"SELECT call_id FROM ({sql}) WHERE {some} ORDER BY start DESC, call_id"
+                return [r[0] for r in cur.execute(f"{sql} LIMIT {limit - len(found)}", parameters).fetchall()]
+
+            wanted = wanted_of(where, limit, match, before[0] if before else None)
+            for part in places(cur, partial(look.source, "calls"), wanted, newest, look.hours, found.__len__):
+                between = f"start < {part.until}" + ("" if part.since is None else f" AND start >= {part.since}")
+                rest = limit - len(found)
+                found += self._run(cur, part.rows, f"({condition}) AND {between}", parameters, rest, now)
+                if len(found) >= limit:
                     break
         return found
 

@@ -1,7 +1,8 @@
 """Where the newest calls are looked for: in few partial rows first, then in an hour, then further back. SQL only.
 
-A list wants the newest hundred calls, and adding up the partial rows of all others takes most of the time. A call that
-began after some moment has no row from before it, so the calls with rows since then are all that can have begun since.
+A list wants the newest hundred calls, and adding up the partial rows of all others takes most of the time. It goes back
+in stretches of time. A call that began after some moment has no row from before it, so the calls with rows since then
+are all that can have begun since; and of those, few conditions on single rows leave the ones worth adding up.
 """
 
 from __future__ import annotations
@@ -14,33 +15,37 @@ import duckdb
 
 from index.call_hours import conditions
 from index.columns import DAY_NS, HOUR_NS, SANE
-from index.filter import Sql
+from index.filter import Filter
+from index.filter_sql import Sql
 from index.hours import Slot
-from index.rows import first_row
+from index.rows import count_of, first_row
 
-FEW, SOME = 5, 80
-"""Calls that are looked at first for each one wanted: where all are wanted, and where a filter leaves some."""
-WINDOWS = (HOUR_NS, 6 * HOUR_NS, 48 * HOUR_NS)
-"""How far back from the newest, then."""
+FEW, SOME = 5, 20
+"""Rows that are looked at first for each call wanted: where all are wanted, and where a filter leaves some."""
 RECENT_NS = 600_000_000_000
-"""The newest few are in the hour of this time before the newest of all and later, if they are many enough."""
+"""These rows are in the hour of this time before the newest of all and later, if they are many enough."""
+SLACK_NS = 60_000_000_000
+"""Rows of one message that several nodes saw are no further apart."""
 FEW_HOURS = 4
 """It would take longer to tell in which of so few hours calls were than to read them."""
 MANY = 100_000
-"""A filter that leaves no more calls of an hour than these is answered by looking at them alone. Their rows fit into
-the memory that a query may take."""
+"""Of a stretch that holds more calls than these which may match, each is told whether it does from the columns that
+the filter needs, before all others are read. The rows of so many fit into the memory that a query may take."""
+MOST_ROWS = 600_000
+"""A stretch is not made longer than what holds about so many rows, where each of them is looked at."""
 LONGEST_NS = 64 * DAY_NS
 """Of what is older than this before the newest, the rest is looked at in one go."""
 EVER = 1 << 62
-_LATE = "SELECT call_id FROM {part} GROUP BY call_id HAVING NOT bool_or(initial)"
-"""Calls without their first request in the window began before it: the older part of exactly these comes along."""
-
 
 Where = Callable[[Sequence[str]], frozenset[Slot] | None]
 """The hours in which calls may have stored rows; None: in all."""
 Source = Callable[[tuple[str, ...]], str]
 """SQL of all partial rows; of the stored ones those for which one of the conditions holds."""
-ALL = ("true",)
+Match = Callable[[str, bool, int, int], Sequence[str]]
+"""The newest calls that match, by SQL of their rows, whether each has one row, and when they began (ns): from and
+before. No more than are wanted."""
+EVERY_CALL: tuple[Sql, ...] = (("true", []),)
+"""What holds for some row where nothing is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,78 +55,204 @@ class Part:
     rows: str
     """SQL of partial rows."""
     since: int | None
-    """From this time on (ns) it has every call that is wanted; None: all of them."""
-    until: int | None = None
-    """It adds calls that began before this time to those found so far; None: what is found replaces them."""
+    """It has every call that began from this time on (ns), …; None: from the first on."""
+    until: int
+    """… and before this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which calls a list is about."""
+
+    count: int
+    """So many are enough."""
+    match: Match
+    first: int
+    """How many rows are looked at first."""
+    some: Sequence[Sql]
+    """Each holds for some row of every call that is wanted (see `index.filter_rough`)."""
+    since: int | None
+    """No call is wanted that began earlier (ns), …"""
+    before: int | None
+    """… or later."""
+
+
+def wanted_of(where: Filter | None, count: int, match: Match, before: int | None) -> Wanted:
+    """The newest `count` calls that match a filter; `before`: none that began later (ns)."""
+    if where is None:
+        return Wanted(count, match, count * FEW, EVERY_CALL, None, before)
+    tops = [t for t in (before, where.until) if t is not None]
+    some = EVERY_CALL if where.only_times else where.some
+    return Wanted(count, match, count * (FEW if some else SOME), some, where.since, min(tops, default=None))
 
 
 def places(
     cur: duckdb.DuckDBPyConnection,
     source: Source,
-    before: int | None,
-    count: int,
-    rough: Sql | None = None,
-    since: int | None = None,
-    newest: int | None = None,
+    wanted: Wanted,
+    newest: int | None,
     where: Where = lambda call_ids: None,
-    wanted: int = 100,
     found: Callable[[], int] = lambda: 0,
 ) -> Iterator[Part]:
-    """Where to look, in turn, until enough is found.
-
-    `source`: tells SQL of partial rows; `before`, `since`: no call is wanted that began later, or earlier; `count`: how
-    many calls are looked at first; `rough`: none is wanted whose first row does not match this (see
-    `index.filter.Filter.rough`); `newest`: the end (ns) of the newest hour that is stored, None where nothing is;
-    `wanted`: calls that are enough; `found`: how many there are so far."""
-    if newest is not None and before is not None:
-        newest = min(before, newest)
-    if rough is None or newest is None:
-        yield from _newest(cur, source, newest, before, count, since, where)
-        return
-    until, width, top, had = EVER, HOUR_NS, min(newest, SANE[1]), 0
-    older: list[str] = []
-    """Calls with a row that matches in a later stretch of time than the one in which they began."""
+    """Where to look, in turn, until enough is found. `newest`: the end (ns) of the newest hour that is stored, None
+    where nothing is; `found`: how many calls there are so far."""
+    looking = _Looking(cur, source, wanted, where)
+    before, since = wanted.before, wanted.since
+    top = min([SANE[1], *(t for t in (newest, before) if t is not None)])
+    edge: int | None = None if newest is None else max(_hour(top - RECENT_NS), since or 0)
+    recent = looking.since_row(edge)
+    if recent is not None:
+        edge = max(recent, since or 0)
+    until, width, had = EVER, HOUR_NS, 0
     while True:
-        start = top if until == EVER else until
-        edge = None if width > LONGEST_NS else _hour(start - width)
-        if since is not None:
-            edge = since if edge is None else max(edge, since)
-        inside = "true" if edge is None else hours_from(edge)
-        alike = _alike(cur, source((f"{inside} AND first_ts < {until}",)), rough, older)
-        if len(alike) > MANY and width > HOUR_NS:
+        low, start = SANE[0] if edge is None else edge, top if until == EVER else until
+        if not looking.look(edge, until, narrow=width <= HOUR_NS):
             width = max(width // 4, HOUR_NS)
+            edge = _further(start, width, since)
             continue
-        if len(alike) > MANY:
-            yield from _newest(cur, source, newest, before, count, since, where)
-            return
-        low = SANE[0] if edge is None else edge
-        hours = (top - low) // HOUR_NS + 1
-        slots = where(alike) if hours > FEW_HOURS else None
-        exact = slots is not None and len(slots) < hours
-        part = f"SELECT s.* FROM ({source(conditions(slots) if exact else (inside,))}) s JOIN alike USING (call_id)"
-        cur.execute(f"CREATE OR REPLACE TEMP TABLE few_calls AS {part}")
-        if edge is not None and not exact:
-            # Some of them began before, and have a late row that matches.
-            cur.execute(f"INSERT INTO few_calls {_older(cur, 'SELECT * FROM few_calls', source, inside, where)}")
+        looking.read(edge, (top - low) // HOUR_NS + 1)
         yield Part("SELECT * FROM few_calls", edge, until)
         if edge is None or edge == since:
             return
-        begun_before = f"SELECT call_id FROM few_calls GROUP BY call_id HAVING min(first_ts) < {edge}"
-        older = [r[0] for r in cur.execute(begun_before).fetchall()]
+        looking.carry(edge)
         # As far back as the rest may need, were there as many for each hour as in this stretch.
-        total, span = found(), start - low
-        new, rest = total - had, wanted - total
+        total, span = found(), max(start - low, 1)
+        new, rest = total - had, wanted.count - total
         further = 8.0 if new == 0 else min(max(1.5 * rest / new, 0.5), 12.0)
-        width = int(min(further * span, span * MANY / 2 / max(len(alike), 1)))
-        until, width, had = edge, max(width, HOUR_NS), total
+        width = max(int(span * min(further, looking.room(edge, until))), HOUR_NS)
+        until, had = edge, total
+        edge = _further(until, width, since)
 
 
-def _edges(newest: int, since: int | None) -> list[int | None]:
-    """From when on (ns) calls are looked at, in turn: further and further back. None: all calls."""
-    edges = [_hour(newest - window) for window in WINDOWS]
+def _further(start: int, width: int, since: int | None) -> int | None:
+    """Where the next stretch begins."""
+    edge = None if width > LONGEST_NS else _hour(start - width)
     if since is None:
-        return [*dict.fromkeys(edges), None]
-    return [*dict.fromkeys(max(edge, since) for edge in [*edges, since])]
+        return edge
+    return since if edge is None else max(edge, since)
+
+
+class _Looking:
+    """One list's way through the rows. The tables `alike`, `odd`, `older`, `wider`, `late` and `few_calls` of its
+    connection are its own."""
+
+    def __init__(self, cur: duckdb.DuckDBPyConnection, source: Source, wanted: Wanted, where: Where) -> None:
+        self._cur, self._source, self._wanted, self._where = cur, source, wanted, where
+        self._alike = 0
+        """How many calls of this stretch are in the table of that name: those worth adding up."""
+        self._carried = 0
+        """How many are in `older`."""
+        self._each_row = False
+        """Each row of the present stretch was looked at."""
+        # Calls with a row in a later stretch of time than the one in which they began.
+        cur.execute("CREATE OR REPLACE TEMP TABLE older (call_id VARCHAR)")
+
+    def _rows(self, low: int | None, high: int) -> str:
+        """SQL of the rows that begin from one time on and before the other (ns)."""
+        some = ([] if low is None else [f"first_ts >= {low}"]) + ([] if high == EVER else [f"first_ts < {high}"])
+        rows = self._source((" AND ".join([*([] if low is None else [hours_from(low)]), *some]) or "true",))
+        return f"SELECT * FROM ({rows}) WHERE {' AND '.join(some) or 'true'}"
+
+    def since_row(self, edge: int | None) -> int | None:
+        """Since when (ns) there are as many rows as are looked at first; None where there are hardly more."""
+        wanted = self._wanted
+        high = EVER if wanted.before is None else wanted.before + 1
+        conditions = " AND ".join(["initial", *(f"({sql})" for sql, _ in wanted.some)])
+        sql = f"SELECT first_ts FROM ({self._rows(edge, high)}) WHERE {conditions} ORDER BY first_ts DESC"
+        parameters = [p for _, some in wanted.some for p in some]
+        found = self._cur.execute(f"{sql} LIMIT 1 OFFSET {wanted.first}", parameters)
+        row = first_row(found)
+        return None if row is None else int(row[0]) + 1
+
+    def look(self, edge: int | None, until: int, narrow: bool) -> bool:
+        """Finds the calls that are worth adding up; whether it did: unless `narrow`, too many are left for another."""
+        self._each_row = False
+        if self._wanted.some:
+            self._by_conditions(self._rows(edge, until))
+            if self._alike <= MANY:
+                return True
+            if not narrow:
+                return False
+        self._each_row = True
+        self._each(edge, until)
+        return True
+
+    def _show(self, calls: str, parameters: list[object]) -> None:
+        self._cur.execute(
+            f"CREATE OR REPLACE TEMP TABLE alike AS SELECT call_id FROM ({calls}) UNION FROM older", parameters
+        )
+        self._alike = count_of(self._cur.execute("SELECT count(*) FROM alike ANTI JOIN older USING (call_id)"))
+
+    def _by_conditions(self, rows: str) -> None:
+        """By what holds for some row of each."""
+        parts, before = self._wanted.some, self._wanted.before
+        parameters = [p for _, some in parts for p in some]
+        alone = len(parts) == 1
+        all_hold = "true" if alone else " AND ".join(f"bool_or({sql})" for sql, _ in parts)
+        begun = "true" if before is None else f"min(first_ts) <= {before}"
+        # Seen in part only, a call may have the rest further back.
+        having = f"HAVING ({all_hold} AND {begun}) OR NOT bool_or(initial)"
+        sql = f"SELECT call_id FROM ({rows}) WHERE {' OR '.join(f'({sql})' for sql, _ in parts)} GROUP BY call_id"
+        most = MANY + 1 + self._carried
+        self._show(f"{sql} {having} LIMIT {most}", parameters if alone else [*parameters, *parameters])
+
+    def _each(self, edge: int | None, until: int) -> None:
+        """Each call is told from the columns that the filter needs; most have one row, and nothing is added up."""
+        cur, before = self._cur, self._wanted.before
+        high = until if before is None else min(until, before + 1)
+        rows = every = self._rows(edge, high)
+        cur.execute(
+            "CREATE OR REPLACE TEMP TABLE odd AS SELECT call_id, bool_or(initial) AS begun "
+            f"FROM ({rows}) GROUP BY call_id HAVING count(*) > 1 OR NOT bool_or(initial)"
+        )
+        if before is not None:
+            # What was seen of them later than any call that is wanted began.
+            cur.execute(f"CREATE OR REPLACE TEMP TABLE wider AS SELECT DISTINCT call_id FROM ({rows})")
+            there = conditions(self._where(self._ids("wider")))
+            later = f"SELECT * FROM ({self._source(there)}) WHERE first_ts > {before}"
+            cur.execute(f"INSERT INTO odd SELECT DISTINCT call_id, true FROM ({later}) SEMI JOIN wider USING (call_id)")
+            every = f"{rows} UNION ALL {later}"
+        single = f"SELECT s.* FROM ({rows}) s ANTI JOIN odd USING (call_id)"
+        several = f"SELECT s.* FROM ({every}) s SEMI JOIN (FROM odd WHERE begun) o USING (call_id)"
+        low = SANE[0] if edge is None else edge
+        found = list(self._wanted.match(single, True, low, high))
+        if count_of(cur.execute("SELECT count(*) FROM odd WHERE begun")):
+            found += self._wanted.match(several, False, low, high)
+        self._show("SELECT unnest(?::VARCHAR[]) AS call_id UNION SELECT call_id FROM odd WHERE NOT begun", [found])
+
+    def _ids(self, table: str) -> list[str]:
+        return [r[0] for r in self._cur.execute(f"SELECT call_id FROM {table}").fetchall()]
+
+    def read(self, edge: int | None, hours: int) -> None:
+        """Puts all rows of these calls into `few_calls`."""
+        slots = self._where(self._ids("alike")) if hours > FEW_HOURS else None
+        exact = slots is not None and len(slots) < hours
+        # What another node saw of a call may begin a little earlier.
+        low = None if exact or edge is None else max(edge - SLACK_NS, SANE[0])
+        rows = self._source(conditions(slots)) if exact else self._rows(low, EVER)
+        self._cur.execute(
+            f"CREATE OR REPLACE TEMP TABLE few_calls AS SELECT s.* FROM ({rows}) s JOIN alike USING (call_id)"
+        )
+        if low is None:
+            return
+        # Calls without their first request here began before: exactly their older part comes along.
+        late = "SELECT call_id FROM few_calls GROUP BY call_id HAVING NOT bool_or(initial)"
+        self._cur.execute(f"CREATE OR REPLACE TEMP TABLE late AS {late}")
+        if ids := self._ids("late"):
+            older = f"SELECT * FROM ({self._source(conditions(self._where(ids)))}) WHERE first_ts < {low}"
+            self._cur.execute(f"INSERT INTO few_calls SELECT o.* FROM ({older}) o JOIN late USING (call_id)")
+
+    def carry(self, edge: int) -> None:
+        """Keeps the calls that began before the edge for the next stretch."""
+        begun = f"SELECT call_id FROM few_calls GROUP BY call_id HAVING min(first_ts) < {edge}"
+        self._cur.execute(f"CREATE OR REPLACE TEMP TABLE older AS {begun}")
+        self._carried = count_of(self._cur.execute("SELECT count(*) FROM older"))
+
+    def room(self, edge: int | None, until: int) -> float:
+        """How many times as long a stretch may be looked at next."""
+        if not self._each_row:
+            return MANY / 2 / max(self._alike, 1)
+        return MOST_ROWS / max(count_of(self._cur.execute(f"SELECT count(*) FROM ({self._rows(edge, until)})")), 1)
 
 
 def hours_from(time: int) -> str:
@@ -135,66 +266,3 @@ def hours_from(time: int) -> str:
 
 def _hour(time: int) -> int:
     return max(time, SANE[0]) // HOUR_NS * HOUR_NS
-
-
-def _alike(cur: duckdb.DuckDBPyConnection, calls: str, rough: Sql, more: list[str]) -> list[str]:
-    """Puts the Call-IDs of rows that match, and `more`, into the table `alike`. One more than MANY is enough."""
-    condition, parameters = rough
-    some = f"(SELECT DISTINCT call_id FROM ({calls}) WHERE {condition} LIMIT {MANY + 1})"
-    cur.execute(f"CREATE OR REPLACE TEMP TABLE alike AS {some} UNION SELECT unnest(?::VARCHAR[])", [*parameters, more])
-    return [r[0] for r in cur.execute("SELECT call_id FROM alike").fetchall()]
-
-
-def _newest(
-    cur: duckdb.DuckDBPyConnection,
-    source: Source,
-    newest: int | None,
-    before: int | None,
-    count: int,
-    since: int | None,
-    where: Where,
-) -> Iterator[Part]:
-    """All calls: few, and then more. newest: None where no rows stand in hours."""
-    calls = source(ALL)
-    if newest is None:
-        for floor in _few(cur, calls, "true", before, count):
-            yield Part("SELECT * FROM few_calls", floor)
-        yield Part(calls, None)
-        return
-    recent = hours_from(max(newest - RECENT_NS, since or 0, SANE[0]))
-    for low in _few(cur, calls, recent, before, count):
-        cur.execute(f"INSERT INTO few_calls {_older(cur, 'SELECT * FROM few_calls', source, recent, where)}")
-        yield Part("SELECT * FROM few_calls", low)
-    for edge in _edges(newest, since):
-        if edge is None:
-            yield Part(calls, None)
-            continue
-        inside = hours_from(edge)
-        part = f"SELECT * FROM ({calls}) WHERE {inside}"
-        done = since is not None and edge <= since
-        yield Part(f"{part} UNION ALL {_older(cur, part, source, inside, where)}", None if done else edge)
-
-
-def _older(cur: duckdb.DuckDBPyConnection, part: str, source: Source, inside: str, where: Where) -> str:
-    """Calls without their first request in these hours began before them: SQL of their older rows."""
-    late = [r[0] for r in cur.execute(_LATE.format(part=f"({part})")).fetchall()]
-    cur.execute("CREATE OR REPLACE TEMP TABLE late AS SELECT unnest(?::VARCHAR[]) AS call_id", [late])
-    calls, outside = (source(conditions(where(late))), f"NOT {inside}") if late else (source(("false",)), "false")
-    return f"SELECT older.* FROM ({calls}) older JOIN late USING (call_id) WHERE {outside}"
-
-
-def _few(cur: duckdb.DuckDBPyConnection, calls: str, inside: str, before: int | None, count: int) -> Iterator[int]:
-    """Puts the partial rows of so many newest calls into the table `few_calls`; tells from when on it has every call.
-    Nothing where there are hardly more."""
-    begun = f"{inside} AND first_ts <= {EVER if before is None else before}"
-    row = first_row(
-        cur.execute(
-            f"SELECT first_ts FROM ({calls}) WHERE {begun} AND initial ORDER BY first_ts DESC LIMIT 1 OFFSET {count}"
-        )
-    )
-    if row is not None:
-        some = f"SELECT call_id FROM ({calls}) WHERE {begun} AND first_ts > {row[0]}"
-        cur.execute(
-            f"CREATE OR REPLACE TEMP TABLE few_calls AS SELECT * FROM ({calls}) WHERE {inside} AND call_id IN ({some})"
-        )
-        yield row[0] + 1

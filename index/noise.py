@@ -125,7 +125,7 @@ class Noise:
         try:
             with lake.place.fetched([f.path for f in hour.files]):
                 messages = sorted(f.path for f in mine["messages"])
-                if not _write_ids(ids, _alone(messages, hour.methods, stop)):
+                if not _write_ids(ids, _alone(messages, lake.folder / "temp", hour.methods, stop)):
                     self._done[slot] = frozenset(f.path for f in hour.files), hour.methods
                     return []
                 for table, files in mine.items():
@@ -185,10 +185,10 @@ def _count(cur: duckdb.DuckDBPyConnection, table: str, slot: Slot) -> int:
     return int(row[0]) if row else 0
 
 
-def _alone(files: list[Path], methods: tuple[str, ...], stop: Callable[[], bool]) -> Iterator[pa.Array]:
+def _alone(files: list[Path], temp: Path, methods: tuple[str, ...], stop: Callable[[], bool]) -> Iterator[pa.Array]:
     """The Call-IDs that go, in their order."""
     held: pa.Table | None = None
-    for piece in merged("messages", files, ("call_id", "ts", "seq", "method", "code", "in_dialog")):
+    for piece in merged("messages", files, temp, ("call_id", "ts", "seq", "method", "code", "in_dialog")):
         if stop():
             raise Stopped
         request = pc.equal(piece["code"], 0)

@@ -196,7 +196,7 @@ _ENDED = """CASE
 """The first BYE that is seen comes from where the call came from, or from elsewhere: the called side, or the next hop
 towards it."""
 
-CALLS = f"""
+OF_ONE_ROW = f"""
 SELECT call_id, first_ts AS start, last_ts AS "end", {_STATE} AS state, method, from_user, to_user,
   src_ip, src_port, dst_ip, dst_port, transport,
   CAST(CASE WHEN answer_ts IS NOT NULL THEN answer_code WHEN fail_ts IS NOT NULL THEN fail_code
@@ -208,8 +208,11 @@ SELECT call_id, first_ts AS start, last_ts AS "end", {_STATE} AS state, method, 
   CASE WHEN coalesce(answer_ts, least(cancel_ts, fail_ts)) >= ring_ts
     THEN (coalesce(answer_ts, least(cancel_ts, fail_ts)) - ring_ts) / 1e6 END AS ring_ms,
   CASE WHEN answer_ts IS NOT NULL AND bye_ts >= answer_ts THEN (bye_ts - answer_ts) / 1e6 END AS talk_ms,
-  coalesce(answer_codecs, offer_codecs, '') AS codecs, user_agent, node, flags, retransmissions, initial,
+  coalesce(answer_codecs, offer_codecs, '') AS codecs, user_agent, node, flags,
+  coalesce(retransmissions, 0)::BIGINT AS retransmissions, initial,
   coalesce(interface, '') AS interface, coalesce(pai, '') AS pai, coalesce(diversion, '') AS diversion, nat, {_ENDED}
-FROM ({MERGED})
+FROM ({{source}})
 """
+"""As `CALLS`, where no call has more than one row: the others' columns need not be added up for those of few."""
+CALLS = OF_ONE_ROW.replace("{source}", MERGED)
 """Partial rows to the calls that lists, filters and summaries use. {source}: partial rows; $now: capture time, ns."""

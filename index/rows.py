@@ -15,3 +15,8 @@ def first_row(answer: duckdb.DuckDBPyConnection) -> tuple[Any, ...] | None:
     """Of an answer that is short; None where it is empty."""
     rows = answer.fetchall()
     return rows[0] if rows else None
+
+
+def count_of(answer: duckdb.DuckDBPyConnection) -> int:
+    """The number that an answer consists of."""
+    return int(answer.fetchall()[0][0])

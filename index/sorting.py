@@ -1,7 +1,8 @@
 """The rows of an hour's files once more, in one order, in few files: read, merged and written outside of the lake.
 
-Every file of the lake is sorted by Call-ID, so they are merged piece by piece: memory is bounded by how many files are
-open at once, whatever their size. Frames come out packed (index.packed), and the partial rows of a call as one.
+Files of the lake are sorted by Call-ID, so they are merged piece by piece: memory is bounded by how many files are open
+at once, whatever their size. Frames come out packed (index.packed), and the partial rows of a call as one. Calls come
+out by time (index.by_time), and such files are put back into the order of Call-IDs before they are merged again.
 It owns the new files until they are handed over; it changes no catalogue.
 """
 
@@ -22,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from index import by_time
 from index.packed import packed, unpacked
 from index.parquet import FRESH, IN_ORDER, ROW_GROUP, layout, sync_files
 from index.rollup import ADDED
@@ -106,12 +108,12 @@ def sort_files(
                 some = [files[at : at + OPEN_FILES] for at in range(0, len(files), OPEN_FILES)]
                 older, files = files, []
                 for group in some:
-                    groups = _groups(_sorted(table, group, distinct))
+                    groups = _groups(_sorted(table, group, work, distinct))
                     files += _write(groups, work, 1 << 62, stop, FRESH)
                 if passes > 1:
                     for path in older:
                         path.unlink()
-            return write_in_order(table, _sorted(table, files, distinct, only), folder, stop, level)
+            return write_in_order(table, _sorted(table, files, work, distinct, only), folder, work, stop, level)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -120,25 +122,28 @@ def write_in_order(
     table: str,
     pieces: Iterator[pa.Table],
     folder: Path,
+    temp: Path,
     stop: Callable[[], bool] = lambda: False,
     level: int = IN_ORDER,
 ) -> Sorted:
-    """Rows that come by Call-ID as files in `folder`, synced, as closed hours have them."""
-    count = 0
+    """Rows that come by Call-ID as files in `folder`, synced, as closed hours have them; `temp`: where much waits."""
+    count, most, ordered = 0, ROW_GROUP, table == "calls" and level == IN_ORDER
+    if ordered:
+        pieces, most = by_time.in_order(pieces, by_time.TIME, temp), by_time.GROUP
 
     def finished() -> Iterator[pa.Table]:
         nonlocal count
-        for rows in _groups(pieces):
+        for rows in _groups(pieces, most):
             count += count_of(rows)
             yield packed(rows) if result_of(table, level) == "packed" else rows
 
-    done = Sorted(_write(finished(), folder, FILE_BYTES, stop, level), count)
+    done = Sorted(_write(finished(), folder, FILE_BYTES, stop, level, ordered), count)
     sync_files(done.files)
     return done
 
 
-def _sorted(table: str, files: list[Path], distinct: bool, only: Only | None = None) -> Iterator[pa.Table]:
-    pieces = merged(table, files)
+def _sorted(table: str, files: list[Path], temp: Path, distinct: bool, only: Only | None = None) -> Iterator[pa.Table]:
+    pieces = merged(table, files, temp)
     if only is not None:
         pieces = (left for piece in pieces if (left := only(piece)).num_rows)
     if distinct:
@@ -146,7 +151,14 @@ def _sorted(table: str, files: list[Path], distinct: bool, only: Only | None = N
     return _added_up(pieces) if table == "calls" else pieces
 
 
-def _write(groups: Iterator[pa.Table], folder: Path, most: int, stop: Callable[[], bool], level: int) -> list[Path]:
+def _write(
+    groups: Iterator[pa.Table],
+    folder: Path,
+    most: int,
+    stop: Callable[[], bool],
+    level: int,
+    is_by_time: bool = False,
+) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     out: list[Path] = []
     writer: pq.ParquetWriter | None = None
@@ -155,8 +167,9 @@ def _write(groups: Iterator[pa.Table], folder: Path, most: int, stop: Callable[[
             if stop():
                 raise Stopped
             if writer is None:
+                order = by_time.sorting(group.schema.names) if is_by_time else {}
                 out.append(folder / f"{uuid.uuid4()}.parquet")
-                writer = pq.ParquetWriter(out[-1], group.schema, **layout(group.schema.names, level))
+                writer = pq.ParquetWriter(out[-1], group.schema, **layout(group.schema.names, level), **order)
             writer.write_table(group, row_group_size=group.num_rows)
             if out[-1].stat().st_size > most:
                 writer.close()
@@ -172,14 +185,17 @@ def _write(groups: Iterator[pa.Table], folder: Path, most: int, stop: Callable[[
     return out
 
 
-def merged(table: str, files: list[Path], names: Sequence[str] = ()) -> Iterator[pa.Table]:
-    """The rows of sorted files by Call-ID; rows of one call are in order as far as they come together. `names`: only
-    these columns."""
+def merged(table: str, files: list[Path], temp: Path, names: Sequence[str] = ()) -> Iterator[pa.Table]:
+    """The rows of sorted files by Call-ID; rows of one call are in order as far as they come together. `temp`: where
+    much waits that is in another order; `names`: only these columns."""
     order = [(name, "ascending") for name in KEY[table]]
     shape = pa.schema([f for f in IN_FILES[table] if not names or f.name in names])
     opened = [pq.ParquetFile(path, buffer_size=1 << 16, pre_buffer=False) for path in files]
     try:
-        readers = [_pieces(f, shape) for f in opened]
+        readers = [
+            by_time.in_order(_pieces(f, shape), "call_id", temp) if by_time.is_by_time(f) else _pieces(f, shape)
+            for f in opened
+        ]
         here = [next(reader, None) for reader in readers]
         while any(t is not None for t in here):
             # Up to the smallest last Call-ID that is in sight, nothing can come any more that belongs before it.
@@ -249,13 +265,13 @@ def _once(pieces: Iterator[pa.Table], key: tuple[str, ...]) -> Iterator[pa.Table
             yield piece.filter(pa.array(keep))
 
 
-def _groups(pieces: Iterator[pa.Table]) -> Iterator[pa.Table]:
+def _groups(pieces: Iterator[pa.Table], most: int = ROW_GROUP) -> Iterator[pa.Table]:
     held: list[pa.Table] = []
     rows = size = 0
     for piece in pieces:
         held.append(piece)
         rows, size = rows + piece.num_rows, size + piece.nbytes
-        if rows >= ROW_GROUP or size >= GROUP_BYTES:
+        if rows >= most or size >= GROUP_BYTES:
             yield pa.concat_tables(held)
             held, rows, size = [], 0, 0
     if rows:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from index import compaction, sorting
+from index import by_time, compaction, sorting
 from index.archive import Archive
 from index.columns import HOUR_NS
 from index.compaction import ORDERED, Overtaken, compact, compact_all, due, merge_tiny
@@ -58,8 +58,10 @@ def test_a_closed_hour_becomes_one_sorted_file_a_table(lake: Lake, tmp_path: Pat
     for table in map(result_of, ORDERED):
         assert len(files(lake, table)) == 2
         for path in files(lake, table):
-            ids = pq.read_table(path, columns=["call_id"], partitioning=None)["call_id"].to_pylist()
-            assert ids == sorted(ids) and len(ids) >= 5
+            # Lists read the newest calls: those of a closed hour stand by time.
+            order = "first_ts" if table == "calls" else "call_id"
+            rows = pq.read_table(path, columns=[order], partitioning=None)[order].to_pylist()
+            assert rows == sorted(rows) and len(rows) >= 5
             assert pq.read_schema(path).names == IN_FILES[table].names
     assert compact_all(lake, NOW) == 0, "once"
     archive = Archive(lake, lambda: START)
@@ -143,8 +145,12 @@ def test_late_frames_join_those_that_are_packed(lake: Lake, tmp_path: Path) -> N
     assert {name: archive.frames([name]) for name in names[1:]} == {name: before[name] for name in names[1:]}
 
 
-def test_partial_rows_of_a_call_become_one_that_says_the_same(lake: Lake, tmp_path: Path) -> None:
-    packets = [call(f"{n:02}", START + n, padding=n) for n in range(20)]
+@pytest.mark.parametrize("in_memory", [by_time.IN_MEMORY, 3])
+def test_partial_rows_of_a_call_become_one_that_says_the_same(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: int
+) -> None:
+    monkeypatch.setattr(by_time, "IN_MEMORY", in_memory)
+    packets = [call(f"{19 - n:02}", START + n, padding=n) for n in range(20)]
     for k in (1, 2, 0):  # in three imports: the end comes before the start
         put(lake, tmp_path / "a.pcap", *([c[k]] for c in packets))
     archive = Archive(lake, lambda: START)
@@ -153,6 +159,8 @@ def test_partial_rows_of_a_call_become_one_that_says_the_same(lake: Lake, tmp_pa
     assert archive.calls(None, 100) == before and len(before) == 20
     rows = lake.cursor().execute("SELECT count(*), sum(messages) FROM lake.calls").fetchall()
     assert rows == [(20, 60)]
+    pieces = sorting.merged("calls", files(lake, "calls"), tmp_path)
+    assert [name for piece in pieces for name in piece["call_id"].to_pylist()] == [f"{n:02}" for n in range(20)]
     # And once more, with a late row of one of them.
     put(lake, tmp_path / "b.pcap", [(START + 900 * 10**9, frame(message("BYE sip:2@b SIP/2.0", "07", "3 BYE")))])
     before = archive.calls(None, 100)
@@ -160,6 +168,7 @@ def test_partial_rows_of_a_call_become_one_that_says_the_same(lake: Lake, tmp_pa
         compact(lake, slot, table, some)
     assert archive.calls(None, 100) == before
     assert {c.call_id: c.messages for c in before} == {f"{n:02}": 3 + (n == 7) for n in range(20)}
+    assert lake.cursor().execute("SELECT count(*), sum(messages) FROM lake.calls").fetchall() == [(20, 61)]
 
 
 def test_odd_times_are_kept_as_they_are(lake: Lake, tmp_path: Path) -> None:

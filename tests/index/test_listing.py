@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from index import archive as archive_module
 from index import listing
 from index.archive import Archive
 from index.columns import HOUR_NS
@@ -84,14 +83,14 @@ def paged(archive: Archive, text: str, page: int) -> list[CallSummary]:
 def test_a_list_is_the_same_however_few_are_looked_at(
     archive: Archive, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archive_module, "FEW", 1000)
-    monkeypatch.setattr(archive_module, "SOME", 1000)
-    monkeypatch.setattr(listing, "MANY", -1)
+    monkeypatch.setattr(listing, "FEW", 1000)
+    monkeypatch.setattr(listing, "SOME", 1000)
+    monkeypatch.setattr(listing, "MANY", 8)
     all_of_them = archive.calls(parse_filter(text, NOW) if text else None, 1000)
     assert text in ("number:~zzz",) or 0 < len(all_of_them) <= 60
-    for few, many in ((1, -1), (2, 20_000)):
-        monkeypatch.setattr(archive_module, "FEW", few)
-        monkeypatch.setattr(archive_module, "SOME", few)
+    for few, many in ((1, 8), (2, 20_000)):
+        monkeypatch.setattr(listing, "FEW", few)
+        monkeypatch.setattr(listing, "SOME", few)
         monkeypatch.setattr(listing, "MANY", many)
         assert paged(archive, text, 11) == all_of_them, (few, many)
 
@@ -107,7 +106,7 @@ def test_a_long_call_that_has_just_ended_does_not_hide_a_younger_one(
             (at + int(hours * HOUR_NS), frame(message("BYE sip:2002@b.example SIP/2.0", name, "2 BYE"))),
         ]
 
-    monkeypatch.setattr(archive_module, "SOME", 1)
+    monkeypatch.setattr(listing, "SOME", 1)
     found = Archive(Lake(tmp_path / "store"), lambda: NOW)
     some = lasting("older", 0, 9.9), lasting("younger", 1, 2), lasting("new", 9, 0.1), lasting("newest", 9, 0.2)
     import_file(found, str(capture(tmp_path / "a.pcap", *some)), "n")
