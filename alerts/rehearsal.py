@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alerts.rule import AlertRule
-from index.questions import Start
+from index.questions import Resends, Start
 
 Times = NDArray[np.int64]
 
@@ -60,6 +60,23 @@ def rehearse(
             fewest = int(matching.min()) if fewest is None else min(fewest, int(matching.min()))
         out += _episodes(rule, value, looks, matching, among, quiet_ns)
     return sorted(out, key=lambda e: (e.opened, e.value)), Extreme(most, fewest or 0, of)
+
+
+def rehearse_resends(
+    rule: AlertRule, hosts: Iterable[Resends], since: int, until: int, quiet_ns: int
+) -> tuple[list[Episode], Extreme]:
+    """The same of a rule that counts requests, from slots as long as its `within`, side by side."""
+    looks = np.arange(since + rule.within, until + rule.within, rule.within, dtype=np.int64)
+    by_host: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
+    for h in hosts:
+        matching, among = by_host.setdefault(h.host, (np.zeros(len(looks), np.int64), np.zeros(len(looks), np.int64)))
+        at = (h.slot - since + rule.within // 2) // rule.within
+        if 0 <= at < len(looks):
+            matching[at], among[at] = h.resent, h.requests
+    out = [e for host, (m, n) in by_host.items() for e in _episodes(rule, host, looks, m, n, quiet_ns)]
+    most = max((int(m.max(initial=0)) for m, _ in by_host.values()), default=0)
+    of = max((int(n.max(initial=0)) for _, n in by_host.values()), default=0)
+    return sorted(out, key=lambda e: (e.opened, e.value)), Extreme(most, 0, of)
 
 
 def _counts(rule: AlertRule, calls: Sequence[Start], looks: Times) -> tuple[Times, Times]:

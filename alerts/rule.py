@@ -13,6 +13,7 @@ from index.questions import Question, Tally
 
 S = 1_000_000_000
 SHORTEST_PAUSE, LONGEST_PAUSE = 5 * S, 300 * S
+WHY = "path loss or an overloaded element"
 NOBODY = "all"
 """Stands for the peer where a rule does not count by one."""
 Counts = NDArray[np.int64]
@@ -21,7 +22,7 @@ Truths = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class AlertRule:
-    """Compiled settings. Either `at_least` is given, or `at_most` or `share_below`."""
+    """Compiled settings. Either `at_least` is given, or `at_most`, `share_below` or `resent`."""
 
     name: str
     where: Filter
@@ -39,16 +40,20 @@ class AlertRule:
     """Nothing is said while there are fewer calls than these in all."""
     clear_below: int | None = None
     headline: str = ""
+    resent: float | None = None
+    """It counts no calls but requests: a greater share than this of those to one host (or from one) was sent again."""
 
     @property
     def pause(self) -> int:
         """How often it is worth looking (ns)."""
+        if self.resent is not None:  # it reads messages, which are many
+            return min(max(self.within // 10, SHORTEST_PAUSE), LONGEST_PAUSE)
         return min(max(self.within // 60, SHORTEST_PAUSE), LONGEST_PAUSE)
 
     @property
     def quiet(self) -> bool:
         """It speaks when there are too few calls."""
-        return self.at_least is None
+        return self.at_least is None and self.resent is None
 
     def question(self, since: int) -> Question:
         """What must be counted for it."""
@@ -59,6 +64,8 @@ class AlertRule:
     def opens(self, matching: Counts, among: Counts) -> Truths:
         """Whether such counts open an alert."""
         enough = among >= self.of_at_least
+        if self.resent is not None:
+            return enough & (matching > self.resent * among)
         if self.at_least is not None:
             return enough & (matching >= self.at_least) & (matching >= (self.share or 0) * among)
         if self.at_most is not None:
@@ -82,6 +89,10 @@ class AlertRule:
 
     def says(self, tally: Tally) -> str:
         """The headline: the user's words, and the counters."""
+        if self.resent is not None:
+            way = "to" if self.per == "dst" else "of"
+            counted = f"{tally.matching / tally.among:.0%} of {tally.among:,} requests {way} {tally.value}"
+            return f"{self.headline or self.name}: {counted} in {span(self.within)} were sent again; {WHY}"
         about = "" if self.per == "none" else f" for {self.per} {tally.value}"
         counted = f"{tally.matching} {'call' if tally.matching == 1 else 'calls'} in {span(self.within)}{about}"
         if self.of is not None:

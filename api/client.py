@@ -13,10 +13,10 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 
 from alerts.links import CALLS, call_url, quoted
-from api.records import trace_from_json
+from api.records import resends_from_json, trace_from_json
 from diagnose.finding import Finding
 from index.legs import CallLegs
-from index.questions import Start
+from index.questions import Resends, Start
 from index.summary import CallPage, CallSummary, Stats, from_rfc3339, rfc3339
 from index.trace import CallTrace
 from sip.errors import Misread, NotFound, SiptrailError, TooMuch, Unreachable
@@ -129,6 +129,11 @@ class HttpDesk:
         query = f"?filter={quoted(filter)}&per={per}&since={rfc3339(since)}&until={rfc3339(until)}"
         query += f"&of={quoted(of)}" if of is not None else ""
         return [Start(*call) for call in self._json(f"{self.url}/api/v1/starts{query}")["calls"]]
+
+    def resends(self, since: int, until: int, step: int, per: str) -> list[Resends]:
+        """Requests that were sent again, by host (see `diagnose.desk.ResendDesk`)."""
+        query = f"?since={rfc3339(since)}&until={rfc3339(until)}&step={step // 10**9}&per={per}"
+        return [resends_from_json(row) for row in self._json(f"{self.url}/api/v1/resends{query}")["hosts"]]
 
     def interfaces(self) -> list[dict[str, Any]]:
         """What is being recorded."""

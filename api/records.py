@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from capture.flags import NAMES, names
+from index.questions import Resends
 from index.summary import from_rfc3339, rfc3339
 from index.trace import CallTrace, Endpoint, Loss, TraceMessage
 from sip.message import parse_message
@@ -95,3 +96,19 @@ def endpoint(text: str) -> Endpoint:
     """The reverse of str(Endpoint)."""
     host, _, port = text.rpartition(":")
     return Endpoint(host.removeprefix("[").removesuffix("]"), int(port))
+
+
+def resends_to_json(r: Resends) -> dict[str, Any]:
+    """Requests of one host in one slot."""
+    first, last = (rfc3339(t) if t is not None else None for t in (r.first, r.last))
+    return {
+        "host": r.host, "slot": rfc3339(r.slot), "requests": r.requests, "resent": r.resent, "first": first,
+        "last": last, "examples": list(r.examples),
+    }  # fmt: skip
+
+
+def resends_from_json(record: dict[str, Any]) -> Resends:
+    """The same read back."""
+    first, last = (from_rfc3339(t) if t is not None else None for t in (record["first"], record["last"]))
+    slot = from_rfc3339(record["slot"])
+    return Resends(record["host"], slot, record["requests"], record["resent"], first, last, tuple(record["examples"]))

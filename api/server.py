@@ -25,6 +25,7 @@ from api.guard import Guard
 from api.metrics import build_registry, exposition
 from api.records import trace_to_json
 from api.reference import reference_routes
+from api.resends import resend_routes
 from api.starts import start_routes
 from api.store import StoreKeeper, store_routes
 from api.turnstile import Turnstile
@@ -92,6 +93,7 @@ def create_app(
     app.include_router(call_routes(desk), prefix="/api/v1", responses=PROBLEMS)
     app.include_router(service_routes(desk, alerts, interfaces, importer), prefix="/api/v1", responses=PROBLEMS)
     app.include_router(start_routes(desk), prefix="/api/v1", responses=PROBLEMS)
+    app.include_router(resend_routes(desk), prefix="/api/v1", responses=PROBLEMS)
     if keeper is not None:
         app.include_router(store_routes(keeper), prefix="/api/v1", responses=PROBLEMS)
     app.include_router(reference_routes(load_rules() if rules is None else rules), prefix="/api/v1", responses=PROBLEMS)

@@ -33,7 +33,7 @@ def start_routes(desk: Desk) -> APIRouter:
         per: Annotated[str, Query(description="what they are told apart by")] = "none",
     ) -> JSONResponse:
         """Of each call: value of `per`, start, whether it matches, when it was answered or failed, end (ns)."""
-        low, high = _time(since), _time(until)
+        low, high = time_of(since), time_of(until)
         if high - low > DAY_NS:
             raise SiptrailError("until is more than a day after since; ask for one day after the other")
         if per not in PER:
@@ -44,7 +44,8 @@ def start_routes(desk: Desk) -> APIRouter:
     return router
 
 
-def _time(text: str) -> int:
+def time_of(text: str) -> int:
+    """A time in a query (ns)."""
     try:
         return from_rfc3339(text)
     except ValueError as error:

@@ -24,6 +24,12 @@ RESENT = 1024
 """The same message was sent before: a retransmission."""
 QUOTED = 2048
 """No message that arrived: an ICMP error quotes it, since its packet could not be delivered."""
+CLOSED = 4096
+"""No message: the sender closes (FIN) a TCP connection that carried SIP. Its row has no Call-ID and no bytes."""
+RESET = 8192
+"""The same, but the sender breaks it off (RST)."""
+NO_MESSAGE = QUOTED | CLOSED | RESET
+"""What happened to messages; no message that arrived."""
 REPEATED = COPY | RESENT
 """What is said of a message beside others, not of its own bytes."""
 
@@ -40,6 +46,8 @@ NAMES = {
     COPY: "seen-twice",
     RESENT: "resent",
     QUOTED: "quoted",
+    CLOSED: "connection-closed",
+    RESET: "connection-reset",
 }
 
 

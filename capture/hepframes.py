@@ -15,9 +15,11 @@ from ipaddress import ip_address
 
 from capture.flags import TRUNCATED
 from capture.frames import Frame, Payload
-from capture.hep import SIP, Captured, HepError, parse_hep
+from capture.hep import SIP, Captured, HepError, looks_like_hep, parse_hep
+from capture.links import IPV4, IPV6, UnknownLinkType, Unreadable, network_layer
 from capture.sipstream import looks_like_sip
 from sip.address import parse_via
+from sip.errors import Unreachable
 from sip.text import text_of
 
 LINKTYPE_RAW = 101
@@ -68,6 +70,21 @@ def kept(raw: bytes, packet: Captured, received: int, agent: str, here: str) -> 
     """The frame that is kept of a HEP packet: `raw`, as if it had come in one UDP packet from `agent` to `here`."""
     data = _ip(UDP, *_same_family(agent, here), _udp(PORT, PORT, raw))
     return Frame(packet.ts or received, LINKTYPE_RAW, interface_of(packet), len(data), data)
+
+
+def correlation_in(link: int, data: bytes) -> str:
+    """The correlation id of a frame that holds a HEP packet, kept or as it went by; '' of all others."""
+    try:
+        kind, at = network_layer(link, data)
+        if kind == IPV4 and data[at + 9] == UDP:
+            at += (data[at] & 15) * 4 + 8
+        elif kind == IPV6 and data[at + 6] == UDP:
+            at += 48
+        else:
+            return ""
+        return parse_hep(data[at:]).correlation if looks_like_hep(data[at : at + 64]) else ""
+    except (HepError, Unreachable, Unreadable, UnknownLinkType, IndexError):
+        return ""
 
 
 @dataclass(slots=True)

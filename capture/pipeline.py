@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from capture.careful import CarefulDecoder
 from capture.decode import CAREFUL, NOISE, OTHER, SIP_UDP, TCP, UNREADABLE, decode, port_table
+from capture.flags import NO_MESSAGE, QUOTED
 from capture.frames import Frame, FrameBlock, Interface, Payload, frame_of
 from capture.ports import DEFAULT_SIP_PORTS, DEFAULT_WS_PORTS
 from capture.scan import SLICES, scan_messages
@@ -245,7 +246,9 @@ def from_payloads(payloads: list[Payload], seq: I64) -> MessageBlock:
     start = np.array(starts, np.int64)
     length = np.array([len(p.data) for p in payloads], np.int32)
     flags = np.array([p.flags for p in payloads], np.int32)
+    told = flags.copy()
     code, cseq, in_dialog, slices = _scan(data, start, length, flags)
+    flags = np.where(told & NO_MESSAGE & ~QUOTED, told, flags)  # of nothing, nothing is said
     src = np.array([halves(p.src) for p in payloads], np.uint64)
     dst = np.array([halves(p.dst) for p in payloads], np.uint64)
     rows = np.array(frame_rows, np.int64).reshape(-1, 6)

@@ -52,7 +52,7 @@ class Refusals:
                 if len(self._asked) > _ASKED:
                     self._asked.popitem(last=False)
             return
-        asked = _reverse(key)
+        asked = reverse(key)
         if asked not in self._asked:
             return
         del self._asked[asked]
@@ -84,6 +84,7 @@ def _told(server: bytes, row: _Row) -> Refused:
     return Refused(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", row.count, clients, row.last)
 
 
-def _reverse(key: bytes) -> bytes:
+def reverse(key: bytes) -> bytes:
+    """The other direction of a connection."""
     size = (len(key) - 4) // 2
     return key[size : 2 * size] + key[:size] + key[-2:] + key[-4:-2]

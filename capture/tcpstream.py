@@ -13,11 +13,11 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from capture.flags import STREAM_GAP, TRUNCATED
+from capture.flags import CLOSED, RESET, STREAM_GAP, TRUNCATED
 from capture.frames import Frame
 from capture.limits import DEFAULT_LIMITS, Limits
 from capture.sipstream import Cut, SipStream
-from capture.tcprefused import Refusals
+from capture.tcprefused import Refusals, reverse
 from capture.tlspeers import TlsPeers, TlsStream
 from capture.tlsrecords import begins_tls
 from capture.websocket import WebStream
@@ -48,7 +48,7 @@ class Segment(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A message of a stream."""
+    """A message of a stream, or (no bytes; flags say so) that its sender ends the connection."""
 
     key: bytes
     transport: str
@@ -101,6 +101,13 @@ class _Direction:
     counted: int = 0
     """What of it is in the sum over all streams."""
     ignored: bool = False
+    over: bool = False
+    """Its connection was ended, and that was told."""
+
+    @property
+    def carried(self) -> bool:
+        """Messages were found in it."""
+        return not (self.ignored or self.stream.quiet or isinstance(self.stream, TlsStream))
 
 
 class TcpStreams:
@@ -125,6 +132,12 @@ class TcpStreams:
 
     def segment(self, s: Segment, out: list[Found]) -> bool:
         """One segment; returns whether its stream may lead to SIP."""
+        led = self._segment(s, out)
+        if s.bits & (FIN | RST):
+            self._over(s, out)
+        return led
+
+    def _segment(self, s: Segment, out: list[Found]) -> bool:
         if s.bits & (SYN | RST):
             self.refusals.note(s.key, s.bits, s.frames[-1].ts)
         d = self._open.get(s.key)
@@ -160,6 +173,21 @@ class TcpStreams:
             d.end = None
         self._note(s.key, d, s.frames[-1].ts, out)
         return not d.ignored and tls is None and (d.expected or not d.stream.quiet or d.at < self._limits.give_up)
+
+    def _over(self, s: Segment, out: list[Found]) -> None:
+        """The first FIN or RST of a connection that carried SIP is told; what follows it is its consequence."""
+        own, other = self._open.get(s.key), self._open.get(reverse(s.key))
+        both = [d for d in (own, other) if d is not None]
+        carried = next((d for d in both if d.carried), None)
+        if carried is None or any(d.over for d in both):
+            return
+        if own is not None and own.next is not None and abs(_ahead(s.seq, own.next)) > FAR:
+            return  # of an older connection on the same ports, or a blind guess (RFC 5961 section 3)
+        for d in both:
+            d.over = True
+        flag = RESET if s.bits & RST else CLOSED
+        cut = Cut(b"", flag, carried.at, carried.at)
+        out.append(Found(s.key, carried.stream.transport, cut, s.frames, s.flags, s.ip_id))
 
     def between(self, key: bytes) -> int | None:
         """The sequence number at which a stream goes on that stands between two messages; None for all others."""

@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 from diagnose.finding import Finding
 from index.legs import CallLegs
-from index.questions import Start
+from index.questions import Resends, Start
 from index.summary import CallPage, CallSummary, Stats
 from index.trace import CallTrace
 from index.traces import merged
@@ -68,6 +68,15 @@ class CountingDesk(Protocol):
 
     def stats(self) -> Stats:
         """As every desk."""
+        ...
+
+
+@runtime_checkable
+class ResendDesk(Protocol):
+    """A desk that also tells which hosts are sent the same requests again and again."""
+
+    def resends(self, since: int, until: int, step: int, per: str) -> list[Resends]:
+        """By host and slot of `step` ns, between these times (ns); `per`: a key of `index.questions.REQUESTS_BY`."""
         ...
 
 

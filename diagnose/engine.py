@@ -18,6 +18,7 @@ from diagnose import rules as shipped
 from diagnose.beyond import rescued_by
 from diagnose.call import Call, digest
 from diagnose.finding import CONFIDENCES, SEVERITIES, Evidence, Finding, public_name
+from diagnose.setback import repaired
 from diagnose.watch import Overrun, run_all
 from index.trace import CallTrace
 
@@ -123,7 +124,10 @@ def diagnose_all(
 ) -> list[tuple[Finding, ...]]:
     """The same for many calls at once, which costs far less than one by one."""
     rules = load_rules() if rules is None else rules
-    calls = [digest(t) for t in traces]
+    mended = {n: r for n, t in enumerate(traces) if (r := repaired(t)) is not None}
+    calls = [digest(mended[n].trace if n in mended else t) for n, t in enumerate(traces)]
+    doubted = [n for n, r in mended.items() if not r.sure]
+    calls += [digest(traces[n]) for n in doubted]
     work = [(n, rule, call) for n, call in enumerate(calls) for rule in rules]
     found: list[list[Finding]] = [[] for _ in calls]
     outcomes = run_all([partial(_apply, rule, call) for _, rule, call in work], limit)
@@ -132,6 +136,13 @@ def diagnose_all(
             _report(rule, call.trace.call_id, outcome)
         else:
             found[n] += outcome if rule.own else _of_this_leg(call, outcome)
+    for n, r in mended.items():
+        found[n] = r.told_of(found[n])
+    for n, k in enumerate(doubted, len(traces)):  # n: as the times have it
+        # Which of the two orders is right nobody knows: what is true in both is told.
+        either = {f.name for f in found[k]}
+        found[k] = [f for f in found[n] if f.name in either]
+    del found[len(traces) :]
     return [tuple(sorted(f, key=_order)) for f in found]
 
 

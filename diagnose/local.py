@@ -27,7 +27,7 @@ from index.leg import LegRules
 from index.leg_search import Family
 from index.legs import CallLegs
 from index.pcapfile import write_capture
-from index.questions import Question, Start
+from index.questions import Question, Resends, Start
 from index.summary import CallPage, CallSummary, Stats, rfc3339, tls_record
 from index.trace import CallTrace
 from sip.errors import SiptrailError, TooMuch
@@ -306,6 +306,9 @@ class LocalDesk:
         among = None if of is None else parse_filter(of, self.archive.now(), ONE_LOOK)
         question = Question(where, None, per, since) if among is None else Question(among, where, per, since)
         return self.archive.starts(question, until)
+
+    def resends(self, since: int, until: int, step: int, per: str) -> list[Resends]:
+        return self.archive.resends(since, until, step, per)[0]
 
     def progress(self) -> float | None:
         return self._progress

@@ -21,12 +21,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from capture.flags import QUOTED
+from capture.flags import NO_MESSAGE
 from capture.frames import Frame
 from capture.pipeline import MessageBlock
 from index.batches import no_rows, sorted_batch
 from index.call_hours import conditions
 from index.columns import FRAMES, HOUR_NS, MESSAGES, Rows
+from index.connections import messages_only, with_ends
 from index.deadlines import Deadlines
 from index.filter import Filter
 from index.findings import Verdict, Verdicts
@@ -37,7 +38,8 @@ from index.look import Look
 from index.opening import Opening
 from index.openings import openings
 from index.partials import partials
-from index.questions import Question, Start, Tally
+from index.questions import Question, Resends, Start, Tally
+from index.resends import resends
 from index.rollup import CALLS, OF_ONE_ROW
 from index.rows import first_row
 from index.spool import Spool
@@ -497,8 +499,20 @@ class Archive:
     def tallies(self, questions: Sequence[Question], node: str | None = None) -> tuple[list[list[Tally]], bool]:
         """Answers to all of these questions, and whether the store had its say: under `fresh_will_do` there may be
         only what is in memory. `node`: calls that it recorded."""
+        if not questions:
+            return [], True
         with self._counted(questions, self.now(), node) as look:
             return [tally(look.cur, q, self.now()) for q in questions], look.stored or self.lake is None
+
+    def resends(
+        self, since: int, until: int, step: int, per: str, node: str | None = None
+    ) -> tuple[list[Resends], bool]:
+        """Requests that were sent again, by host (see index.resends), and whether the store had its say. `node`: those
+        that it recorded."""
+        with self._look() as look:
+            messages = look.source("messages", (hours(since, until),))
+            found = resends(look.cur, messages, since, until, step, per, node)
+            return found, look.stored or self.lake is None
 
     def starts(self, question: Question, until: int) -> list[Start]:
         """Every single call that the question is about and that began until then (ns)."""
@@ -521,8 +535,10 @@ class Archive:
         with self._look() as look:
             cur = look.cur
             messages, frames = look.fetch(call_ids, between)
+            if "" in messages:
+                messages[""] = messages_only(messages[""])
             # Of some nothing was seen but the ICMP errors that quote them.
-            messages = {c: rows for c, rows in messages.items() if any(not r["flags"] & QUOTED for r in rows)}
+            messages = {c: rows for c, rows in messages.items() if any(not r["flags"] & NO_MESSAGE for r in rows)}
             if not messages:
                 return {}
             if alone:
@@ -548,7 +564,7 @@ class Archive:
                 out[call_id] = build_trace(call_id, rows, frames.get(call_id, []), *span, losses=near)
             for call_id, hosts in around.heard(out).items():
                 out[call_id] = replace(out[call_id], heard=hosts)
-        return out
+            return with_ends(look, out)
 
     def trace(self, call_id: str) -> CallTrace:
         """One call's messages; NotFound when there is none."""

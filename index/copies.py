@@ -12,7 +12,7 @@ import threading
 import numpy as np
 from numpy.typing import NDArray
 
-from capture.flags import COPY, QUOTED, RESENT
+from capture.flags import COPY, NO_MESSAGE, RESENT
 from capture.jit import kernel
 from capture.pipeline import MessageBlock
 from capture.words import hash_of
@@ -54,7 +54,7 @@ def mark(
         at = np.uint64(start[i])
         path[i] ^= hash_of(data, at, at + np.uint64(length[i]))
     for i in range(len(start)):
-        if flags[i] & QUOTED:
+        if flags[i] & NO_MESSAGE:
             continue
         at = np.uint64(start[i])
         place = path[i]

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from capture.flags import QUOTED
+from capture.flags import NO_MESSAGE
 from capture.pipeline import Counters, Decoder, MessageBlock
 from capture.ports import DEFAULT_SIP_PORTS, DEFAULT_WS_PORTS
 from capture.sources.keylog import Decryption, keys_for
@@ -139,7 +139,7 @@ class _Batches:
             else:
                 self._rows.append(to_rows(block, self._node))
             self._messages += len(block)
-            result.messages += int((block.flags & QUOTED == 0).sum())
+            result.messages += int((block.flags & NO_MESSAGE == 0).sum())
             low, high = int(block.ts.min()), int(block.ts.max())
             result.first = low if result.first is None else min(result.first, low)
             result.last = high if result.last is None else max(result.last, high)

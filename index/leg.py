@@ -25,6 +25,7 @@ HEADERS = (
     "X-Cisco-Guid",
 )
 """Headers whose whole value names the call, or another leg's Call-ID."""
+CORRELATION = "HEP correlation id"
 NIL = "0" * 32
 """The nil UUID: "not known yet" (RFC 7989 section 4.2)."""
 NAMELESS = frozenset({"", "anonymous", "unknown", "unavailable", "restricted", "private"})
@@ -108,6 +109,8 @@ def leg_of(call: Opening, rules: LegRules) -> Leg:
     """The leg of a call that was seen from its INVITE on."""
     sip = call.sip
     marks, named = _marks(sip, rules)
+    if call.correlation and call.correlation != call.call_id:
+        marks, named = marks | {(CORRELATION, call.correlation)}, named | {call.correlation}
     sdp = sip.sdp
     return Leg(
         call.call_id,

@@ -26,3 +26,5 @@ class Opening:
     ended: int | None
     """BYE or CANCEL, whoever sent it."""
     last: int
+    correlation: str = ""
+    """What the agent that sent its first INVITE in HEP calls the call it belongs to."""

@@ -12,7 +12,9 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from capture.hepframes import correlation_in
 from index.opening import Opening
+from index.packed import in_parts, unpacked
 from index.rollup import MERGED
 from index.trace import Endpoint
 from index.traces import payload_of
@@ -55,7 +57,7 @@ def openings(
         known = first.get(row["call_id"])
         if known is None or (row["ts"], row["seq"]) < (known["ts"], known["seq"]):
             first[row["call_id"]] = row
-    raw = _payloads(cur, first, hot["frames"], bytes_of, inside)
+    frames = _frames(cur, first, hot["frames"], bytes_of, inside)
     out = {}
     for call_id, row in first.items():
         found = times.get(call_id)
@@ -63,11 +65,13 @@ def openings(
             continue
         answered, last, ended, rang, failed, code = found
         src, dst = Endpoint(row["src_ip"], row["src_port"]), Endpoint(row["dst_ip"], row["dst_port"])
-        sip = parse_message(raw.get(call_id, b""))
+        frame = frames.get(call_id)
+        sip = parse_message(payload_of(frame) if frame is not None else b"")
         failed = None if answered is not None else failed
         out[call_id] = Opening(
-            call_id, row["ts"], src, dst, sip, rang, answered, failed, code if failed is not None else 0, ended, last
-        )
+            call_id, row["ts"], src, dst, sip, rang, answered, failed, code if failed is not None else 0, ended, last,
+            _correlation(frame),
+        )  # fmt: skip
     return out
 
 
@@ -81,14 +85,21 @@ def _hot(messages: pa.Table, call_ids: pa.Array) -> list[dict[str, Any]]:
     return found
 
 
-def _payloads(
+def _correlation(frame: Mapping[str, Any] | None) -> str:
+    """What the agent that sent the message in HEP calls the call; '' where it came in another way."""
+    if frame is None or frame["payload"] is None or frame["frame"] is None:
+        return ""
+    return correlation_in(frame["link"], bytes(frame["frame"]))
+
+
+def _frames(
     cur: duckdb.DuckDBPyConnection,
     first: Mapping[str, Mapping[str, Any]],
     frames: pa.Table,
     bytes_of: pa.ChunkedArray,
     inside: str | None,
-) -> dict[str, bytes]:
-    """The bytes of these messages, by Call-ID."""
+) -> dict[str, dict[str, Any]]:
+    """The first frame of each of these messages, by Call-ID."""
     ids, ts, seq = (
         pa.array([r[k] for r in first.values()], t)
         for k, t in (("call_id", pa.string()), ("ts", pa.int64()), ("seq", pa.int64()))
@@ -98,16 +109,22 @@ def _payloads(
     if inside is not None:
         cur.register("first_invites", pa.table({"call_id": ids, "ts": ts, "seq": seq}))
         cur.execute(
-            "SELECT f.call_id, f.ts, f.seq, payload, payload_at, payload_size, frame FROM lake.frames f "
+            "SELECT f.call_id, f.ts, f.seq, part, link, payload, payload_at, payload_size, frame FROM lake.frames f "
             f"JOIN first_invites USING (call_id, ts, seq) WHERE part = 0 AND {inside}"
         )
         rows += cur.to_arrow_table().to_pylist()
-    out = {}
+        # In closed hours the frames of a call are packed, from its first one in the hour on.
+        packed = cur.execute(
+            "SELECT p.* FROM lake.packed p JOIN first_invites f ON p.call_id = f.call_id AND p.ts <= f.ts "
+            f"WHERE {inside}"
+        ).to_arrow_table()
+        rows += [row for part in in_parts(packed) for row in unpacked(part).to_pylist() if row["part"] == 0]
+    out: dict[str, dict[str, Any]] = {}
     for row in rows:
         mine = first[row["call_id"]]
         if (row["ts"], row["seq"]) != (mine["ts"], mine["seq"]):
             continue
         if row.get("place") is not None:
             row["frame"] = bytes_of[row["place"]].as_py()
-        out[row["call_id"]] = payload_of(row)
+        out[row["call_id"]] = row
     return out

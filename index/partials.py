@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from capture.flags import COPY, QUOTED, REPEATED, RESENT
+from capture.flags import COPY, NO_MESSAGE, REPEATED, RESENT
 from capture.gather import number_pairs
 from capture.jit import kernel
 from index.rollup import CALL_COLUMNS, LATER
@@ -221,9 +221,9 @@ def _filled(column: pa.DictionaryArray) -> Any:
 
 
 def _arrived(messages: pa.Table) -> pa.Table:
-    """Without what ICMP errors only quote."""
-    quoted = messages["flags"].to_numpy() & QUOTED != 0
-    return messages.filter(pa.array(~quoted)) if quoted.any() else messages
+    """Without what ICMP errors only quote, and without ends of connections."""
+    others = messages["flags"].to_numpy() & NO_MESSAGE != 0
+    return messages.filter(pa.array(~others)) if others.any() else messages
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:

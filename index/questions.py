@@ -21,6 +21,13 @@ PER = {
 """What calls can be counted by, and its SQL over the columns of `index.rollup.CALLS`."""
 
 
+REQUESTS_BY = {"dst": "dst_ip", "src": "src_ip"}
+"""Requests that were sent again are counted by whom they go to, or who sends them (see `index.resends`)."""
+REQUESTS_FEW, STORM = 20, 0.2
+"""A share of fewer requests says nothing; a greater share within `WITHIN_NS` is no accident."""
+WITHIN_NS = 300_000_000_000
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """Calls to count."""
@@ -62,3 +69,30 @@ class Start:
     settled: int
     """When it was answered, or failed (ns)."""
     end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resends:
+    """Requests of one host within one slot of time."""
+
+    host: str
+    slot: int
+    """When the slot begins (ns)."""
+    requests: int
+    resent: int
+    """How many of them were no first sending."""
+    first: int | None
+    last: int | None
+    """Times of those (ns)."""
+    examples: tuple[str, ...]
+    """Call-IDs of the latest of them."""
+
+    @property
+    def share(self) -> float:
+        """What part of the requests was sent again."""
+        return self.resent / self.requests
+
+    @property
+    def storm(self) -> bool:
+        """So many that it is no accident."""
+        return self.requests >= REQUESTS_FEW and self.share > STORM

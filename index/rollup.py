@@ -204,8 +204,9 @@ SELECT call_id, first_ts AS start, last_ts AS "end", {_STATE} AS state, method, 
   CASE WHEN answer_ts IS NOT NULL THEN answer_reason WHEN fail_ts IS NOT NULL THEN fail_reason
        WHEN invite_ts IS NULL THEN side_reason END AS final_reason,
   messages,
-  CASE WHEN invite_ts IS NOT NULL THEN (least(ring_ts, answer_ts) - invite_ts) / 1e6 END AS pdd_ms,
-  CASE WHEN ring_ts IS NOT NULL THEN (coalesce(answer_ts, least(cancel_ts, fail_ts)) - ring_ts) / 1e6 END AS ring_ms,
+  CASE WHEN least(ring_ts, answer_ts) >= invite_ts THEN (least(ring_ts, answer_ts) - invite_ts) / 1e6 END AS pdd_ms,
+  CASE WHEN coalesce(answer_ts, least(cancel_ts, fail_ts)) >= ring_ts
+    THEN (coalesce(answer_ts, least(cancel_ts, fail_ts)) - ring_ts) / 1e6 END AS ring_ms,
   CASE WHEN answer_ts IS NOT NULL AND bye_ts >= answer_ts THEN (bye_ts - answer_ts) / 1e6 END AS talk_ms,
   coalesce(answer_codecs, offer_codecs, '') AS codecs, user_agent, node, flags,
   coalesce(retransmissions, 0)::BIGINT AS retransmissions, initial,

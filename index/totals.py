@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 
 from capture.flags import NAMES as FLAG_NAMES
-from capture.flags import QUOTED
+from capture.flags import NO_MESSAGE
 from index.rows import first_row
 
 
@@ -17,7 +17,7 @@ def count_messages(cur: duckdb.DuckDBPyConnection, source: str) -> dict[str, Any
     total = first_row(
         cur.execute(
             "SELECT count(*), count(DISTINCT call_id) FILTER (call_id <> ''), min(ts), max(ts) "
-            f"FROM ({source}) WHERE flags & {QUOTED} = 0"
+            f"FROM ({source}) WHERE flags & {NO_MESSAGE} = 0"
         )
     )
     groups = cur.execute(f"SELECT method, code, transport, flags, count(*) FROM ({source}) GROUP BY ALL").fetchall()
@@ -26,8 +26,8 @@ def count_messages(cur: duckdb.DuckDBPyConnection, source: str) -> dict[str, Any
     transports: Counter[str] = Counter()
     flags: Counter[str] = Counter()
     for method, code, transport, bits, n in groups:
-        if bits & QUOTED:  # no message that arrived
-            flags[FLAG_NAMES[QUOTED]] += n
+        if apart := bits & NO_MESSAGE:
+            flags[FLAG_NAMES[apart]] += n
             continue
         transports[transport] += n
         if code == 0:

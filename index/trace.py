@@ -82,6 +82,30 @@ class IcmpError:
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectionEnd:
+    """A TCP connection that carried SIP was ended: by its first FIN or RST."""
+
+    ts: int
+    by: Endpoint
+    """Who sent it; a firewall in between may have done so in its name."""
+    peer: Endpoint
+    reset: bool
+    """Broken off (RST), not closed (FIN)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetBack:
+    """The capture's clock was set back in the middle of a call, and its messages were put in order again."""
+
+    by: int
+    """About how far (ns)."""
+    before: int
+    """Number of the last message with the old clock."""
+    after: int
+    """Of the first one with the new clock, which is taken to have come right behind it."""
+
+
+@dataclass(frozen=True, slots=True)
 class CallTrace:
     """All messages with one Call-ID, ordered by (ts, seq), and what a rule must know about the tap."""
 
@@ -102,3 +126,7 @@ class CallTrace:
     """Where a capacity limit refused the call: what was going on between the two hosts at that moment."""
     icmp: tuple[IcmpError, ...] = field(default=())
     """Errors about messages of this call, in order of time."""
+    ends: tuple[ConnectionEnd, ...] = field(default=())
+    """Of connections that carried messages of this call, from its first message on, in order of time."""
+    set_back: SetBack | None = None
+    """Only of a trace that diagnosis put in order."""

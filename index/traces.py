@@ -93,6 +93,7 @@ def merged(traces: Sequence[CallTrace]) -> CallTrace:
         heard=frozenset().union(*(trace.heard for trace in traces)),
         losses=tuple(dict.fromkeys(loss for trace in traces for loss in trace.losses)),
         icmp=tuple(sorted((e for trace in traces for e in trace.icmp), key=lambda e: e.ts)),
+        ends=tuple(sorted({e for trace in traces for e in trace.ends}, key=lambda e: e.ts)),
     )
 
 

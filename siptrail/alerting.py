@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from alerts.rehearsal import Episode, rehearse
+from alerts.rehearsal import Episode, rehearse, rehearse_resends
 from alerts.rule import AlertRule, span
 from api.client import HttpDesk
 from diagnose.desk import CountingDesk, Desk
@@ -21,6 +21,7 @@ from sip.errors import SiptrailError
 from sip.text import printable
 from siptrail.amounts import duration_ns
 from siptrail.config import Settings
+from siptrail.resending import resends_of
 from siptrail.rule_settings import compiled
 
 PARTS = 168
@@ -66,15 +67,19 @@ def dry_run(desk: Desk, settings: Settings, since: str, as_json: bool) -> Iterat
         s = settings.alert_rules[name]
         # A rule that compares with all INVITEs says so by default.
         of = s.of if rule.of is None or s.of is not None else "method:INVITE"
-        calls = list(_told(desk, s.filter, of, rule.per, low, now, f"{name} ({n + 1} of {len(rules)})"))
-        episodes, extreme = rehearse(rule, calls, low, now, duration_ns(settings.alert_clear))
+        if rule.resent is not None:
+            hosts = list(resends_of(desk, low, now, rule.within, rule.per))
+            episodes, extreme = rehearse_resends(rule, hosts, low, now, duration_ns(settings.alert_clear))
+        else:
+            calls = list(_told(desk, s.filter, of, rule.per, low, now, f"{name} ({n + 1} of {len(rules)})"))
+            episodes, extreme = rehearse(rule, calls, low, now, duration_ns(settings.alert_clear))
         if as_json:
             yield json.dumps({"rule": name, "since": rfc3339(low), "until": rfc3339(now), **asdict(extreme),
                               "alerts": [_record(e) for e in episodes]})  # fmt: skip
             continue
         yield from _told_of(rule, episodes)
-        counted = "no look at the calls was possible" if now - low < rule.within else (
-            f"{extreme.fewest} to {extreme.most} calls in {span(rule.within)}"
+        counted = "no look at the calls was possible" if now - low < rule.within and rule.resent is None else (
+            f"{extreme.fewest} to {extreme.most} {'calls' if rule.resent is None else 'resends'} in {span(rule.within)}"
         )  # fmt: skip
         kind = f"{len(episodes)} {'alert' if len(episodes) == 1 else 'alerts'}"
         yield f"{name}: {kind} since {rfc3339(low)[:19]}Z; {counted}"
@@ -83,7 +88,7 @@ def dry_run(desk: Desk, settings: Settings, since: str, as_json: bool) -> Iterat
 def _told_of(rule: AlertRule, episodes: Sequence[Episode]) -> Iterator[str]:
     for e in episodes:
         closed = f"closed {rfc3339(e.closed)[:19]}Z" if e.closed is not None else "would be open now     "
-        of = f" of {e.of}" if rule.of is not None else ""
+        of = f" of {e.of}" if rule.of is not None or rule.resent is not None else ""
         value = f"  {rule.per} {printable(e.value)}" if rule.per != "none" else ""
         yield f"  opened {rfc3339(e.opened)[:19]}Z  {closed}  {'fewest' if rule.quiet else 'most'} {e.count}{of}{value}"
 

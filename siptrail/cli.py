@@ -402,6 +402,27 @@ def alerts(
 
 
 @app.command()
+def resends(
+    since: Annotated[
+        str | None, typer.Option("--since", help="So far back; 1h of a service, all of a capture or store.")
+    ] = None,
+    per: Annotated[str, typer.Option("--per", help="dst: requests to a host, src: those that it sends.")] = "dst",
+    as_json: AsJson = False,
+    url: Url = None,
+    token: Token = None,
+    store: Store = None,
+    pcap: Pcap = None,
+) -> None:
+    """Hosts to which requests are sent again and again: path loss, or an overloaded element."""
+    from siptrail.resending import told
+
+    desk = find_desk(url, token, store, pcap)
+    for line in told(desk, since, per, as_json):
+        print(line)
+    desk.close()
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     print(f"siptrail {__version__}")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from index.filter import Filter, FilterError, parse_filter
-from index.questions import PER
+from index.questions import PER, REQUESTS_BY, REQUESTS_FEW
 from sip.errors import Misread, SiptrailError
 from siptrail.amounts import duration_ns
 
@@ -28,7 +28,7 @@ class RuleSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    filter: str
+    filter: str = ""
     """Which calls are counted."""
     within: str = "5m"
     """Those that began so long ago, or later."""
@@ -42,6 +42,8 @@ class RuleSettings(BaseModel):
     share_below: str | None = None
     of_at_least: int | None = Field(default=None, ge=1)
     clear_below: int | None = Field(default=None, ge=1)
+    resent: str | None = None
+    """A greater share than this of the requests to one host was sent again; no calls are counted then."""
     headline: str = Field(default="", max_length=200)
 
     def compiled(self, name: str, place: str = "") -> AlertRule:
@@ -55,10 +57,12 @@ class RuleSettings(BaseModel):
             raise SiptrailError(f"{at()}: this name cannot be had; write for example [alert_rules.carrier-b-fails]")
         if self.per not in PER:
             raise SiptrailError(f"{at('per')}: {self.per!r} is none of {', '.join(PER)}")
+        if self.resent is not None:
+            return self._of_requests(name, at)
         ways = [k for k in ("at_least", "at_most", "share_below") if getattr(self, k) is not None]
         if len(ways) != 1:
             told = " and ".join(ways) + " exclude each other" if ways else "it never speaks"
-            raise SiptrailError(f"{at()}: {told}; give one of at_least, at_most and share_below")
+            raise SiptrailError(f"{at()}: {told}; give one of at_least, at_most, share_below and resent")
         many = self.at_least is not None
         for key in ("share", "clear_below"):
             if getattr(self, key) is not None and not many:
@@ -89,6 +93,25 @@ class RuleSettings(BaseModel):
             self.of_at_least or (0 if of is None or many else 1),
             self.clear_below,
             self.headline,
+        )
+
+    def _of_requests(self, name: str, at: Callable[[str], str]) -> AlertRule:
+        from alerts.rule import AlertRule
+
+        given = set(self.model_fields_set) - {"resent", "within", "per", "of_at_least", "headline"}
+        if given:
+            raise SiptrailError(f"{at(min(given))} does not go with resent, which counts no calls; remove it")
+        if self.per not in ("none", *REQUESTS_BY):
+            raise SiptrailError(f"{at('per')}: with resent it is dst or src; write one of them")
+        return AlertRule(
+            name,
+            parse_filter("", 0),
+            None,
+            _span(at("within"), self.within),
+            "dst" if self.per == "none" else self.per,
+            of_at_least=self.of_at_least or REQUESTS_FEW,
+            headline=self.headline,
+            resent=_share(at("resent"), self.resent),
         )
 
 

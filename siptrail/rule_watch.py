@@ -48,7 +48,7 @@ class RuleWatch:
         if not due:
             return []
         try:
-            found, whole = self._archive.tallies([r.question(now - r.within) for r in due], self._node)
+            found, whole = self._counted(due, now)
             self._failing = ""
         except SiptrailError as error:
             # What was counted before holds: an alert neither opens nor closes because a question had no answer.
@@ -62,6 +62,20 @@ class RuleWatch:
             self._matching[rule.name] = sum(t.matching for t in tallies)
             notices += self._judge(rule, complete(rule, tallies), now, whole)
         return notices
+
+    def _counted(self, due: Sequence[AlertRule], now: int) -> tuple[list[list[Tally]], bool]:
+        """What each of the rules counts, and whether the store had its say."""
+        of_calls = [r for r in due if r.resent is None]
+        tallies, whole = self._archive.tallies([r.question(now - r.within) for r in of_calls], self._node)
+        told = dict(zip((r.name for r in of_calls), tallies, strict=True))
+        for r in due:
+            if r.resent is not None:
+                hosts, all_of_it = self._archive.resends(now - r.within, now, r.within + 1, r.per, self._node)
+                whole = whole and all_of_it
+                told[r.name] = [
+                    Tally(h.host, h.resent, h.requests, h.first, h.last, h.examples, h.examples) for h in hosts
+                ]
+        return [told[r.name] for r in due], whole
 
     def _judge(self, rule: AlertRule, tallies: Sequence[Tally], now: int, whole: bool) -> list[Notice]:
         opens, stays = rule.opens(*counts(tallies)), rule.stays(*counts(tallies))
@@ -91,7 +105,7 @@ def _reading(rule: AlertRule, tally: Tally, opens: bool, now: int) -> Reading:
     examples = tally.others if rule.quiet else tally.examples
     first = now - rule.within if rule.quiet or tally.first is None else tally.first
     last = now if rule.quiet or tally.last is None else tally.last
-    of = None if rule.of is None else tally.among
+    of = None if rule.of is None and rule.resent is None else tally.among
     return Reading(
         rule.name, rule.peer(tally.value), rule.code(tally.value), opens, tally.matching, of, rule.says(tally),
         first, last, examples,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from capture.flags import QUOTED
+from capture.flags import NO_MESSAGE
 from capture.frames import FrameBlock
 from capture.packetsockets import PacketSockets
 from capture.pipeline import TRANSPORTS, Decoder, MessageBlock
@@ -93,7 +93,7 @@ def _look(block: FrameBlock, traffic: Traffic, decoder: Decoder) -> None:
 
 def _count(messages: MessageBlock, traffic: Traffic) -> None:
     n = len(messages)
-    arrived = messages.flags & QUOTED == 0
+    arrived = messages.flags & NO_MESSAGE == 0
     traffic.messages += int(arrived.sum())
     traffic.tunnelled += int((messages.flags & 64 != 0).sum())
     for i in range(n):

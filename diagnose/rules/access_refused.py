@@ -9,6 +9,7 @@ from diagnose.credentials import ASKED, GIVEN, digests, rejections, succeeded_af
 from diagnose.finding import Finding, public_name
 from diagnose.refusals import CHALLENGES, capacity_words, explanations, refusals, request_of, said
 from diagnose.report import fact
+from diagnose.rules.caller_identity import about_identity
 from diagnose.scanners import is_scan
 
 NAME = public_name(__name__)
@@ -45,7 +46,7 @@ def _doors(call: Call) -> list[Step]:
 
 def _means_it(s: Step) -> bool:
     sip = s.m.sip
-    if capacity_words(sip) is not None:
+    if capacity_words(sip) is not None or about_identity(sip):
         return False
     return sip.code == 403 or (sip.code in CHALLENGES and not sip.fields(ASKED[sip.code]))
 

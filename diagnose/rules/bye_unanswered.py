@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from diagnose.call import Call, Step
+from diagnose.connections import cut_requests
 from diagnose.dialog_routes import difference, misrouted
 from diagnose.dialogs import tags
 from diagnose.finding import Finding, public_name
@@ -70,7 +71,9 @@ def check(call: Call) -> Iterator[Finding]:
 
 
 def _told(call: Call, bye: Step) -> bool:
-    """The port it went to is closed, or an ICMP error says why it did not arrive: rules of their own."""
+    """The port it went to is closed, an ICMP error or the end of its connection says why: rules of their own."""
+    if bye.number in cut_requests(call):
+        return True
     return bye.m.dst in closed_ports(call) or (bye.m.src, bye.m.dst) in refused_hops(call)
 
 

@@ -1,4 +1,4 @@
-"""The signed caller identity (STIR): refused (428, 436, 437, 438), of another call, too old, or not fully vouched."""
+"""The signed caller identity (STIR): refused (428, 436-438, 403 Stale Date), of another call, too old or in doubt."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from diagnose.passport import Passport, read
 from diagnose.refusals import refusals, request_of, said
 from diagnose.report import fact, listed
 from sip.address import parse_name_addr
+from sip.message import SipMessage
 
 NAME = public_name(__name__)
 SEVERITY, PRECEDENCE, REFERENCE = "info", 90, "RFC 8224 sections 4 and 6.2.2, RFC 8225, RFC 8588"
 _REFUSALS = {
     428: "wants a signed caller identity, and there is none that it takes",
     436: "cannot fetch the certificate of the signed caller identity",
-    437: "does not trust the certificate of the signed caller identity",
-    438: "finds the signature of the caller identity wrong",
+    437: "does not trust, or not support, the certificate of the signed caller identity",
+    438: "finds no valid signed caller identity in the INVITE",
+    403: "finds the signed caller identity too old",
 }
 _FRESH = 60
 """Seconds for which a statement counts as fresh."""
@@ -29,7 +31,7 @@ _LEVELS = {
 
 def check(call: Call) -> Iterator[Finding]:
     """One finding for a refusal, or else one for what is odd about the first statement."""
-    refused = next((s for s in refusals(call) if s.m.sip.code in _REFUSALS), None)
+    refused = next((s for s in refusals(call) if about_identity(s.m.sip)), None)
     first = next((i for i in call.invites if i.m.sip.fields("Identity")), None)
     if refused is not None:
         asked = request_of(call, refused)
@@ -42,6 +44,11 @@ def check(call: Call) -> Iterator[Finding]:
         yield _finding("warning" if later else "error", 30, text, evidence)
     elif first is not None:
         yield from _odd(first)
+
+
+def about_identity(sip: SipMessage) -> bool:
+    """A refusal for the signed caller identity, or for want of one."""
+    return sip.code in _REFUSALS and (sip.code != 403 or "stale date" in sip.reason.lower())
 
 
 def _odd(s: Step) -> Iterator[Finding]:

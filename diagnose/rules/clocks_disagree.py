@@ -1,4 +1,4 @@
-"""Two capture points have different clocks: an answer stands before what it answers, so times in this call mislead."""
+"""Times in this call mislead: two capture points have different clocks, or the clock of one was set back meanwhile."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from diagnose.call import Call, Step
 from diagnose.finding import Finding, public_name
 from diagnose.report import fact, seconds
+from index.trace import SetBack
 
 NAME = public_name(__name__)
 SEVERITY, PRECEDENCE, REFERENCE = "info", 1, "the capture's own times; RFC 5905 (NTP) sets clocks right"
@@ -16,6 +17,9 @@ LEAST = 1_000_000
 
 def check(call: Call) -> Iterator[Finding]:
     """One finding, for the pair that is furthest apart. Seen at one point, what is early is only what was missed."""
+    if call.trace.set_back is not None:
+        yield _set_back(call, call.trace.set_back)
+        return
     early = [(r.m.ts - s.m.ts, s, r) for s in call.responses if (r := _asked_later(call, s)) is not None]
     if not early:
         return
@@ -33,6 +37,26 @@ def check(call: Call) -> Iterator[Finding]:
         ),
         "Set both clocks by NTP. Until then the order of messages and every delay between the two points in this call "
         "are wrong by that much, and findings about time or silence may be, too.",
+        REFERENCE,
+        PRECEDENCE,
+    )
+
+
+def _set_back(call: Call, told: SetBack) -> Finding:
+    last, first = call.steps[told.before - 1], call.steps[told.after - 1]
+    return Finding(
+        NAME,
+        SEVERITY,
+        "likely",
+        f"The clock of {_point(first)} was set back by {seconds(told.by)} or more in the middle of this call.",
+        (
+            fact(last, f"the last message with the old clock, as {_point(last)} saw it", last.m.sip.start_line),
+            fact(
+                first, "the first one with the new clock: it came later, and stands before it", first.m.sip.start_line
+            ),
+        ),
+        "Let NTP slew the clock instead of setting it. Messages are listed by their times, so those that came later "
+        "stand before the others here; findings rest on the order in which they were captured.",
         REFERENCE,
         PRECEDENCE,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from diagnose.call import TIMEOUT, Call, Step
+from diagnose.connections import cut_requests
 from diagnose.finding import Finding, public_name
 from diagnose.guards import silence
 from diagnose.report import fact, seconds
@@ -16,10 +17,10 @@ SEVERITY, PRECEDENCE, REFERENCE = "critical", 10, "RFC 3261 sections 17.1.1.2 an
 
 def check(call: Call) -> Iterator[Finding]:
     """One finding for each silent target."""
-    refused = refused_hops(call)
+    refused, cut = refused_hops(call), cut_requests(call)
     for s in call.invites:
-        # An ICMP error that tells why has a rule of its own.
-        if (s.m.src, s.m.dst) in refused or _anything_back(call, s):
+        # An ICMP error that tells why has a rule of its own, and so has a connection that ended.
+        if (s.m.src, s.m.dst) in refused or s.number in cut or _anything_back(call, s):
             continue
         judged = silence(call, s, s.m.ts + TIMEOUT)
         if not judged.believable:

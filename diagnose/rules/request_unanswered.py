@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from diagnose.call import TIMEOUT, Call, Step
+from diagnose.connections import cut_requests
 from diagnose.finding import Finding, public_name
 from diagnose.guards import silence
 from diagnose.report import fact, seconds
@@ -23,7 +24,7 @@ def check(call: Call) -> Iterator[Finding]:
     silent: dict[tuple[str, str], list[Step]] = {}
     judgements = {}
     closed = closed_ports(call)
-    refused = refused_hops(call)
+    refused, cut = refused_hops(call), cut_requests(call)
     pings = {s.number for b in hang_ups(call) for s in unanswered(call, b)}
     for s in call.requests:
         method = s.m.sip.method
@@ -33,7 +34,7 @@ def check(call: Call) -> Iterator[Finding]:
         if any(r.m.sip.code >= 200 for r in call.answers_to(s)):
             silent.pop(key, None)  # it answers again
             continue
-        elsewhere = s.m.dst in closed or s.number in pings or (s.m.src, s.m.dst) in refused
+        elsewhere = s.m.dst in closed or s.number in pings or (s.m.src, s.m.dst) in refused or s.number in cut
         if elsewhere or call.onward(s):
             continue
         judged = silence(call, s, s.m.ts + TIMEOUT)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from diagnose.beyond import further
 from diagnose.call import SECOND, Call, Step
+from diagnose.connections import cut_requests
 from diagnose.finding import Finding, public_name
 from diagnose.guards import silence
 from diagnose.report import fact, seconds
@@ -37,6 +38,8 @@ def check(call: Call) -> Iterator[Finding]:
     for found in stuck.values():
         s = found.invite
         onward = [o for o in call.onward(s) if not o.m.retransmission]
+        if s.number in cut_requests(call):
+            continue  # Its connection ended meanwhile, and that has a rule of its own.
         if s.m.dst.ip in told or any(o.number in stuck or not call.answers_to(o) for o in onward):
             continue  # The silence is further down: that hop, or the rule for an unanswered INVITE, speaks.
         judged = silence(call, s, s.m.ts + found.waited)

@@ -12,7 +12,7 @@ from diagnose.report import fact
 from sip.sdp import Media
 
 NAME = public_name(__name__)
-SEVERITY, PRECEDENCE, REFERENCE = "error", 50, "RFC 3264 section 6, RFC 3261 section 14.1"
+SEVERITY, PRECEDENCE, REFERENCE = "error", 50, "RFC 3264 section 6, RFC 3261 section 14.1, ITU-T T.38 Annex D"
 _REFUSALS = (415, 488, 606)
 
 

@@ -23,10 +23,10 @@ CLIENT_ERRORS = {
     403: Text(
         (
             "Understood and refused; credentials will not help. Usual: unknown source address, barred number, "
-            "caller ID not allowed."
+            "caller ID not allowed. With the text Stale Date: the signed caller ID is too old."
         ),
-        "Compare source address, From and P-Asserted-Identity with a call that works.",
-        "RFC 3261 section 21.4.4",
+        "Compare source address, From and P-Asserted-Identity with a call that works. Stale Date: look at clocks.",
+        "RFC 3261 section 21.4.4, RFC 8224 section 6.2.2",
     ),
     404: Text(
         "There is no such user or number there.",
@@ -119,7 +119,7 @@ CLIENT_ERRORS = {
         "RFC 8876",
     ),
     428: Text(
-        "The receiver demands a signed caller ID, and no Identity header came.",
+        "The receiver demands a signed caller ID, and no Identity header of a kind that it knows came.",
         "Let the originating carrier sign (STIR/SHAKEN), or see who removed the header.",
         "RFC 8224 section 6.2.2",
     ),
@@ -144,13 +144,13 @@ CLIENT_ERRORS = {
         "RFC 8224 section 6.2.2",
     ),
     437: Text(
-        "The certificate behind the Identity header is not trusted or not valid for this.",
-        "Look at its chain, dates and number range.",
+        "The certificate behind the Identity header is there, but not trusted, or of a kind that is not supported.",
+        "Look at who issued it (its chain) and at its algorithm.",
         "RFC 8224 section 6.2.2",
     ),
     438: Text(
-        "The signature of the Identity header does not fit the request.",
-        "Something changed From, To or Date on the way, or the clock is off.",
+        "No Identity header with a valid signed statement: its signature does not fit, or something is missing in it.",
+        "Something changed From, To or (for the short form) Date on the way. One that is too old gets 403 Stale Date.",
         "RFC 8224 section 6.2.2",
     ),
     439: Text(

@@ -37,7 +37,7 @@ MORE = {
     "T.38": Text(
         "Fax as data in place of sound, agreed by a re-INVITE with m=image.",
         "Refused with 488? Then the fax stays in G.711, with no silence suppression.",
-        "ITU-T T.38, RFC 6466",
+        "ITU-T T.38 Annex D, RFC 3362, RFC 6466",
         (
             "fax",
             "udptl",
@@ -153,7 +153,7 @@ MORE = {
     ),
     "STIR/SHAKEN": Text(
         "The originating carrier signs the caller's number; A, B or C says how well it knows the caller.",
-        "Codes 428, 436, 437 and 438 belong to it.",
+        "Codes 428, 436, 437 and 438 belong to it, and 403 Stale Date.",
         "RFC 8224, RFC 8225, RFC 8588",
         (
             "Identity",
@@ -184,12 +184,15 @@ MORE = {
     ),
     "retransmission": Text(
         "UDP loses packets, so requests are repeated after 0.5, 1, 2, 4 s and given up after 32 s.",
-        "Repetitions without answers: the peer is unreachable or its answers go elsewhere.",
+        "Repetitions without answers: the peer is unreachable or its answers go elsewhere. More than a fifth of "
+        "all requests to a host within 5 minutes: path loss, or an overloaded element: `siptrail resends`.",
         "RFC 3261 section 17.1.1.2",
         (
             "timer A",
             "timer B",
             "T1",
+            "resend",
+            "retransmission storm",
         ),
     ),
     "fragmentation": Text(
@@ -250,7 +253,7 @@ MORE = {
     "jitter": Text(
         "Variation of the packets' travel time, reported by RTCP.",
         "Not part of signalling; needs a capture of RTP.",
-        "RFC 3550 section 6.4",
+        "RFC 3550 section 6.4.1",
         (
             "RTCP",
             "packet loss",

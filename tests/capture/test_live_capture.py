@@ -353,3 +353,26 @@ def test_the_card_is_asked_for_its_time_and_the_kernel_for_the_rest(wires: Wires
         ring.close()
     # SOF_TIMESTAMPING_RAW_HARDWARE of linux/net_tstamp.h
     assert asked == {False: 0, True: 64}
+
+
+def test_a_connection_that_breaks_in_a_call_is_told_with_it(wires: Wires) -> None:
+    wires.lay("w0")
+    wires.start("-i", "w0")
+    caller, invite = "192.0.2.44", sip("cut")
+    refusal = b"SIP/2.0 503 Service Unavailable" + invite[invite.index(b"\r\n") :]
+    onward = invite.replace(b"z9hG4bKcut", b"z9hG4bKonward")
+    wires.send(
+        "w0",
+        ether(ip4(17, udp(invite), src=caller, dst=A)),
+        ether(ip4(6, tcp(b"", 999, 2), ident=1)),
+        ether(ip4(6, tcp(onward, 1000), ident=2)),
+    )
+    wires.until_calls("cut")
+    wires.send("w0", ether(ip4(6, tcp(b"", 1, 0x14, 5060, 40000), src=B, dst=A, ident=3)))
+    time.sleep(0.2)
+    wires.send("w0", ether(ip4(17, udp(refusal), src=A, dst=caller)))
+    until(lambda: wires.calls()["cut"]["state"] == "failed", "the refusal is not seen")
+    found = {f["name"]: f for f in wires.get("/api/v1/calls/cut/findings").json()["findings"]}
+    assert f"{B}:5060 reset its TCP connection with {A}:40000" in found["connection-cut"]["headline"]
+    assert wires.get("/api/v1/stats").json()["flags"]["connection-reset"] == 1
+    wires.end()

@@ -9,7 +9,7 @@ from typing import Any
 from diagnose.engine import Rule, diagnose, load_rules
 from diagnose.finding import Finding
 from index.legs import CallLegs
-from index.trace import CallTrace, Endpoint, IcmpError, Loss
+from index.trace import CallTrace, ConnectionEnd, Endpoint, IcmpError, Loss
 from index.traces import build_trace
 from sip.message import parse_message
 
@@ -33,6 +33,8 @@ class Packet:
     transport: str = "udp"
     flags: int = 0
     tap: str = "eth0"
+    number: int | None = None
+    """When it was captured, where its time does not tell."""
 
 
 def sdp(address: str = NAT, formats: str = "0 8", *lines: str, port: int = 4000, session: bool = True) -> str:
@@ -152,6 +154,7 @@ def trace(
     heard: frozenset[str] | None = None,
     losses: tuple[Loss, ...] = (),
     icmp: tuple[IcmpError, ...] = (),
+    ends: tuple[ConnectionEnd, ...] = (),
     copies: int = 1,
     legs: CallLegs | None = None,
     makers: frozenset[str] = frozenset(),
@@ -162,7 +165,8 @@ def trace(
     for n, p in enumerate(sorted(packets, key=lambda p: p.at)):
         for copy in range(copies):
             (src, sport), (dst, dport) = _place(p.src), _place(p.dst)
-            place = {"node": "n", "ts": START + round(p.at * SECOND) + copy * 1_000_000, "seq": 2 * n + copy}
+            seq = 2 * (n if p.number is None else p.number) + copy
+            place = {"node": "n", "ts": START + round(p.at * SECOND) + copy * 1_000_000, "seq": seq}
             frames.append({**place, "part": 0, "payload": p.raw})
             rows.append(
                 {
@@ -180,7 +184,7 @@ def trace(
     end = max(p.at for p in packets) + 40 if until is None else until
     made = build_trace(CALL_ID, rows, frames, START + round(since * SECOND), START + round(end * SECOND), losses)
     hosts = frozenset(m.dst.ip for m in made.messages) if heard is None else heard
-    return replace(made, icmp=icmp, heard=hosts, legs=legs, makers=makers)
+    return replace(made, icmp=icmp, ends=ends, heard=hosts, legs=legs, makers=makers)
 
 
 def icmp(packet: Packet, by: str, kind: int = 3, code: int = 3, quoted: int = 520, version: int = 4) -> IcmpError:

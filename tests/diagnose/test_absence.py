@@ -21,7 +21,7 @@ from diagnose.finding import Finding
 from diagnose.local import FileDesk
 from index.trace import Loss
 
-DAY = 86_400
+DAY, HOUR = 86_400, 3_600
 DUE = 32
 OF_WHAT_IS_SEEN = {
     "hang-up-reason": "it reads a Reason header to the user, unless a rule that knows more does",
@@ -113,6 +113,17 @@ def test_a_clock_that_is_set_makes_nobody_late(call: Call, tap: dict[str, Any]) 
         moved = [*packets[:n], *(replace(p, at=p.at + DAY) for p in packets[n:])]
         sure = [f for f in new(call, tap, *moved) if f.confidence != "possible"]
         assert not told(sure), f"set before message {n + 1}"
+
+
+@each_call
+def test_a_clock_that_is_set_back_unmakes_no_order(call: Call, tap: dict[str, Any]) -> None:
+    if call in (CASES["clocks-disagree"].fires, CASES["clocks-disagree"].near_miss):
+        pytest.skip("its times contradict the protocol without that")
+    packets = [replace(p, number=n) for n, p in enumerate(in_order(call))]
+    for n in range(1, len(packets)):
+        moved = [*packets[:n], *(replace(p, at=p.at - HOUR) for p in packets[n:])]
+        sure = [f for f in new(call, tap, *moved, since=-2 * HOUR) if f.confidence != "possible"]
+        assert not told([f for f in sure if f.name != "clocks-disagree"]), f"set back before message {n + 1}"
 
 
 FROM_FILES = (

@@ -252,11 +252,19 @@ def test_a_statement_that_cannot_be_read_says_nothing(header: str) -> None:
     assert only("caller-identity", *signed(header)) == []
 
 
-@pytest.mark.parametrize(("code", "says"), [(428, "there is none"), (437, "does not trust"), (438, "signature")])
+@pytest.mark.parametrize(("code", "says"), [(428, "there is none"), (437, "does not trust"), (438, "no valid")])
 def test_a_refused_identity(code: int, says: str) -> None:
     found = one("caller-identity", *signed(identity("C"), code, "Identity"))
     assert found.severity == "error" and says in found.headline
     assert "has 1 Identity header" in words(found)
+
+
+def test_a_statement_that_the_receiver_finds_too_old() -> None:
+    found = findings(*signed(identity(), 403, "Stale Date"))
+    assert [(f.name, f.severity) for f in found if f.severity != "info"] == [("caller-identity", "error")]
+    assert "too old: 403 Stale Date" in found[0].headline
+    assert only("caller-identity", *signed(identity(), 403, "Forbidden")) == []
+    assert one("access-refused", *signed(identity(), 403, "Forbidden"))
 
 
 def test_a_defect_is_shown_with_its_place() -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from diagnose.local import FileDesk
+from diagnose.local import FileDesk, open_store
+from index.compaction import compact_all
+from index.importing import import_file
+from index.lake import Lake
 from index.leg import Leg, LegRules
 from index.legs import CallLegs, link
 from index.trace import Endpoint
@@ -193,3 +197,17 @@ def test_call_ids_made_from_one_another(first: str, second: str, linked: bool) -
 
 def test_a_tap_that_shows_the_second_leg_first() -> None:
     assert pairs(A, replace(B, start=START - 3 * MS)) == {("a", "b"): False}
+
+
+def test_legs_are_found_in_an_hour_that_is_closed(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "store")
+    stored = open_store(lake)
+    for name in ("legs-named-by-header", "legs-through-switch", "legs-refused-further-on"):
+        import_file(stored.archive, str(PCAPS / f"{name}.pcap"), "n", imported_at=time.time_ns())
+    ids = [c.call_id for c in stored.calls("", 100).calls]
+    open_ = {c: stored.legs(c) for c in ids}
+    assert compact_all(lake, time.time_ns() + 3600 * S) > 0
+    assert lake.cursor().execute("SELECT count(*) FROM lake.packed").fetchall() != [(0,)]
+    assert {c: stored.legs(c) for c in ids} == open_
+    assert any(len(legs.sure) > 1 for legs in open_.values())
+    stored.close()

@@ -222,7 +222,7 @@ WRONG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "a text": (dict(filter="text:abc", at_least=1), ("text: has no place here", "character 1 ")),
     "an empty filter": (dict(filter=" ", at_least=1), ("mine.filter: it is empty", "method:INVITE")),
     "a bad `of`": (dict(filter="code:503", of="(", at_least=1, share="1%"), ("mine.of: ", "character")),
-    "no threshold": (dict(filter="code:503"), ("mine: it never speaks", "at_least, at_most and share_below")),
+    "no threshold": (dict(filter="code:503"), ("mine: it never speaks", "at_least, at_most, share_below and resent")),
     "two thresholds": (dict(filter="code:503", at_least=1, at_most=1), ("at_least and at_most exclude each other",)),
     "a share of nothing": (dict(filter="code:503", at_least=1, share="20"), ("mine.share: '20' is no share", "20%")),
     "a share of few": (dict(filter="code:503", at_most=1, share="20%"), ("mine.share goes with at_least",)),
