@@ -47,7 +47,7 @@ run: $(VENV)/.installed
 	$(BIN)/siptrail run $(if $(filter-out 0,$(DEMO)),--demo $(DEMO_CAPTURES)) $(RUN_ARGS)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(TEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(TEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
