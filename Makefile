@@ -7,6 +7,7 @@ PACKAGES := sip capture index diagnose alerts tui api siptrail
 DEMO_CAPTURES := fixtures/pcaps
 RUN_ARGS ?=
 TEST_ARGS ?=
+JOBS ?= 2
 BENCH_ARGS ?=
 REQUIRE_ALL ?=
 export REQUIRE_ALL
@@ -17,7 +18,8 @@ FUZZ_ARGS ?=
 
 help:
 	@echo "make run            install into $(VENV) and start the recorder (DEMO=1 plays the example captures in)"
-	@echo "make test           run the tests; what this machine lacks is skipped (REQUIRE_ALL=1 makes that a failure)"
+	@echo "make test           run the tests, two at a time (JOBS=4: four); what this machine lacks is skipped"
+	@echo "                    (REQUIRE_ALL=1 makes that a failure)"
 	@echo "make check          ruff, mypy --strict, the import rules, then the tests"
 	@echo "make fuzz           feed every decoder with hostile bytes (FUZZ_ARGS='--seconds 600 frames hep')"
 	@echo "make bench          measure against sngrep and tshark (BENCH_ARGS='--messages 100000')"
@@ -45,7 +47,7 @@ run: $(VENV)/.installed
 	$(BIN)/siptrail run $(if $(filter-out 0,$(DEMO)),--demo $(DEMO_CAPTURES)) $(RUN_ARGS)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(TEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(TEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -5,12 +5,18 @@ interpreted, where NumPy checks every index: that is how they are fuzzed.
 
 The compiler is loaded when the first kernel runs, not before: it takes half a second, which a command that only asks
 the service never needs, and which the others spend while their store opens.
+
+Numba's cache numbers its files and has no lock: of two processes that save at once, one may get the other's code under
+its own name, with other constants in it. So each directory of the cache is locked while something is saved or loaded.
 """
 
 from __future__ import annotations
 
+import fcntl
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import update_wrapper
 from typing import Any, TypeVar, cast
 
@@ -40,8 +46,44 @@ class _Kernel:
                 for name in self._function.__code__.co_names:
                     if isinstance(names.get(name), _Kernel):
                         names[name] = names[name].load()
-                self._compiled = numba.njit(nogil=True, cache=True)(self._function)
+                compiled = numba.njit(nogil=True, cache=True)(self._function)
+                _lock_cache(compiled)
+                self._compiled = compiled
             return self._compiled
+
+
+def _lock_cache(compiled: object) -> None:
+    # Interpreted, there is none.
+    file = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    if file is None:
+        return
+    save, load, folder = file.save, file.load, file._cache_path
+
+    def save_alone(key: object, data: object) -> None:
+        with _locked(folder, fcntl.LOCK_EX):
+            save(key, data)
+
+    def load_whole(key: object) -> object:
+        with _locked(folder, fcntl.LOCK_SH):
+            return load(key)
+
+    file.save, file.load = save_alone, load_whole
+
+
+@contextmanager
+def _locked(folder: str, how: int) -> Iterator[None]:
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:  # nothing was saved yet, or nothing can be
+        yield
+        return
+    try:
+        # Some network file systems have no locks; there it is as numba leaves it.
+        with suppress(OSError):
+            fcntl.flock(handle, how)
+        yield
+    finally:
+        os.close(handle)
 
 
 def kernel(function: F) -> F:

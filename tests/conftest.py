@@ -10,6 +10,13 @@ from collections.abc import Callable
 import pytest
 from hypothesis import settings
 
+from tests.neighbours import move_out, pytest_runtest_protocol
+
+__all__ = ["pytest_runtest_protocol"]  # a hook of pytest
+
+# Hundreds of commands are started: they need not each read the source of every module again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # How long an example takes is no matter of right or wrong, and differs between machines.
 settings.register_profile("siptrail", deadline=None)
 settings.load_profile("siptrail")
@@ -34,6 +41,10 @@ def reason_missing(thing: str) -> str | None:
     """Why this machine cannot run a test that needs `thing`; None when it can."""
     have, reason = HAVE.get(thing, (lambda: shutil.which(thing) is not None, f"needs the program {thing}"))
     return None if have() else reason
+
+
+def pytest_configure() -> None:
+    move_out()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

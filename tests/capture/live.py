@@ -94,7 +94,7 @@ class Wires:
         with (self.folder / "log").open("ab") as output:
             self.recorder = self.near.start(command or self.command(*options), output, TOP, environment(**settings))
         # As another user it may have to compile everything anew.
-        until(lambda: "web page and API" in self.log() or self._ended(), "siptrail does not start", 90)
+        until(lambda: "web page and API" in self.log() or self._ended(), "siptrail does not start", 300)
         assert not self._ended(), self.log()
 
     def open_to_all(self) -> list[str]:

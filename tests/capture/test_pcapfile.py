@@ -377,7 +377,7 @@ def test_compressed_data_that_is_cut_or_bent(tmp_path: Path) -> None:
         (b"", "empty"),
         (b"\xd4", "no pcap or pcapng"),
         (b"hello world", "68 65 6c 6c"),
-        (gzip.compress(b"hello world"), "68 65 6c 6c"),
+        (gzip.compress(b"hello world", mtime=0), "68 65 6c 6c"),
         (b"\x1f\x8b\x08", "ends too early"),
     ],
 )

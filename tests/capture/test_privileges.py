@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -74,8 +75,8 @@ def test_without_the_capability_opening_says_what_to_do() -> None:
 
 
 @pytest.mark.needs("root")
-@pytest.mark.parametrize(("early", "expected"), [(True, "-10"), (False, "0")])
-def test_capture_threads_go_first_where_the_rights_were_there(early: bool, expected: str) -> None:
+@pytest.mark.parametrize("early", [True, False])
+def test_capture_threads_go_first_where_the_rights_were_there(early: bool) -> None:
     """They outlive the rights, which nobody keeps; the other threads stay where they are."""
     make = "threads = PreferredThreads()\n"
     out = run_python(
@@ -90,7 +91,8 @@ def test_capture_threads_go_first_where_the_rights_were_there(early: bool, expec
         "thread = threading.Thread(target=work); threads.start(thread); thread.join()\n"
         "print(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()), threads_with_capabilities())\n"
     )
-    assert out.splitlines() == [expected, "0 0"]
+    usual = os.nice(0)  # the tests may have been started behind others
+    assert out.splitlines() == [str(-10 if early else usual), f"{usual} 0"]
 
 
 @pytest.mark.needs("root")

@@ -32,6 +32,8 @@ def test_a_rule_of_the_users_own_from_the_settings_to_the_receiver(tmp_path: Pat
             phones.call_and_wait("good", ANSWERS, 2)
             phones.call_and_wait("full", NO_CAPACITY, 6)
             until(lambda: _of(webhook, "no-room", "open"), "the rule does not speak", 60)
+            # It would be silent again where nobody looks for ten seconds.
+            phones.call("full-again", NO_CAPACITY, 300, rate=1)
             until(lambda: _of(webhook, "silent", "close"), "the trunk still counts as silent", 60)
             (told,) = _of(webhook, "no-room", "open")
             assert told["peer"] in (NEAR, FAR) and 4 <= told["count"] <= told["of"] <= 8

@@ -20,7 +20,7 @@ from tests.end_to_end.network import Network
 from tests.end_to_end.patience import until
 from tests.end_to_end.recorder import TOP, Recorder
 
-pytestmark = pytest.mark.needs("root", "tcpreplay", "ip")
+pytestmark = [pytest.mark.needs("root", "tcpreplay", "ip"), pytest.mark.alone]
 RATE, SECONDS, CLIENTS = 20_000, 20, 1000
 QUESTIONS = (
     "calls?limit=100",

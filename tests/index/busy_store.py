@@ -87,7 +87,8 @@ def work(store: Path, prefix: str) -> None:
 
 def kill_again_and_again(store: Path, prefix: str, kills: int) -> None:
     """Each child records until it is killed, some time after its first call was safe."""
-    warm_up()
+    for block in warm_up():
+        to_rows(block, "node")
     chance = random.Random(time.time())
     for n in range(kills):
         ours, its = os.pipe()

@@ -592,12 +592,13 @@ def compiled(text: str) -> tuple[str, list[object]] | None:
     st.one_of(st.text(max_size=60), st.lists(_word, max_size=8).map(" ".join), st.lists(_word, max_size=5).map("".join))
 )
 @example("codec:g*a")
+@example("src:::/0")
 def test_any_text_is_understood_or_refused_in_one_line(text: str) -> None:
     found = compiled(text)
     if found is not None:
         sql, parameters = found
         assert sql.count("?") == len(parameters)
-        known = r"nat & \?|[a-z_]+|[A-Z]+|[0-9]+|[ ().,:?<>=+*]|'[%.,\\]*'"
+        known = r"nat & \?|- len|\[\]|lambda z: '0'|lpad\(g, 4, '0'\)|[a-z_]+|[A-Z]+|[0-9]+|[ ().,:?<>=+*]|'[%.,:\\]*'"
         assert re.fullmatch(f"(?:{known})*+", sql), sql
 
 

@@ -59,8 +59,9 @@ def traffic(seed: int) -> list[list[tuple[int, bytes]]]:
     return out
 
 
-@pytest.fixture(params=["store", "half in memory", "memory"])
-def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Archive]:
+@pytest.fixture(scope="module", params=["store", "half in memory", "memory"])
+def archive(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
+    tmp_path = tmp_path_factory.mktemp("listing")
     lake = None if request.param == "memory" else Lake(tmp_path / "store")
     found = Archive(lake, lambda: NOW)
     calls = traffic(3)

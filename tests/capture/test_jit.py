@@ -1,0 +1,64 @@
+"""The cache of compiled kernels, which several processes may fill at the same moment."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.patience import until
+
+TOP = Path(__file__).resolve().parents[2]
+KERNEL = """
+from capture.jit import kernel
+
+@kernel
+def twice(value):
+    return 2 * value
+"""
+
+
+def calling(folder: Path) -> subprocess.Popen[str]:
+    """A process that needs the kernel."""
+    code = f"import sys; sys.path[:0] = [{str(folder)!r}, {str(TOP)!r}]; from doubling import twice; print(twice(21))"
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder / "cache")}
+    return subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="nobody else tells who waits for a lock")
+def test_nobody_saves_or_loads_while_another_one_saves(tmp_path: Path) -> None:
+    (tmp_path / "doubling.py").write_text(KERNEL)
+    # What numba leaves to one writer: the list of what is there, and the files that it names.
+    assert calling(tmp_path).communicate(timeout=120)[0] == "42\n"
+    (cache,) = {path.parent for path in (tmp_path / "cache").rglob("*.nbi")}
+    saving = os.open(cache, os.O_RDONLY)
+    fcntl.flock(saving, fcntl.LOCK_EX)
+    try:
+        with calling(tmp_path) as loading:
+            until(lambda: waits(loading) or loading.poll() is not None, "it neither waits nor ends", 120)
+            assert loading.poll() is None, "it has read what may be half of a change"
+            # Whoever loads does not keep the others out, but it does keep out who saves.
+            fcntl.flock(saving, fcntl.LOCK_SH)
+            assert loading.communicate(timeout=120)[0] == "42\n"
+        for path in cache.iterdir():
+            path.unlink()
+        with calling(tmp_path) as compiling:
+            until(lambda: waits(compiling) or compiling.poll() is not None, "it neither waits nor ends", 120)
+            assert compiling.poll() is None and not list(cache.iterdir()), "it has saved beside another one"
+            fcntl.flock(saving, fcntl.LOCK_UN)
+            assert compiling.communicate(timeout=120)[0] == "42\n"
+    finally:
+        os.close(saving)
+    assert list(cache.glob("*.nbc"))
+
+
+def waits(process: subprocess.Popen[str]) -> bool:
+    """Whether it waits for a lock that another one has."""
+    return any(
+        line.split()[1] == "->" and line.split()[5] == str(process.pid)
+        for line in Path("/proc/locks").read_text().splitlines()
+    )
