@@ -110,11 +110,13 @@ def places(
             width = max(width // 4, HOUR_NS)
             edge = _further(start, width, since)
             continue
-        looking.read(edge, (min(newest or 0, SANE[1]) - low) // HOUR_NS + 1)
-        yield Part("SELECT * FROM few_calls", edge, until)
+        if looking.any_alike:
+            looking.read(edge, (min(newest or 0, SANE[1]) - low) // HOUR_NS + 1)
+            yield Part("SELECT * FROM few_calls", edge, until)
         if edge is None or edge == since:
             return
-        looking.carry(edge)
+        if looking.any_alike:
+            looking.carry(edge)
         # As far back as the rest may need, were there as many for each hour as in this stretch.
         total, span = found(), max(start - low, 1)
         new, rest = total - had, wanted.count - total
@@ -146,6 +148,11 @@ class _Looking:
         """Each row of the present stretch was looked at."""
         # Calls with a row in a later stretch of time than the one in which they began.
         cur.execute("CREATE OR REPLACE TEMP TABLE older (call_id VARCHAR)")
+
+    @property
+    def any_alike(self) -> bool:
+        """Some call is worth adding up."""
+        return self._alike + self._carried > 0
 
     def _rows(self, low: int | None, high: int) -> str:
         """SQL of the rows that begin from one time on and before the other (ns)."""
