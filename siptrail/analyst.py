@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
@@ -29,8 +30,10 @@ TOGETHER = 100
 MOST = 50_000
 """Calls that wait; more are left to whoever asks for them."""
 LOOK_BACK_NS = 600_000_000_000
-SHARE, BUSY_SHARE, BUSY = 0.25, 0.05, 20_000
-"""Share of the time that it works; and when more messages a second than this come in: capture goes first."""
+SHARES = ((3_000, 0.5), (20_000, 0.25))
+BUSY_SHARE = 0.05
+"""Share of the time that it works at most, while no more messages a second than these come in; beyond the last, capture
+goes first."""
 USUAL = (401, 407, 487)
 """Failures that most calls get over: challenges, and what follows a CANCEL."""
 ODD = RESENT | TRUNCATED
@@ -48,8 +51,9 @@ class Analyst:
     ) -> None:
         """`unsettled`: those of some diagnosed calls of which other legs may still tell something else."""
         self._calls_of, self._diagnose, self._unsettled = calls_of, diagnose, unsettled
-        self._due: dict[str, tuple[int, bool]] = {}
-        """By Call-ID: when to look, and whether that is the last look; in the order of entry."""
+        self._due: tuple[dict[str, tuple[int, bool]], dict[str, tuple[int, bool]]] = {}, {}
+        """By Call-ID: when to look, and whether that is the last look; in the order of entry. First the calls that
+        nobody has looked at, then those that are looked at once more, so that these never delay the others."""
         self._lock = threading.Lock()
         self._messages = 0
         self.busy = False
@@ -80,18 +84,18 @@ class Analyst:
         with self._lock:
             self._enter(call_id, at, True)
 
-    def _enter(self, call_id: str, when: int, last: bool) -> None:
-        if call_id in self._due:
+    def _enter(self, call_id: str, when: int, last: bool, again: bool = False) -> None:
+        if any(call_id in due for due in self._due):
             return
-        if len(self._due) >= MOST:
+        if sum(map(len, self._due)) >= MOST:
             self.left += 1
             return
-        self._due[call_id] = when, last
+        self._due[again][call_id] = when, last
 
     def waiting(self) -> int:
         """Calls that wait for a look."""
         with self._lock:
-            return len(self._due)
+            return sum(map(len, self._due))
 
     def metrics(self) -> CollectorRegistry:
         """The same for Prometheus."""
@@ -106,13 +110,12 @@ class Analyst:
         """Diagnose some of the calls that are due; returns how many."""
         with self._lock:
             ready: dict[str, bool] = {}
-            for call_id, (when, last) in self._due.items():
-                if when <= now:
-                    ready[call_id] = last
-                    if len(ready) == TOGETHER:
-                        break
-            for call_id in ready:
-                del self._due[call_id]
+            for due in self._due:
+                some = ((call_id, last) for call_id, (when, last) in due.items() if when <= now)
+                found = dict(islice(some, TOGETHER - len(ready)))
+                for call_id in found:
+                    del due[call_id]
+                ready |= found
         calls = self._calls_of(list(ready), now - LOOK_BACK_NS) if ready else []
         if calls:
             self._diagnose(calls)
@@ -122,10 +125,10 @@ class Analyst:
             for call in calls:
                 if call.call_id in waits and now - call.end < OTHERS_NS:
                     # Each time half as long again as it has waited: a leg may ring for a minute.
-                    self._enter(call.call_id, now + max(SETTLE_NS, (now - call.end) // 2), False)
+                    self._enter(call.call_id, now + max(SETTLE_NS, (now - call.end) // 2), False, again=True)
                 elif not ready[call.call_id]:
                     # What is still missing then will not come any more.
-                    self._enter(call.call_id, call.end + SILENCE_NS, True)
+                    self._enter(call.call_id, call.end + SILENCE_NS, True, again=True)
         return len(calls)
 
     def work(self, stop: threading.Event) -> None:
@@ -136,8 +139,8 @@ class Analyst:
                 rate = self._messages / max(time.monotonic() - before, 0.1)
                 self._messages = 0
             before = time.monotonic()
-            self.busy = rate > BUSY
-            share = BUSY_SHARE if self.busy else SHARE
+            share = next((share for most, share in SHARES if rate <= most), BUSY_SHARE)
+            self.busy = share == BUSY_SHARE
             while not stop.is_set() and self._turn(share, stop):
                 pass
 

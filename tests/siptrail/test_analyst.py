@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ from capture.pipeline import Decoder
 from capture.sources.pcapfile import PcapFile
 from diagnose.local import LocalDesk
 from index.archive import Archive
-from index.columns import to_rows
+from index.columns import Rows, to_rows
 from index.copies import Copies
+from index.summary import CallSummary
 from siptrail import analyst as module
 from siptrail.analyst import SETTLE_NS, SILENCE_NS, Analyst
 
@@ -34,6 +36,12 @@ def recorded(*names: str) -> tuple[Archive, LocalDesk, Analyst, int]:
                 analyst.observe(rows)
                 last = max(last, int(block.ts.max()))
     return archive, desk, analyst, last
+
+
+def rows_of(name: str) -> Rows:
+    (frames,) = PcapFile(str(PCAPS / f"{name}.pcap")).blocks()
+    (block,) = Decoder().feed(frames)
+    return to_rows(block, "n")
 
 
 @pytest.mark.parametrize(
@@ -80,4 +88,26 @@ def test_a_call_that_nobody_answered_is_expected() -> None:
     analyst.expect(call.call_id, last)
     analyst.look(last + SILENCE_NS)
     assert archive.known_verdicts([call])
+    desk.close()
+
+
+def test_a_call_that_nobody_looked_at_goes_before_one_that_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    archive, desk, _, last = recorded("server-error", "invite-unanswered")
+    asked: list[str] = []
+
+    def calls_of(call_ids: Sequence[str], since: int) -> list[CallSummary]:
+        asked.extend(call_ids)
+        return archive.calls_of(call_ids, since)
+
+    analyst = Analyst(calls_of, desk.diagnosed)
+    failed = next(c.call_id for c in archive.calls(None, 10) if c.final_code and c.final_code >= 500)
+    silent = next(c.call_id for c in archive.calls(None, 10) if c.state == "unanswered")
+    analyst.observe(rows_of("server-error"))
+    analyst.look(last + SETTLE_NS)
+    asked.clear()
+    monkeypatch.setattr(module, "TOGETHER", 1)
+    analyst.expect(silent, last)
+    for _ in range(2):
+        analyst.look(last + 2 * SILENCE_NS)
+    assert asked == [silent, failed]
     desk.close()
