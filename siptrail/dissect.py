@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import tempfile
 from datetime import UTC
@@ -25,6 +26,7 @@ def dissect_call(capture: bytes, sip_ports: list[int]) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "call.pcap"
         path.write_bytes(capture)
+        _have_event_loop()
         packets = pyshark.FileCapture(str(path), display_filter="sip", decode_as=ports)
         try:
             for packet in packets:
@@ -43,6 +45,14 @@ def dissect_call(capture: bytes, sip_ports: list[int]) -> str:
     if not out:
         raise NotFound("tshark finds no SIP in the packets of this call; see them with `siptrail show --messages`")
     return "\n".join(out)
+
+
+def _have_event_loop() -> None:
+    """pyshark takes this thread's own and needs it to be there; whoever ran something before may have taken it away."""
+    try:
+        asyncio.get_event_loop_policy().get_event_loop()
+    except RuntimeError:
+        asyncio.set_event_loop(asyncio.new_event_loop())
 
 
 def _fields(layer: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import struct
 import subprocess
@@ -106,6 +107,12 @@ def test_nothing_of_the_wire_reaches_the_terminal_as_a_command() -> None:
 def test_where_tshark_finds_nothing_it_says_so() -> None:
     with pytest.raises(NotFound, match="no SIP"):
         dissect_call(over_udp(b"no SIP at all", port=9), [5060])
+
+
+@pytest.mark.needs("tshark")
+def test_it_needs_no_event_loop_of_others() -> None:
+    asyncio.set_event_loop(None)  # as asyncio.run leaves it
+    assert "INVITE" in dissect_call(over_udp(INVITE), [5060])
 
 
 def test_without_tshark_the_error_says_what_to_install(tmp_path: Path) -> None:
