@@ -6,23 +6,24 @@ the lake is in the order of Call-IDs, and so are the rows of calls while they ar
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from index.merging import merge
 
 TIME = "first_ts"
 GROUP = 20_000
 """Rows in a row group: of these a search of the newest calls reads a few."""
-IN_MEMORY = 20_000
-"""So many rows are put in another order at once."""
-MEMORY = "200MB"
-"""What more of them may take; the rest waits in a file."""
+RUN = 40_000
+"""So many rows are put in another order at once, some 25 MB."""
+PIECE = 1024
+"""Rows taken from a run at a time."""
 
 
 def sorting(names: list[str]) -> dict[str, Any]:
@@ -39,33 +40,33 @@ def is_by_time(file: pq.ParquetFile) -> bool:
 
 
 def in_order(pieces: Iterator[pa.Table], column: str, temp: Path) -> Iterator[pa.Table]:
-    """The rows by a column, in pieces; many of them go by a file in the folder `temp`."""
+    """The rows by a column, in pieces. What is more than fits into memory waits in the folder `temp`, in runs that are
+    in order, and is merged."""
+    work = temp / f"by-{column}-{uuid.uuid4()}"
+    runs: list[Path] = []
     held: list[pa.Table] = []
     rows = 0
-    for piece in pieces:
-        held.append(piece)
-        rows += piece.num_rows
-        if rows > IN_MEMORY:
-            yield from _through_file(chain(held, pieces), column, temp)
-            return
-    if rows:
-        yield pa.concat_tables(held).sort_by(column)
-
-
-def _through_file(pieces: Iterator[pa.Table], column: str, temp: Path) -> Iterator[pa.Table]:
-    temp.mkdir(parents=True, exist_ok=True)
-    path = temp / f"by-{column}-{uuid.uuid4()}"
     try:
-        first = next(pieces)
-        with pq.ParquetWriter(path, first.schema, compression="lz4") as writer:
-            for piece in chain([first], pieces):
-                writer.write_table(piece)
-        limits: dict[str, str | bool | int | float | list[str]] = {
-            "threads": 1, "memory_limit": MEMORY, "temp_directory": f"{path}-more",
-        }  # fmt: skip
-        with duckdb.connect(config=limits) as con:
-            con.read_parquet(str(path)).create_view("rows")
-            for batch in con.execute(f"SELECT * FROM rows ORDER BY {column}").to_arrow_reader(GROUP):
-                yield pa.Table.from_batches([batch]).cast(first.schema)
+        for piece in pieces:
+            held.append(piece)
+            rows += piece.num_rows
+            if rows >= RUN:
+                work.mkdir(parents=True, exist_ok=True)
+                runs.append(work / f"{len(runs)}")
+                pq.write_table(
+                    pa.concat_tables(held).sort_by(column), runs[-1],
+                    row_group_size=max(RUN // 10, 1), compression="lz4", write_statistics=False,
+                )  # fmt: skip
+                held, rows = [], 0
+        rest = [iter((pa.concat_tables(held).sort_by(column),))] if rows else []
+        held = []
+        yield from merge([*map(_read, runs), *rest], [column])
     finally:
-        path.unlink(missing_ok=True)
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _read(path: Path) -> Iterator[pa.Table]:
+    with pq.ParquetFile(path, buffer_size=1 << 16, pre_buffer=False) as file:
+        # Arrow's own threads are not polite.
+        for batch in file.iter_batches(PIECE, use_threads=False):
+            yield pa.Table.from_batches([batch])

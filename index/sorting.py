@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from index import by_time
+from index.merging import merge
 from index.packed import packed, unpacked
 from index.parquet import FRESH, IN_ORDER, ROW_GROUP, layout, sync_files
 from index.rollup import ADDED
@@ -188,7 +189,6 @@ def _write(
 def merged(table: str, files: list[Path], temp: Path, names: Sequence[str] = ()) -> Iterator[pa.Table]:
     """The rows of sorted files by Call-ID; rows of one call are in order as far as they come together. `temp`: where
     much waits that is in another order; `names`: only these columns."""
-    order = [(name, "ascending") for name in KEY[table]]
     shape = pa.schema([f for f in IN_FILES[table] if not names or f.name in names])
     opened = [pq.ParquetFile(path, buffer_size=1 << 16, pre_buffer=False) for path in files]
     try:
@@ -196,21 +196,7 @@ def merged(table: str, files: list[Path], temp: Path, names: Sequence[str] = ())
             by_time.in_order(_pieces(f, shape), "call_id", temp) if by_time.is_by_time(f) else _pieces(f, shape)
             for f in opened
         ]
-        here = [next(reader, None) for reader in readers]
-        while any(t is not None for t in here):
-            # Up to the smallest last Call-ID that is in sight, nothing can come any more that belongs before it.
-            edge = min(t["call_id"][-1].as_py().encode() for t in here if t is not None)
-            bound = pa.scalar(edge.decode())
-            taken = []
-            for k, piece in enumerate(here):
-                if piece is None:
-                    continue
-                count = pc.sum(pc.less_equal(piece["call_id"], bound)).as_py()
-                if count:
-                    taken.append(piece.slice(0, count))
-                    here[k] = piece.slice(count) if count < piece.num_rows else next(readers[k], None)
-            whole = pa.concat_tables(taken).combine_chunks()
-            yield whole.sort_by(order)
+        yield from merge(readers, KEY[table])
     finally:
         for file in opened:
             file.close()

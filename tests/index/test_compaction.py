@@ -145,11 +145,11 @@ def test_late_frames_join_those_that_are_packed(lake: Lake, tmp_path: Path) -> N
     assert {name: archive.frames([name]) for name in names[1:]} == {name: before[name] for name in names[1:]}
 
 
-@pytest.mark.parametrize("in_memory", [by_time.IN_MEMORY, 3])
+@pytest.mark.parametrize("run", [by_time.RUN, 3])
 def test_partial_rows_of_a_call_become_one_that_says_the_same(
-    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: int
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: int
 ) -> None:
-    monkeypatch.setattr(by_time, "IN_MEMORY", in_memory)
+    monkeypatch.setattr(by_time, "RUN", run)
     packets = [call(f"{19 - n:02}", START + n, padding=n) for n in range(20)]
     for k in (1, 2, 0):  # in three imports: the end comes before the start
         put(lake, tmp_path / "a.pcap", *([c[k]] for c in packets))
