@@ -13,7 +13,6 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import duckdb
@@ -33,17 +32,16 @@ from index.filter import Filter
 from index.findings import Verdict, Verdicts
 from index.hours import by_slot, data_files, hours
 from index.lake import Lake, Written
-from index.listing import places, wanted_of
+from index.listing import newest_calls, summaries
 from index.look import Look
 from index.opening import Opening
 from index.openings import openings
 from index.partials import partials
 from index.questions import Question, Resends, Start, Tally
 from index.resends import resends
-from index.rollup import CALLS, OF_ONE_ROW
 from index.rows import first_row
 from index.spool import Spool
-from index.summary import CallSummary, summary_of
+from index.summary import CallSummary
 from index.surroundings import Surroundings
 from index.tally import gather, starts, tally
 from index.text_search import Texts, TextSearch, budget
@@ -368,37 +366,15 @@ class Archive:
         self, where: Filter | None, limit: int, before: tuple[int, str] | None = None, now: int | None = None
     ) -> list[CallSummary]:
         """Newest calls first (by start, then Call-ID) that match; `before` is the last row of the page before."""
-        condition, parameters = where.to_sql() if where else ("true", [])
-        if before:
-            condition = f"({condition}) AND (start < ? OR (start = ? AND call_id > ?))"
-            parameters = [*parameters, before[0], before[0], before[1]]
         now = self.now() if now is None else now
         if where and where.texts and where.found is None:
             raise ValueError("the texts of this filter were not looked for")
         with self._look() as look:
-            cur = look.cur
             if where and where.found is not None:
-                where.found.show(cur)
+                where.found.show(look.cur)
             if where and where.possible is not None:
-                self.verdicts.show(cur)
-            newest = look.lake.newest(cur) if look.lake is not None else None
-            found: list[CallSummary] = []
-
-            def match(rows: str, single: bool, low: int, high: int) -> list[str]:
-                """Of these rows' calls the newest that match, from the columns that tell it."""
-                sql = (OF_ONE_ROW if single else CALLS).format(source=rows).replace("$now", str(int(now)))
-                some = f"({condition}) AND start >= {low} AND start < {high}"
-                sql = f"SELECT call_id FROM ({sql}) WHERE {some} ORDER BY start DESC, call_id"
-                return [r[0] for r in cur.execute(f"{sql} LIMIT {limit - len(found)}", parameters).fetchall()]
-
-            wanted = wanted_of(where, limit, match, before[0] if before else None)
-            for part in places(cur, partial(look.source, "calls"), wanted, newest, look.hours, found.__len__):
-                between = f"start < {part.until}" + ("" if part.since is None else f" AND start >= {part.since}")
-                rest = limit - len(found)
-                found += self._run(cur, part.rows, f"({condition}) AND {between}", parameters, rest, now)
-                if len(found) >= limit:
-                    break
-        return found
+                self.verdicts.show(look.cur)
+            return newest_calls(look, where, limit, before, now)
 
     def look_for(self, where: Filter, before: int | None, seconds: float) -> tuple[Texts, int | None]:
         """Look for the filter's texts in messages, from the newest call that began before a time (ns) back, for about
@@ -427,29 +403,16 @@ class Archive:
                     return texts, slot.end
         return texts, None
 
-    def _run(
-        self, cur: duckdb.DuckDBPyConnection, source: str, condition: str, parameters: list[Any], limit: int, now: int
-    ) -> list[CallSummary]:
-        sql = CALLS.format(source=source).replace("$now", str(int(now)))
-        rows = cur.execute(
-            f"SELECT * FROM ({sql}) WHERE {condition} ORDER BY start DESC, call_id LIMIT {int(limit)}", parameters
-        )
-        names = [d[0] for d in rows.description]
-        return [summary_of(dict(zip(names, row, strict=True))) for row in rows.fetchall()]
-
     def call(self, call_id: str) -> CallSummary:
         """One call; NotFound when no message carries this Call-ID."""
         with self._look() as look:
             look.need_calls(pa.array([call_id], pa.string()))
             there = conditions(look.hours([call_id]))
             one = f"SELECT * FROM ({look.source('calls', there)}) WHERE call_id = ?"
-            sql = CALLS.format(source=one).replace("$now", str(int(self.now())))
-            rows = look.cur.execute(sql, [call_id])
-            names = [d[0] for d in rows.description]
-            row = first_row(rows)
-        if row is None:
+            found = summaries(look.cur, one, "true", [call_id], 1, self.now())
+        if not found:
             raise unknown(call_id)
-        return summary_of(dict(zip(names, row, strict=True)))
+        return found[0]
 
     def calls_of(self, call_ids: Sequence[str], since: int, likely: int | None = None) -> list[CallSummary]:
         """Those of the calls that were alive after `since` (ns), in one query; unknown ones are left out. `likely`:
@@ -470,7 +433,7 @@ class Archive:
                 if len(wanted):
                     cur.register("wanted", pa.table({"call_id": wanted}))
                     cur.execute(f"INSERT INTO found {some} WHERE last_ts >= {since} AND last_ts < {first}")
-            return self._run(cur, "SELECT * FROM found", "true", [], len(call_ids), self.now())
+            return summaries(cur, "SELECT * FROM found", "true", [], len(call_ids), self.now())
 
     def openings(self, call_ids: Sequence[str], between: tuple[int, int] | None = None) -> dict[str, Opening]:
         """How these calls began; what has no INVITE is left out. `between`: they did so between these times (ns)."""

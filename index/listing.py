@@ -1,4 +1,4 @@
-"""Where the newest calls are looked for: in few partial rows first, then in an hour, then further back. SQL only.
+"""The newest calls that match, for lists: in few partial rows first, then in an hour, then further back.
 
 A list wants the newest hundred calls, and adding up the partial rows of all others takes most of the time. It goes back
 in stretches of time. A call that began after some moment has no row from before it, so the calls with rows since then
@@ -7,8 +7,7 @@ are all that can have begun since; and of those, few conditions on single rows l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import duckdb
@@ -17,8 +16,10 @@ from index.call_hours import conditions
 from index.columns import DAY_NS, HOUR_NS, SANE
 from index.filter import Filter
 from index.filter_sql import Sql
-from index.hours import Slot
+from index.look import Look
+from index.rollup import CALLS, OF_ONE_ROW
 from index.rows import count_of, first_row
+from index.summary import CallSummary, summary_of
 
 FEW, SOME = 5, 20
 """Rows that are looked at first for each call wanted: where all are wanted, and where a filter leaves some."""
@@ -37,109 +38,50 @@ LONGEST_NS = 64 * DAY_NS
 """Of what is older than this before the newest, the rest is looked at in one go."""
 EVER = 1 << 62
 
-Where = Callable[[Sequence[str]], frozenset[Slot] | None]
-"""The hours in which calls may have stored rows; None: in all."""
-Source = Callable[[tuple[str, ...]], str]
-"""SQL of all partial rows; of the stored ones those for which one of the conditions holds."""
-Match = Callable[[str, bool, int, int], Sequence[str]]
-"""The newest calls that match, by SQL of their rows, whether each has one row, and when they began (ns): from and
-before. No more than are wanted."""
 EVERY_CALL: tuple[Sql, ...] = (("true", []),)
 """What holds for some row where nothing is asked."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Where calls are looked for next."""
-
-    rows: str
-    """SQL of partial rows."""
-    since: int | None
-    """It has every call that began from this time on (ns), …; None: from the first on."""
-    until: int
-    """… and before this one."""
+def newest_calls(
+    look: Look, where: Filter | None, limit: int, before: tuple[int, str] | None, now: int
+) -> list[CallSummary]:
+    """The newest calls first (by start, then Call-ID) that match. `before`: the last one of the page before; `now`: at
+    what time (ns) calls are in their states."""
+    return _List(look, where, limit, before, now).calls()
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which calls a list is about."""
-
-    count: int
-    """So many are enough."""
-    match: Match
-    first: int
-    """How many rows are looked at first."""
-    some: Sequence[Sql]
-    """Each holds for some row of every call that is wanted (see `index.filter_rough`)."""
-    since: int | None
-    """No call is wanted that began earlier (ns), …"""
-    before: int | None
-    """… or later."""
+def summaries(
+    cur: duckdb.DuckDBPyConnection, rows: str, condition: str, parameters: list[object], limit: int, now: int
+) -> list[CallSummary]:
+    """The newest calls that match, of partial rows that a piece of SQL tells."""
+    sql = CALLS.format(source=rows).replace("$now", str(int(now)))
+    found = cur.execute(
+        f"SELECT * FROM ({sql}) WHERE {condition} ORDER BY start DESC, call_id LIMIT {int(limit)}", parameters
+    )
+    names = [d[0] for d in found.description]
+    return [summary_of(dict(zip(names, row, strict=True))) for row in found.fetchall()]
 
 
-def wanted_of(where: Filter | None, count: int, match: Match, before: int | None) -> Wanted:
-    """The newest `count` calls that match a filter; `before`: none that began later (ns)."""
-    if where is None:
-        return Wanted(count, match, count * FEW, EVERY_CALL, None, before)
-    tops = [t for t in (before, where.until) if t is not None]
-    some = EVERY_CALL if where.only_times else where.some
-    return Wanted(count, match, count * (FEW if some else SOME), some, where.since, min(tops, default=None))
-
-
-def places(
-    cur: duckdb.DuckDBPyConnection,
-    source: Source,
-    wanted: Wanted,
-    newest: int | None,
-    where: Where = lambda call_ids: None,
-    found: Callable[[], int] = lambda: 0,
-) -> Iterator[Part]:
-    """Where to look, in turn, until enough is found. `newest`: the end (ns) of the newest hour that is stored, None
-    where nothing is; `found`: how many calls there are so far."""
-    looking = _Looking(cur, source, wanted, where)
-    before, since = wanted.before, wanted.since
-    top = min([SANE[1], *(t for t in (newest, before) if t is not None)])
-    edge: int | None = None if newest is None else max(_hour(top - RECENT_NS), since or 0)
-    recent = looking.since_row(edge)
-    if recent is not None:
-        edge = max(recent, since or 0)
-    until, width, had = EVER, HOUR_NS, 0
-    while True:
-        low, start = SANE[0] if edge is None else edge, top if until == EVER else until
-        if not looking.look(edge, until, narrow=width <= HOUR_NS):
-            width = max(width // 4, HOUR_NS)
-            edge = _further(start, width, since)
-            continue
-        if looking.any_alike:
-            looking.read(edge, (min(newest or 0, SANE[1]) - low) // HOUR_NS + 1)
-            yield Part("SELECT * FROM few_calls", edge, until)
-        if edge is None or edge == since:
-            return
-        if looking.any_alike:
-            looking.carry(edge)
-        # As far back as the rest may need, were there as many for each hour as in this stretch.
-        total, span = found(), max(start - low, 1)
-        new, rest = total - had, wanted.count - total
-        further = 8.0 if new == 0 else min(max(1.5 * rest / new, 0.5), 12.0)
-        width = max(int(span * min(further, looking.room(edge, until))), HOUR_NS)
-        until, had = edge, total
-        edge = _further(until, width, since)
-
-
-def _further(start: int, width: int, since: int | None) -> int | None:
-    """Where the next stretch begins."""
-    edge = None if width > LONGEST_NS else _hour(start - width)
-    if since is None:
-        return edge
-    return since if edge is None else max(edge, since)
-
-
-class _Looking:
+class _List:
     """One list's way through the rows. The tables `alike`, `odd`, `older`, `wider`, `late` and `few_calls` of its
     connection are its own."""
 
-    def __init__(self, cur: duckdb.DuckDBPyConnection, source: Source, wanted: Wanted, where: Where) -> None:
-        self._cur, self._source, self._wanted, self._where = cur, source, wanted, where
+    def __init__(self, look: Look, where: Filter | None, limit: int, before: tuple[int, str] | None, now: int) -> None:
+        self._look, self._cur, self._limit, self._now = look, look.cur, limit, now
+        self._condition, self._parameters = where.to_sql() if where else ("true", [])
+        if before:
+            self._condition = f"({self._condition}) AND (start < ? OR (start = ? AND call_id > ?))"
+            self._parameters += [before[0], before[0], before[1]]
+        self._some = EVERY_CALL if where is None or where.only_times else where.some
+        """Each holds for some row of every call that is wanted (see `index.filter_rough`)."""
+        self._since = where.since if where else None
+        """No call is wanted that began earlier (ns), …"""
+        tops = (before[0] if before else None, where.until if where else None)
+        self._before = min((t for t in tops if t is not None), default=None)
+        """… or later."""
+        self._newest = look.lake.newest(look.cur) if look.lake is not None else None
+        """The end of the newest hour that is stored (ns)."""
+        self._found: list[CallSummary] = []
         self._alike = 0
         """How many calls of this stretch are in the table of that name: those worth adding up."""
         self._carried = 0
@@ -147,34 +89,69 @@ class _Looking:
         self._each_row = False
         """Each row of the present stretch was looked at."""
         # Calls with a row in a later stretch of time than the one in which they began.
-        cur.execute("CREATE OR REPLACE TEMP TABLE older (call_id VARCHAR)")
+        self._cur.execute("CREATE OR REPLACE TEMP TABLE older (call_id VARCHAR)")
 
-    @property
-    def any_alike(self) -> bool:
-        """Some call is worth adding up."""
-        return self._alike + self._carried > 0
+    def calls(self) -> list[CallSummary]:
+        """Stretch by stretch, until there are enough."""
+        since = self._since
+        top = min([SANE[1], *(t for t in (self._newest, self._before) if t is not None)])
+        edge: int | None = None if self._newest is None else max(_hour(top - RECENT_NS), since or 0)
+        recent = self._since_row(edge)
+        if recent is not None:
+            edge = max(recent, since or 0)
+        until, width = EVER, HOUR_NS
+        while True:
+            low, start = SANE[0] if edge is None else edge, top if until == EVER else until
+            if not self._look_into(edge, until, narrow=width <= HOUR_NS):
+                width = max(width // 4, HOUR_NS)
+                edge = _further(start, width, since)
+                continue
+            had = len(self._found)
+            if self._alike + self._carried:
+                self._read(edge, (min(self._newest or 0, SANE[1]) - low) // HOUR_NS + 1)
+                rest = self._limit - len(self._found)
+                condition = f"({self._condition}) AND {_began(edge, until)}"
+                rows = "SELECT * FROM few_calls"
+                self._found += summaries(self._cur, rows, condition, self._parameters, rest, self._now)
+            if edge is None or edge == since or len(self._found) >= self._limit:
+                return self._found
+            if self._alike + self._carried:
+                self._carry(edge)
+            # As far back as the rest may need, were there as many for each hour as in this stretch.
+            new, rest, span = len(self._found) - had, self._limit - len(self._found), max(start - low, 1)
+            further = 8.0 if new == 0 else min(max(1.5 * rest / new, 0.5), 12.0)
+            width = max(int(span * min(further, self._room(edge, until))), HOUR_NS)
+            until = edge
+            edge = _further(until, width, since)
+
+    def _matching(self, rows: str, single: bool, began: str) -> list[str]:
+        """Of these rows' calls the newest that match, from the columns that tell it; `single`: each has one row."""
+        sql = (OF_ONE_ROW if single else CALLS).format(source=rows).replace("$now", str(int(self._now)))
+        sql = f"SELECT call_id FROM ({sql}) WHERE ({self._condition}) AND {began} ORDER BY start DESC, call_id"
+        found = self._cur.execute(f"{sql} LIMIT {self._limit - len(self._found)}", self._parameters)
+        return [r[0] for r in found.fetchall()]
 
     def _rows(self, low: int | None, high: int) -> str:
         """SQL of the rows that begin from one time on and before the other (ns)."""
         some = ([] if low is None else [f"first_ts >= {low}"]) + ([] if high == EVER else [f"first_ts < {high}"])
-        rows = self._source((" AND ".join([*([] if low is None else [hours_from(low)]), *some]) or "true",))
+        inside = " AND ".join([*([] if low is None else [hours_from(low)]), *some]) or "true"
+        rows = self._look.source("calls", (inside,))
         return f"SELECT * FROM ({rows}) WHERE {' AND '.join(some) or 'true'}"
 
-    def since_row(self, edge: int | None) -> int | None:
+    def _since_row(self, edge: int | None) -> int | None:
         """Since when (ns) there are as many rows as are looked at first; None where there are hardly more."""
-        wanted = self._wanted
-        high = EVER if wanted.before is None else wanted.before + 1
-        conditions = " AND ".join(["initial", *(f"({sql})" for sql, _ in wanted.some)])
+        high = EVER if self._before is None else self._before + 1
+        conditions = " AND ".join(["initial", *(f"({sql})" for sql, _ in self._some)])
         sql = f"SELECT first_ts FROM ({self._rows(edge, high)}) WHERE {conditions} ORDER BY first_ts DESC"
-        parameters = [p for _, some in wanted.some for p in some]
-        found = self._cur.execute(f"{sql} LIMIT 1 OFFSET {wanted.first}", parameters)
+        parameters = [p for _, some in self._some for p in some]
+        found = self._cur.execute(f"{sql} LIMIT 1 OFFSET {self._limit * (FEW if self._some else SOME)}", parameters)
         row = first_row(found)
         return None if row is None else int(row[0]) + 1
 
-    def look(self, edge: int | None, until: int, narrow: bool) -> bool:
+    def _look_into(self, edge: int | None, until: int, narrow: bool) -> bool:
         """Finds the calls that are worth adding up; whether it did: unless `narrow`, too many are left for another."""
         self._each_row = False
-        if self._wanted.some:
+        if self._some:
             self._by_conditions(edge, until)
             if self._alike <= MANY:
                 return True
@@ -192,7 +169,7 @@ class _Looking:
 
     def _by_conditions(self, edge: int | None, until: int) -> None:
         """By what holds for some row of each."""
-        parts, high = self._wanted.some, self._high(until)
+        parts, high = self._some, self._high(until)
         parameters = [p for _, some in parts for p in some]
         all_hold, asked = "true", parameters
         if len(parts) > 1:
@@ -203,7 +180,7 @@ class _Looking:
         found = (
             f"SELECT call_id FROM ({rows}) WHERE {any_holds} GROUP BY call_id HAVING {all_hold} OR NOT bool_or(initial)"
         )
-        if self._wanted.before is not None and parts != EVERY_CALL:
+        if self._before is not None and parts != EVERY_CALL:
             # What tells it may be seen later than any call that is wanted began.
             self._find_wider(rows)
             found = f"({found}) UNION FROM wider"
@@ -211,18 +188,18 @@ class _Looking:
 
     def _high(self, until: int) -> int:
         """No call is wanted that began from this time on."""
-        return until if self._wanted.before is None else min(until, self._wanted.before + 1)
+        return until if self._before is None else min(until, self._before + 1)
 
     def _find_wider(self, rows: str) -> None:
         """Puts into `wider` those of these rows' calls that have more of them, later than any wanted call began."""
-        assert self._wanted.before is not None
-        later = f"SELECT call_id FROM ({self._rows(self._wanted.before + 1, EVER)}) WHERE NOT initial"
+        assert self._before is not None
+        later = f"SELECT call_id FROM ({self._rows(self._before + 1, EVER)}) WHERE NOT initial"
         both = f"SELECT DISTINCT call_id FROM ({rows}) SEMI JOIN ({later}) USING (call_id)"
         self._cur.execute(f"CREATE OR REPLACE TEMP TABLE wider AS {both}")
 
     def _each(self, edge: int | None, until: int) -> None:
         """Each call is told from the columns that the filter needs; most have one row, and nothing is added up."""
-        cur, before = self._cur, self._wanted.before
+        cur, before = self._cur, self._before
         high = self._high(until)
         rows = every = self._rows(edge, high)
         cur.execute(
@@ -233,26 +210,30 @@ class _Looking:
             self._find_wider(rows)
             cur.execute("INSERT INTO odd SELECT call_id, true FROM wider")
             if ids := self._ids("wider"):
-                later = f"SELECT * FROM ({self._source(conditions(self._where(ids)))}) WHERE first_ts > {before}"
+                later = f"SELECT * FROM ({self._of(ids)}) WHERE first_ts > {before}"
                 every = f"{rows} UNION ALL {later}"
         single = f"SELECT s.* FROM ({rows}) s ANTI JOIN odd USING (call_id)"
         several = f"SELECT s.* FROM ({every}) s SEMI JOIN (FROM odd WHERE begun) o USING (call_id)"
-        low = SANE[0] if edge is None else edge
-        found = list(self._wanted.match(single, True, low, high))
+        began = _began(edge, high)
+        found = self._matching(single, True, began)
         if count_of(cur.execute("SELECT count(*) FROM odd WHERE begun")):
-            found += self._wanted.match(several, False, low, high)
+            found += self._matching(several, False, began)
         self._show("SELECT unnest(?::VARCHAR[]) AS call_id UNION SELECT call_id FROM odd WHERE NOT begun", [found])
+
+    def _of(self, call_ids: Sequence[str]) -> str:
+        """SQL of the rows of all hours in which these calls have some."""
+        return self._look.source("calls", conditions(self._look.hours(call_ids)))
 
     def _ids(self, table: str) -> list[str]:
         return [r[0] for r in self._cur.execute(f"SELECT call_id FROM {table}").fetchall()]
 
-    def read(self, edge: int | None, hours: int) -> None:
+    def _read(self, edge: int | None, hours: int) -> None:
         """Puts all rows of these calls into `few_calls`."""
-        slots = self._where(self._ids("alike")) if hours > FEW_HOURS else None
+        slots = self._look.hours(self._ids("alike")) if hours > FEW_HOURS else None
         exact = slots is not None and len(slots) < hours
         # What another node saw of a call may begin a little earlier.
         low = None if exact or edge is None else max(edge - SLACK_NS, SANE[0])
-        rows = self._source(conditions(slots)) if exact else self._rows(low, EVER)
+        rows = self._look.source("calls", conditions(slots)) if exact else self._rows(low, EVER)
         self._cur.execute(
             f"CREATE OR REPLACE TEMP TABLE few_calls AS SELECT s.* FROM ({rows}) s JOIN alike USING (call_id)"
         )
@@ -262,20 +243,33 @@ class _Looking:
         late = "SELECT call_id FROM few_calls GROUP BY call_id HAVING NOT bool_or(initial)"
         self._cur.execute(f"CREATE OR REPLACE TEMP TABLE late AS {late}")
         if ids := self._ids("late"):
-            older = f"SELECT * FROM ({self._source(conditions(self._where(ids)))}) WHERE first_ts < {low}"
+            older = f"SELECT * FROM ({self._of(ids)}) WHERE first_ts < {low}"
             self._cur.execute(f"INSERT INTO few_calls SELECT o.* FROM ({older}) o JOIN late USING (call_id)")
 
-    def carry(self, edge: int) -> None:
+    def _carry(self, edge: int) -> None:
         """Keeps the calls that began before the edge for the next stretch."""
         begun = f"SELECT call_id FROM few_calls GROUP BY call_id HAVING min(first_ts) < {edge}"
         self._cur.execute(f"CREATE OR REPLACE TEMP TABLE older AS {begun}")
         self._carried = count_of(self._cur.execute("SELECT count(*) FROM older"))
 
-    def room(self, edge: int | None, until: int) -> float:
+    def _room(self, edge: int | None, until: int) -> float:
         """How many times as long a stretch may be looked at next."""
         if not self._each_row:
             return MANY / 2 / max(self._alike, 1)
         return MOST_ROWS / max(count_of(self._cur.execute(f"SELECT count(*) FROM ({self._rows(edge, until)})")), 1)
+
+
+def _began(edge: int | None, until: int) -> str:
+    """A condition on calls: none that began before, or later."""
+    return f"start < {until}" + ("" if edge is None else f" AND start >= {edge}")
+
+
+def _further(start: int, width: int, since: int | None) -> int | None:
+    """Where the next stretch begins."""
+    edge = None if width > LONGEST_NS else _hour(start - width)
+    if since is None:
+        return edge
+    return since if edge is None else max(edge, since)
 
 
 def hours_from(time: int) -> str:

@@ -16,7 +16,7 @@ from index.filter import parse_filter
 from index.importing import import_file
 from index.lake import Lake
 from index.summary import CallSummary
-from tests.index.stored import START, capture, frame, message
+from tests.index.stored import START, call, capture, frame, message
 
 NOW = START + 100 * HOUR_NS
 FILTERS = [
@@ -118,6 +118,18 @@ def test_a_long_call_that_has_just_ended_does_not_hide_a_younger_one(
     found.flush()
     assert [c.call_id for c in found.calls(parse_filter("talk:>1h", NOW), 1)] == ["younger"]
     found.close()
+
+
+@pytest.mark.parametrize("text", ["", "src:203.0.113.5", "messages:>0", "not code:404"])
+def test_a_call_of_a_clock_that_was_never_set_is_listed(tmp_path: Path, text: str) -> None:
+    found = Archive(Lake(tmp_path / "store"), lambda: NOW)
+    try:
+        calls = [[(at + n, packet) for n, (_, packet) in enumerate(call(f"at-{at}", START))] for at in (5, START)]
+        import_file(found, str(capture(tmp_path / "a.pcap", *calls)), "n")
+        where = parse_filter(text, NOW) if text else None
+        assert [c.start for c in found.calls(where, 10)] == [START, 5]
+    finally:
+        found.close()
 
 
 @pytest.mark.parametrize("text", ["", "src:203.0.113.5", "state:completed"])
