@@ -1,4 +1,4 @@
-"""The route that tells which hosts are sent the same requests again and again. It owns its JSON, both ways."""
+"""The route that tells which hosts are sent the same requests again and again."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 
 from api.records import resends_to_json
-from api.starts import time_of
+from api.starts import day_between
 from diagnose.desk import Desk, ResendDesk
-from index.columns import DAY_NS
 from index.questions import REQUESTS_BY, WITHIN_NS
 from sip.errors import SiptrailError
 
@@ -32,9 +31,7 @@ def resend_routes(desk: Desk) -> APIRouter:
         per: Annotated[str, Query(description="dst: requests to a host, src: those that it sends")] = "dst",
     ) -> JSONResponse:
         """Requests over UDP and how many of them were sent again, by host and slot of time, the most first."""
-        low, high = time_of(since), time_of(until)
-        if high - low > DAY_NS:
-            raise SiptrailError("until is more than a day after since; ask for one day after the other")
+        low, high = day_between(since, until)
         if per not in REQUESTS_BY:
             raise SiptrailError(f"per {per!r} is none of {', '.join(REQUESTS_BY)}")
         return JSONResponse({"hosts": [resends_to_json(r) for r in counting.resends(low, high, step * S, per)]})

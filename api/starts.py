@@ -33,9 +33,7 @@ def start_routes(desk: Desk) -> APIRouter:
         per: Annotated[str, Query(description="what they are told apart by")] = "none",
     ) -> JSONResponse:
         """Of each call: value of `per`, start, whether it matches, when it was answered or failed, end (ns)."""
-        low, high = time_of(since), time_of(until)
-        if high - low > DAY_NS:
-            raise SiptrailError("until is more than a day after since; ask for one day after the other")
+        low, high = day_between(since, until)
         if per not in PER:
             raise SiptrailError(f"per {per!r} is none of {', '.join(PER)}")
         told = counting.starts(filter, of, per, low, high)
@@ -44,8 +42,15 @@ def start_routes(desk: Desk) -> APIRouter:
     return router
 
 
-def time_of(text: str) -> int:
-    """A time in a query (ns)."""
+def day_between(since: str, until: str) -> tuple[int, int]:
+    """The times of a query that counts over all of a day at most (ns)."""
+    low, high = _time(since), _time(until)
+    if high - low > DAY_NS:
+        raise SiptrailError("until is more than a day after since; ask for one day after the other")
+    return low, high
+
+
+def _time(text: str) -> int:
     try:
         return from_rfc3339(text)
     except ValueError as error:

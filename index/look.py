@@ -18,7 +18,7 @@ from index.call_hours import conditions
 from index.columns import FRAMES, MESSAGES
 from index.hours import Slot, hours
 from index.lake import Lake
-from index.packed import in_parts, unpacked
+from index.packed import unpacked_rows
 from index.rollup import CALL_COLUMNS, STORED
 
 Grouped = dict[str, list[dict[str, Any]]]
@@ -88,7 +88,7 @@ class Look:
                 rows = self.cur.execute(sql, [call_ids[0]]).to_arrow_table().to_pylist()
                 if self.stored and name == "frames":
                     sql = f"SELECT * FROM lake.packed WHERE call_id = ? AND ({where})"
-                    rows += _unpacked(self.cur.execute(sql, [call_ids[0]]))
+                    rows += unpacked_rows(self.cur.execute(sql, [call_ids[0]]).to_arrow_table())
             else:
                 wanted = pa.array(list(call_ids), pa.string())
                 hot = self.hot[name]
@@ -100,16 +100,10 @@ class Look:
                     rows += self.cur.execute(sql).to_arrow_table().to_pylist()
                     if name == "frames":
                         sql = f"SELECT s.* FROM lake.packed s JOIN wanted USING (call_id) WHERE {inside}"
-                        rows += _unpacked(self.cur.execute(sql))
+                        rows += unpacked_rows(self.cur.execute(sql).to_arrow_table())
             for row in sorted(rows, key=lambda r: (r["ts"], r["seq"], r.get("part", 0))):
                 if row.get("place") is not None:
                     row["frame"] = self.frames[row["place"]].as_py()
                 grouped.setdefault(row["call_id"], []).append(row)
             out.append(grouped)
         return out[0], out[1]
-
-
-def _unpacked(found: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-    """The frames in packed rows."""
-    rows = found.to_arrow_table()
-    return [row for part in in_parts(rows) for row in unpacked(part).to_pylist()]

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from capture.hepframes import correlation_in
 from index.opening import Opening
-from index.packed import in_parts, unpacked
+from index.packed import unpacked_rows
 from index.rollup import MERGED
 from index.trace import Endpoint
 from index.traces import payload_of
@@ -118,7 +118,7 @@ def _frames(
             "SELECT p.* FROM lake.packed p JOIN first_invites f ON p.call_id = f.call_id AND p.ts <= f.ts "
             f"WHERE {inside}"
         ).to_arrow_table()
-        rows += [row for part in in_parts(packed) for row in unpacked(part).to_pylist() if row["part"] == 0]
+        rows += [row for row in unpacked_rows(packed) if row["part"] == 0]
     out: dict[str, dict[str, Any]] = {}
     for row in rows:
         mine = first[row["call_id"]]

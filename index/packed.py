@@ -117,6 +117,12 @@ def in_parts(rows: pa.Table, most: int = 4096) -> Iterator[pa.Table]:
         yield rows.slice(start, end - start)
 
 
+def unpacked_rows(found: pa.Table) -> Iterator[dict[str, Any]]:
+    """The frames in packed rows, one by one."""
+    for part in in_parts(found):
+        yield from unpacked(part).to_pylist()
+
+
 def _bounds(frames: pa.Table) -> tuple[Any, Any]:
     """The order in which frames that are packed together stand together, and where each packed row begins in it."""
     n = frames.num_rows
