@@ -202,6 +202,11 @@ def ask(store: Path, ids: list[str], hours: int) -> dict[str, Any]:
         for text in ("", "state:failed", f"dst:{PEER}", "code:503", "from:4416* talk:>60s", "codec:G729 pdd:>2s"):
             where = parse_filter(f"{text} since:1h".strip(), now)
             say(f"newest 100 calls, {text or 'all'}, last hour", times(7, lambda n, w=where: archive.calls(w, 100)))
+        for text in ("code:499", "talk:>3h", "messages:>50"):  # which match nothing
+            for span, count in (("1h", 7), ("7d", 2)):
+                where = parse_filter(f"{text} since:{span}", now)
+                assert not archive.calls(where, 1)
+                say(f"{text} since:{span}, nothing found", times(count, lambda n, w=where: archive.calls(w, 100)))
         where = parse_filter(f"state:failed dst:{PEER} since:7d", now)
         say("newest 100 failed calls of one peer over 7 days", times(7, lambda n: archive.calls(where, 100)))
         where = parse_filter(f"state:failed src:{CUSTOMER} since:7d", now)

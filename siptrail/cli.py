@@ -17,13 +17,14 @@ from typing import Annotated, Any
 
 import typer
 
-from diagnose.desk import Desk, headline_of, trace_of
+from diagnose.desk import headline_of, trace_of
 from sip.errors import Misread, SiptrailError, Unreachable
 from sip.text import printable
 from siptrail import __version__
 from siptrail.appliance import doctor, run
-from siptrail.options import AsJson, Config, Keylog, Legs, Pcap, Store, Token, Url
-from siptrail.places import DEFAULT_LISTEN, default_store
+from siptrail.desks import find_desk
+from siptrail.options import AsJson, Keylog, Legs, Pcap, Store, Token, Url
+from siptrail.overview_commands import alerts, resends, stats
 from siptrail.store_commands import retention, store_app
 
 app = typer.Typer(
@@ -35,72 +36,6 @@ app = typer.Typer(
 )
 
 app.command()(run)
-
-
-def find_desk(
-    url: str | None,
-    token: str | None,
-    store: Path | None,
-    pcap: str | None,
-    wait: bool = True,
-    keylog: Path | None = None,
-) -> Desk:
-    """Whoever can answer: the capture file, the store, the service at `url` or the local one, or the default store."""
-    from siptrail.config import load
-
-    if sum(x is not None for x in (url, store, pcap)) > 1:
-        raise SiptrailError("--url, --store and --pcap exclude each other; give one of them")
-    if keylog is not None and pcap is None:
-        raise SiptrailError("--keylog opens a capture file: give it with --pcap FILE, `siptrail tui FILE` or an import")
-    if pcap is not None:
-        from diagnose.engine import load_rules
-        from diagnose.local import FileDesk
-
-        settings = load(None)
-        rules = load_rules(settings.rules)
-        ports, ws_ports = frozenset(settings.sip_ports), frozenset(settings.ws_ports)
-        keys = str(keylog) if keylog is not None else None
-        if keys is not None and sys.stderr.isatty():
-            print(f"siptrail: decrypting {printable(pcap)} …", file=sys.stderr)
-        file = FileDesk(pcap, settings.node, ports, wait, ws_ports, rules, keys, settings.legs.rules())
-        if wait and file.loading_error:
-            print(f"siptrail: warning: {printable(pcap)}: {printable(file.loading_error)}", file=sys.stderr)
-        return file
-    if store is not None:
-        return _store_desk(store)
-    from api.client import HttpDesk
-
-    desk = HttpDesk(url or f"http://{os.environ.get('SIPTRAIL_LISTEN', DEFAULT_LISTEN)}", token)
-    if url is not None or desk.alive():
-        return desk
-    if (default_store() / "catalogue.duckdb").exists():
-        return _store_desk(default_store())
-    raise Unreachable(
-        f"no service answers at {DEFAULT_LISTEN} and there is no store at {default_store()}; "
-        "start `siptrail run`, or give --url, --store or --pcap FILE"
-    )
-
-
-def _store_desk(folder: Path) -> Desk:
-    from diagnose.engine import fingerprint, load_rules
-    from diagnose.local import open_store
-    from index.lake import Lake
-    from siptrail.config import load
-
-    settings = load(None)
-    shared = settings.shared()
-    if shared is None and not (folder / "catalogue.duckdb").exists():
-        raise Unreachable(f"there is no store at {folder}; check --store, or import a capture first")
-    return open_store(
-        Lake(folder, say=_tell, shared=shared, node=settings.node),
-        load_rules(settings.rules),
-        settings.legs.rules(),
-        fingerprint(settings.rules),
-    )
-
-
-def _tell(text: str) -> None:
-    print(f"siptrail: {text}", file=sys.stderr)
 
 
 @app.command("import")
@@ -360,66 +295,9 @@ def explain(
     print(meanings(wanted, explain_topic(wanted, load_rules(load(None).rules)), as_json))
 
 
-@app.command()
-def stats(
-    as_json: AsJson = False,
-    url: Url = None,
-    token: Token = None,
-    store: Store = None,
-    pcap: Pcap = None,
-    keylog: Keylog = None,
-) -> None:
-    """Count packets, messages, calls and losses."""
-    from siptrail.output import stats_text
-
-    desk = find_desk(url, token, store, pcap, keylog=keylog)
-    print(stats_text(desk.stats(), as_json))
-    desk.close()
-
-
-@app.command()
-def alerts(
-    try_rules: Annotated[
-        bool, typer.Option("--dry-run", help="Try the alert rules of the configuration on recorded calls.")
-    ] = False,
-    since: Annotated[str, typer.Option("--since", help="With --dry-run: so far back.")] = "7d",
-    config: Config = None,
-    as_json: AsJson = False,
-    url: Url = None,
-    token: Token = None,
-    store: Store = None,
-    pcap: Pcap = None,
-) -> None:
-    """Alerts that are open, or when the alert rules would have opened them."""
-    from siptrail.alerting import dry_run, open_alerts
-    from siptrail.config import load
-
-    settings = load(config)
-    desk = find_desk(url, token, store, pcap)
-    for line in dry_run(desk, settings, since, as_json) if try_rules else open_alerts(desk, as_json):
-        print(line)
-    desk.close()
-
-
-@app.command()
-def resends(
-    since: Annotated[
-        str | None, typer.Option("--since", help="So far back; 1h of a service, all of a capture or store.")
-    ] = None,
-    per: Annotated[str, typer.Option("--per", help="dst: requests to a host, src: those that it sends.")] = "dst",
-    as_json: AsJson = False,
-    url: Url = None,
-    token: Token = None,
-    store: Store = None,
-    pcap: Pcap = None,
-) -> None:
-    """Hosts to which requests are sent again and again: path loss, or an overloaded element."""
-    from siptrail.resending import told
-
-    desk = find_desk(url, token, store, pcap)
-    for line in told(desk, since, per, as_json):
-        print(line)
-    desk.close()
+app.command()(stats)
+app.command()(alerts)
+app.command()(resends)
 
 
 @app.command()
