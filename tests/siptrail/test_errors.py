@@ -194,7 +194,7 @@ def test_a_mistake_is_one_line_and_an_exit_code(
         # A process of its own is only needed where a store stays locked, or rights are given up.
         monkeypatch.chdir(place.folder)
         monkeypatch.setenv("SIPTRAIL_LISTEN", "127.0.0.1:1")
-        monkeypatch.setattr(cli, "default_store", lambda: place.folder / "nowhere")
+        monkeypatch.setenv("STATE_DIRECTORY", str(place.folder / "nowhere"))
         monkeypatch.setattr(sys, "argv", ["siptrail", *words])
         code = cli._run()
         out, errors = capfd.readouterr()
