@@ -24,6 +24,15 @@ F = TypeVar("F", bound=Callable[..., object])
 _loading = threading.RLock()
 
 
+class _Plain(threading.local):
+    """How many kernels of this thread are run as plain Python."""
+
+    depth = 0
+
+
+_plain = _Plain()
+
+
 class _Kernel:
     """Stands for a kernel until it is called."""
 
@@ -33,7 +42,22 @@ class _Kernel:
         update_wrapper(self, function)
 
     def __call__(self, *args: Any) -> object:
+        if self._compiled is None and _plain.depth:
+            return self._function(*args)
         return (self._compiled or self.load())(*args)
+
+    def plainly(self, *args: Any) -> object:
+        """The same as plain Python, and of kernels that it calls, unless they are compiled already."""
+        if self._compiled is not None:
+            return self._compiled(*args)
+        import numpy as np
+
+        _plain.depth += 1
+        try:
+            with np.errstate(over="ignore"):
+                return self._function(*args)
+        finally:
+            _plain.depth -= 1
 
     def load(self) -> Callable[..., object]:
         """The compiled function. Kernels that it names are loaded, too, and take their own place: the compiler knows
@@ -84,6 +108,12 @@ def _locked(folder: str, how: int) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def plainly(function: F) -> F:
+    """A kernel for very little work: where its compiled form is not there yet, it runs as plain Python, because the
+    compiler takes longer to load than a few hundred steps do."""
+    return cast(F, cast(_Kernel, function).plainly) if isinstance(function, _Kernel) else function
 
 
 def kernel(function: F) -> F:

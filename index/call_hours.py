@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from capture.jit import kernel
+from capture.jit import kernel, plainly
 from capture.words import hash_of
 from index.hours import DataFile, Slot
 
@@ -32,6 +32,7 @@ MOST_CALLS = 20_000
 """So many calls are in nearly every hour: they are looked for in all."""
 MOST_HOURS = 48
 """More hours than these are not named one by one."""
+FEW_CALLS = 4
 
 
 @kernel
@@ -137,13 +138,16 @@ class CallHours:
         """Where calls may have rows, by the files of `messages` that there are now; None: anywhere."""
         if len(call_ids) > MOST_CALLS:
             return None
-        wanted = np.sort(_hashes(pa.array(list(call_ids), pa.string())))
+        # A command that asks for one call and ends would wait for the compiler longer than for the rest.
+        few = len(call_ids) <= FEW_CALLS
+        has_any = plainly(any_in) if few else any_in
+        wanted = np.sort(_hashes(pa.array(list(call_ids), pa.string()), plainly(hashes_of) if few else hashes_of))
         out: set[Slot] = set()
         for one in files:
             if one.slot is None or one.slot in out:
                 continue
             known = self._known(one.path)
-            if known is None or any_in(wanted, known):
+            if known is None or has_any(wanted, known):
                 out.add(one.slot)
         return frozenset(out)
 
@@ -172,7 +176,7 @@ def _read(path: Path) -> U32 | None:
     return np.asarray(whole[2:])
 
 
-def _hashes(call_ids: pa.Array) -> U32:
+def _hashes(call_ids: pa.Array, run: Callable[[NDArray[np.uint8], NDArray[np.int32], U32], None] = hashes_of) -> U32:
     """A hash of each text; of a dictionary, of each that is named."""
     if pa.types.is_dictionary(call_ids.type):
         named = np.zeros(len(call_ids.dictionary), bool)
@@ -182,7 +186,7 @@ def _hashes(call_ids: pa.Array) -> U32:
     out = np.empty(len(call_ids), np.uint32)
     if len(out):
         at = np.frombuffer(offsets, np.int32)[call_ids.offset :][: len(out) + 1]
-        hashes_of(np.frombuffer(data or b"", np.uint8), at, out)
+        run(np.frombuffer(data or b"", np.uint8), at, out)
     return out
 
 

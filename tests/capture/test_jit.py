@@ -62,3 +62,31 @@ def waits(process: subprocess.Popen[str]) -> bool:
         line.split()[1] == "->" and line.split()[5] == str(process.pid)
         for line in Path("/proc/locks").read_text().splitlines()
     )
+
+
+BOTH_WAYS = """
+import sys
+import numpy as np
+from capture.jit import plainly
+from index.call_hours import any_in, hashes_of
+
+texts = [b"", b"a", b"1234567", b"12345678", bytes(range(256)), b"f81d4fae-7dec-11d0-a765-00a0c91e6bf6@192.0.2.4" * 3]
+data, ends = np.frombuffer(b"".join(texts), np.uint8), np.cumsum([0, *map(len, texts)]).astype(np.int32)
+known = np.sort(np.random.default_rng(1).integers(0, 1 << 32, 5000, np.uint32))
+wanted = [known[[7]], known[[4999]], known[[0]], known[[9]] + np.uint32(1), known[:0]]
+
+def asked(hashing, finding):
+    out = np.zeros(len(texts), np.uint32)
+    hashing(data, ends, out)
+    return out.tolist(), [bool(finding(w, known)) for w in wanted]
+
+plain = asked(plainly(hashes_of), plainly(any_in))
+assert "numba" not in sys.modules, "the compiler was loaded"
+assert asked(hashes_of, any_in) == plain == asked(plainly(hashes_of), plainly(any_in)), plain
+assert "numba" in sys.modules and plain[1] == [True, True, True, False, False] and len(set(plain[0])) == len(texts)
+"""
+
+
+def test_very_little_work_is_done_without_the_compiler_and_comes_to_the_same() -> None:
+    done = subprocess.run([sys.executable, "-W", "error", "-c", BOTH_WAYS], cwd=TOP, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
