@@ -13,20 +13,22 @@ _SIP = (
 )
 
 
-def warm_up() -> list[MessageBlock]:
-    """Returns the message blocks of made-up packets, for layers above to warm their own kernels with."""
+def warm_up(streams: bool = True) -> list[MessageBlock]:
+    """Returns the message blocks of made-up packets, for layers above to warm their own kernels with. `streams`: those
+    of TCP, too, which a capture file may never need."""
     ports = (5060).to_bytes(2, "big") * 2
     udp = ports + (len(_SIP) + 8).to_bytes(2, "big") + b"\0\0" + _SIP
     tcp = ports + bytes(8) + b"\x50\x18" + bytes(6) + _SIP
-    frames = [bytes(12) + b"\x08\0" + _ip(17, udp), bytes(12) + b"\x08\0" + _ip(6, tcp)]
+    frames = [bytes(12) + b"\x08\0" + _ip(17, udp)] + [bytes(12) + b"\x08\0" + _ip(6, tcp)] * streams
     sizes = np.array([len(f) for f in frames], np.int32)
+    starts = np.cumsum(sizes) - sizes
     block = FrameBlock(
         np.frombuffer(b"".join(frames), np.uint8).copy(),
-        np.array([0, sizes[0]], np.int64),
+        starts.astype(np.int64),
         sizes,
         sizes,
-        np.array([10**18] * 2, np.int64),
-        np.zeros(2, np.int32),
+        np.full(len(frames), 10**18, np.int64),
+        np.zeros(len(frames), np.int32),
         (Interface("warm", 1),),
     )
     return Decoder().feed(block)

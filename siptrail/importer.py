@@ -111,7 +111,7 @@ def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]], k
         from siptrail.service_summary import summary
 
         told_early = {files[0]: beside.submit(content_of, files[0], keylog)}
-        warm_up()
+        warm_up(streams=False)
 
     def content(name: str, keys: Path | None) -> str | None:
         early = told_early.pop(name, None)
