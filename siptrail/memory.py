@@ -9,6 +9,8 @@ import contextlib
 import ctypes
 import re
 import sys
+import threading
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -43,12 +45,37 @@ def share_heaps() -> None:
         libc.mallopt(MMAP_THRESHOLD, LARGE)
 
 
-def in_haste(much_to_do: bool) -> None:
-    """While there is much to do, heaps keep large pieces, too: to have the kernel empty and hand over pages again for
-    each of them takes a tenth of the time."""
-    libc = _libc()
-    if libc is not None:
-        libc.mallopt(MMAP_THRESHOLD, LARGE_IN_HASTE if much_to_do else LARGE)
+class Haste:
+    """Whether this process has much to do: then heaps keep large pieces, too, since to have the kernel empty and hand
+    over pages again for each of them takes a tenth of the time and more."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._busy = 0
+
+    def begin(self) -> None:
+        """Somebody has much to do."""
+        self._change(1)
+
+    def end(self) -> None:
+        """The same one has no more."""
+        self._change(-1)
+
+    @contextlib.contextmanager
+    def during(self) -> Iterator[None]:
+        """Both."""
+        self.begin()
+        try:
+            yield
+        finally:
+            self.end()
+
+    def _change(self, more: int) -> None:
+        with self._lock:
+            self._busy += more
+            libc = _libc()
+            if libc is not None:
+                libc.mallopt(MMAP_THRESHOLD, LARGE_IN_HASTE if self._busy else LARGE)
 
 
 def give_back() -> None:

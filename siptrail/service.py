@@ -47,7 +47,7 @@ from siptrail.amounts import duration_ns, size_bytes
 from siptrail.analyst import Analyst
 from siptrail.config import Settings, address
 from siptrail.ledger import Ledger
-from siptrail.memory import forget_pages, give_back, in_haste
+from siptrail.memory import Haste, forget_pages, give_back
 from siptrail.recording import Recorder
 from siptrail.rule_settings import compiled
 from siptrail.rule_watch import RuleWatch
@@ -99,6 +99,7 @@ class Service:
         self.say = say
         self._stop = threading.Event()
         self._hasty, self._last_much = False, 0.0
+        self._haste = Haste()
         """More comes in than memory should be spared for; and when it was noticed last."""
         self._threads: list[threading.Thread] = []
         self._imports = threading.Lock()
@@ -257,7 +258,7 @@ class Service:
                     self._hurry()
                 elif self._hasty and now - self._last_much > HASTE_SECONDS:
                     self._hasty = False
-                    in_haste(False)
+                    self._haste.end()
                 if messages and (late or some or much):
                     self._flush_most()
                     self.archive.verdicts.keep()
@@ -280,7 +281,7 @@ class Service:
         self._last_much = time.monotonic()
         if not self._hasty:
             self._hasty = True
-            in_haste(True)
+            self._haste.begin()
 
     def _park(self) -> None:
         """A shared store may be out of reach for long: what memory has no room for waits in the spool alone."""
@@ -341,7 +342,7 @@ class Service:
     def import_path(self, path: Path, keylog: Path | None = None, again: bool = False) -> dict[str, Any]:
         """Import a capture file that this machine can read, with the TLS keys of a key log if there is one; `again`:
         even if its content is in the store."""
-        with self._imports:
+        with self._imports, self._haste.during():
             result = import_once(self.archive, str(path), again, lambda now: self._import(path, keylog, now), keylog)
             if isinstance(result, ImportResult):
                 self.ledger.add_import(flat(result.counters), result.tls, result.refused)

@@ -43,3 +43,42 @@ assert full - resident("RssAnon") > 100 << 20
 def test_what_is_not_needed_leaves_memory_and_comes_back_when_it_is() -> None:
     done = subprocess.run([sys.executable, "-c", GIVE_BACK], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+HASTE = """
+import ctypes
+from siptrail.memory import Haste, share_heaps
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+
+class Info(ctypes.Structure):
+    names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+    _fields_ = [(name, ctypes.c_size_t) for name in names.split()]
+
+libc.mallinfo2.restype = Info
+
+def of_the_kernel():
+    \"\"\"Whether the kernel hands over the pages of a large piece, and takes them back.\"\"\"
+    before = libc.mallinfo2().hblks
+    piece = libc.malloc(1 << 20)
+    more = libc.mallinfo2().hblks - before
+    libc.free(piece)
+    return bool(more)
+
+share_heaps()
+haste = Haste()
+assert of_the_kernel()
+haste.begin()
+with haste.during():
+    assert not of_the_kernel()
+assert not of_the_kernel(), "somebody else still has much to do"
+haste.end()
+assert of_the_kernel()
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems decide that for themselves")
+def test_heaps_keep_large_pieces_while_anybody_has_much_to_do() -> None:
+    done = subprocess.run([sys.executable, "-c", HASTE], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
