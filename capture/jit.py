@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -47,9 +48,9 @@ class _Kernel:
         return (self._compiled or self.load())(*args)
 
     def plainly(self, *args: Any) -> object:
-        """The same as plain Python, and of kernels that it calls, unless they are compiled already."""
-        if self._compiled is not None:
-            return self._compiled(*args)
+        """The same as plain Python, and of kernels that it calls, unless the compiler is loaded already."""
+        if self._compiled is not None or "numba" in sys.modules:
+            return (self._compiled or self.load())(*args)
         import numpy as np
 
         _plain.depth += 1
@@ -111,8 +112,8 @@ def _locked(folder: str, how: int) -> Iterator[None]:
 
 
 def plainly(function: F) -> F:
-    """A kernel for very little work: where its compiled form is not there yet, it runs as plain Python, because the
-    compiler takes longer to load than a few hundred steps do."""
+    """A kernel for very little work: where nothing is compiled yet, it runs as plain Python, because the compiler takes
+    longer to load than a few hundred steps do."""
     return cast(F, cast(_Kernel, function).plainly) if isinstance(function, _Kernel) else function
 
 
