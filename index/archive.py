@@ -407,8 +407,9 @@ class Archive:
         """One call; NotFound when no message carries this Call-ID."""
         with self._look() as look:
             look.need_calls(pa.array([call_id], pa.string()))
-            there = conditions(look.hours([call_id]))
-            one = f"SELECT * FROM ({look.source('calls', there)}) WHERE call_id = ?"
+            slots = look.hours([call_id])
+            rows = look.source("calls", conditions(slots), None if slots is None else slots.__contains__)
+            one = f"SELECT * FROM ({rows}) WHERE call_id = ?"
             found = summaries(look.cur, one, "true", [call_id], 1, self.now())
         if not found:
             raise unknown(call_id)
@@ -509,7 +510,7 @@ class Archive:
             out = {}
             low = min(rows[0]["ts"] for rows in messages.values())
             high = max(rows[-1]["ts"] for rows in messages.values())
-            around = Surroundings(cur, lambda: look.source("calls"), low, high, self.lake is None)
+            around = Surroundings(cur, look.calls_between, low, high, self.lake is None)
             try:
                 losses = self.losses(low - NEARBY_NS, high + NEARBY_NS)
             except (duckdb.Error, Unreachable):

@@ -49,6 +49,8 @@ class DataFile:
     size: int
     slot: Slot | None
     """None in the small tables, which have no hours."""
+    marked: bool = False
+    """The catalogue marks some of its rows as deleted."""
 
 
 def data_files(
@@ -57,10 +59,10 @@ def data_files(
     """The files that the newest snapshot refers to; `local` tells their paths on this machine."""
     out = []
     for table in tables:
-        rows = cur.execute(f"SELECT data_file, data_file_size_bytes FROM ducklake_list_files('lake', '{table}')")
-        for name, size in rows.fetchall():
+        names = "data_file, data_file_size_bytes, delete_file IS NOT NULL"
+        for name, size, marked in cur.execute(f"SELECT {names} FROM ducklake_list_files('lake', '{table}')").fetchall():
             path = local(name)
-            out.append(DataFile(table, path, int(size), slot_of(path)))
+            out.append(DataFile(table, path, int(size), slot_of(path), bool(marked)))
     return out
 
 
@@ -77,6 +79,18 @@ def by_slot(files: Iterable[DataFile]) -> dict[Slot, list[DataFile]]:
         if file.slot is not None and file.table in PARTITIONED:
             out.setdefault(file.slot, []).append(file)
     return out
+
+
+def slot_at(time: int) -> Slot:
+    """The hour in which rows of that time (ns) are."""
+    day, hour = divmod(min(max(time, SANE[0]), SANE[1]) // HOUR_NS, 24)
+    return Slot(str(date(1970, 1, 1) + timedelta(days=day)), hour)
+
+
+def from_to(low: int, high: int) -> Callable[[Slot], bool]:
+    """Whether an hour is one of those from one time (ns) to another: the same as `hours` says in SQL."""
+    first, last = slot_at(low), slot_at(high)
+    return lambda slot: first <= slot <= last
 
 
 def hours(low: int, high: int) -> str:

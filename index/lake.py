@@ -40,6 +40,10 @@ log = logging.getLogger(__name__)
 
 CATALOGUE = "catalogue.duckdb"
 REBUILDING = "rebuilding"
+READ = ("messages", "frames", "packed", "calls", "losses")
+"""The tables whose files are known to readers."""
+PATTERN = frozenset("*?[]{}")
+"""In the name of a file these stand for others."""
 """A file of this name: the catalogue is being made anew and is not whole yet."""
 
 
@@ -380,6 +384,17 @@ class Lake:
         """The files of `messages` as a reader sees them now."""
         return self._files(cur)["messages"]
 
+    def files_of(
+        self, cur: duckdb.DuckDBPyConnection, table: str, wanted: Callable[[Slot], bool], most: int
+    ) -> list[str] | None:
+        """The files, as SQL can name them, with the rows of `table` of some hours, as a reader sees them now. None:
+        there are more than `most`, or only the lake itself can read them."""
+        files = [f for f in self._files(cur)[table] if f.slot is not None and wanted(f.slot)]
+        names = [self.place.name(f.path) for f in files[: most + 1]]
+        if len(files) > most or any(f.marked for f in files) or any(set(name) & PATTERN for name in names):
+            return None
+        return names
+
     def has(self, cur: duckdb.DuckDBPyConnection, table: str) -> bool:
         """Whether `frames` or `losses` have rows, to a reader now: DuckLake takes long to find that they have none."""
         return bool(self._files(cur)[table])
@@ -389,7 +404,9 @@ class Lake:
         snapshot = int(row[0]) if row else -1
         named = self._named
         if named is None or named[0] != snapshot:
-            files: dict[str, list[DataFile]] = {"messages": [], "frames": [], "losses": []}
+            files: dict[str, list[DataFile]] = {
+                name: [] for name in ("messages", "frames", "calls", "packed", "losses")
+            }
             for one in data_files(cur, files, self.place.local):
                 files[one.table].append(one)
             self._named = named = snapshot, files
@@ -476,6 +493,9 @@ class Lake:
     def close(self) -> None:
         """Close the store and let others open it."""
         self._writer.shutdown()
+        # After a write that found no room for its last line, the engine holds itself, and its files, for ever.
+        with suppress(duckdb.Error):
+            self.con.execute("DETACH DATABASE IF EXISTS lake")
         self.con.close()
         self.catalogue.close()
         self._lock.close()

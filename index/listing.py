@@ -16,6 +16,7 @@ from index.call_hours import conditions
 from index.columns import DAY_NS, HOUR_NS, SANE
 from index.filter import Filter
 from index.filter_sql import Sql
+from index.hours import Slot, from_to
 from index.look import Look
 from index.rollup import CALLS, OF_ONE_ROW
 from index.rows import count_of, first_row
@@ -135,7 +136,7 @@ class _List:
         """SQL of the rows that begin from one time on and before the other (ns)."""
         some = ([] if low is None else [f"first_ts >= {low}"]) + ([] if high == EVER else [f"first_ts < {high}"])
         inside = " AND ".join([*([] if low is None else [hours_from(low)]), *some]) or "true"
-        rows = self._look.source("calls", (inside,))
+        rows = self._look.source("calls", (inside,), from_to(SANE[0] if low is None else low, high))
         return f"SELECT * FROM ({rows}) WHERE {' AND '.join(some) or 'true'}"
 
     def _since_row(self, edge: int | None) -> int | None:
@@ -222,7 +223,10 @@ class _List:
 
     def _of(self, call_ids: Sequence[str]) -> str:
         """SQL of the rows of all hours in which these calls have some."""
-        return self._look.source("calls", conditions(self._look.hours(call_ids)))
+        return self._of_hours(self._look.hours(call_ids))
+
+    def _of_hours(self, slots: frozenset[Slot] | None) -> str:
+        return self._look.source("calls", conditions(slots), None if slots is None else slots.__contains__)
 
     def _ids(self, table: str) -> list[str]:
         return [r[0] for r in self._cur.execute(f"SELECT call_id FROM {table}").fetchall()]
@@ -233,7 +237,7 @@ class _List:
         exact = slots is not None and len(slots) < hours
         # What another node saw of a call may begin a little earlier.
         low = None if exact or edge is None else max(edge - SLACK_NS, SANE[0])
-        rows = self._look.source("calls", conditions(slots)) if exact else self._rows(low, EVER)
+        rows = self._of_hours(slots) if exact else self._rows(low, EVER)
         self._cur.execute(
             f"CREATE OR REPLACE TEMP TABLE few_calls AS SELECT s.* FROM ({rows}) s JOIN alike USING (call_id)"
         )

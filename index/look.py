@@ -15,14 +15,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from index.call_hours import conditions
+from index.changes import quoted
 from index.columns import FRAMES, MESSAGES
-from index.hours import Slot, hours
+from index.hours import Slot, from_to, hours
 from index.lake import Lake
 from index.packed import unpacked_rows
 from index.rollup import CALL_COLUMNS, STORED
+from index.schema import NO_ROWS
 
 Grouped = dict[str, list[dict[str, Any]]]
 """Rows by Call-ID."""
+Wanted = Callable[[Slot], bool]
+"""Whether rows of an hour are asked for."""
+MOST_FILES = 48
+"""More files than these are read the lake's way: each is opened twice otherwise."""
+_READ = "union_by_name = true, hive_partitioning = true, hive_types = {'day': DATE, 'hour': TINYINT}"
 
 
 @dataclass(slots=True)
@@ -60,8 +67,23 @@ class Look:
         """In which hours of the lake calls may have rows; None: in all."""
         return self.lake.hours(self.cur, call_ids) if self.lake is not None else None
 
-    def source(self, name: str, inside: tuple[str, ...] = ("true",)) -> str:
-        """SQL of hot and stored rows; of the stored ones those for which one of the conditions `inside` holds."""
+    def stored_rows(self, name: str, wanted: Wanted | None = None) -> str | None:
+        """What SQL may select stored rows of a table from; None: there are none. `wanted`: only those of some hours are
+        asked for; where these are in few files, they are read without the lake's own way to them, which takes longer
+        than to read them."""
+        assert self.lake is not None
+        files = None if wanted is None else self.lake.files_of(self.cur, name, wanted, MOST_FILES)
+        if files is None:
+            return f"lake.{name}" if name != "frames" or self.lake.has(self.cur, name) else None
+        if not files:
+            return None
+        names = ", ".join(map(quoted, files))
+        # Files of older versions have fewer columns.
+        return f"({NO_ROWS[name]} UNION ALL BY NAME SELECT * FROM read_parquet([{names}], {_READ}))"
+
+    def source(self, name: str, inside: tuple[str, ...] = ("true",), wanted: Wanted | None = None) -> str:
+        """SQL of hot and stored rows; of the stored ones those for which one of the conditions `inside` holds.
+        `wanted`: these are in some hours only."""
         schema = {"calls": CALL_COLUMNS, "messages": MESSAGES.names, "frames": FRAMES.names}[name]
         if name == "calls":
             self.need_calls()
@@ -72,22 +94,31 @@ class Look:
         if name == "calls":
             there = ", ".join(f"{sql} AS {c}" for c, sql in STORED.items())
         hot = f"SELECT {here} FROM hot_{name}"
-        if self.lake is None or (name == "frames" and not self.lake.has(self.cur, name)):
+        rows = self.stored_rows(name, wanted) if self.lake is not None else None
+        if rows is None:
             return hot
-        return " UNION ALL ".join([hot, *(f"SELECT {there} FROM lake.{name} WHERE {one}" for one in inside)])
+        if not rows.startswith("lake."):
+            inside = (" OR ".join(inside),)
+        return " UNION ALL ".join([hot, *(f"SELECT {there} FROM {rows} WHERE {one}" for one in inside)])
+
+    def calls_between(self, low: int, high: int) -> str:
+        """SQL of the partial call rows of all hours from one time (ns) to another."""
+        return self.source("calls", (hours(low, high),), from_to(low, high))
 
     def fetch(self, call_ids: Sequence[str], between: tuple[int, int] | None = None) -> tuple[Grouped, Grouped]:
         """The messages and the frames of calls, in order; `between`: none of them is from outside these times (ns)."""
-        parts = conditions(self.hours(call_ids))
+        slots = self.hours(call_ids)
+        parts, among = conditions(slots), None if slots is None else slots.__contains__
         where = " OR ".join(parts)
         out: list[Grouped] = []
         for name in ("messages", "frames"):
             grouped: Grouped = {}
             if len(call_ids) == 1:
-                sql = f"SELECT * FROM ({self.source(name, parts)}) WHERE call_id = ?"
+                sql = f"SELECT * FROM ({self.source(name, parts, among)}) WHERE call_id = ?"
                 rows = self.cur.execute(sql, [call_ids[0]]).to_arrow_table().to_pylist()
-                if self.stored and name == "frames":
-                    sql = f"SELECT * FROM lake.packed WHERE call_id = ? AND ({where})"
+                packed = self.stored_rows("packed", among) if self.stored and name == "frames" else None
+                if packed is not None:
+                    sql = f"SELECT * FROM {packed} WHERE call_id = ? AND ({where})"
                     rows += unpacked_rows(self.cur.execute(sql, [call_ids[0]]).to_arrow_table())
             else:
                 wanted = pa.array(list(call_ids), pa.string())
@@ -96,14 +127,23 @@ class Look:
                 if self.stored:
                     inside = f"({where})" if between is None else f"({where}) AND {hours(*between)}"
                     self.cur.register("wanted", pa.table({"call_id": wanted}))
-                    sql = f"SELECT s.* FROM lake.{name} s JOIN wanted USING (call_id) WHERE {inside}"
-                    rows += self.cur.execute(sql).to_arrow_table().to_pylist()
-                    if name == "frames":
-                        sql = f"SELECT s.* FROM lake.packed s JOIN wanted USING (call_id) WHERE {inside}"
-                        rows += unpacked_rows(self.cur.execute(sql).to_arrow_table())
+                    for table in (name, "packed") if name == "frames" else (name,):
+                        there = self.stored_rows(table, _both(among, between))
+                        if there is not None:
+                            sql = f"SELECT s.* FROM {there} s JOIN wanted USING (call_id) WHERE {inside}"
+                            found = self.cur.execute(sql).to_arrow_table()
+                            rows += unpacked_rows(found) if table == "packed" else found.to_pylist()
             for row in sorted(rows, key=lambda r: (r["ts"], r["seq"], r.get("part", 0))):
                 if row.get("place") is not None:
                     row["frame"] = self.frames[row["place"]].as_py()
                 grouped.setdefault(row["call_id"], []).append(row)
             out.append(grouped)
         return out[0], out[1]
+
+
+def _both(among: Wanted | None, between: tuple[int, int] | None) -> Wanted | None:
+    """Hours among some, and from one time to another."""
+    if between is None:
+        return among
+    near = from_to(*between)
+    return near if among is None else lambda slot: among(slot) and near(slot)

@@ -55,6 +55,11 @@ TABLES = {
 PARTITIONED = ("messages", "frames", "calls", "findings", "packed")
 """Tables with one folder an hour; the others are small."""
 SMALL = tuple(name for name in TABLES if name not in PARTITIONED)
+NO_ROWS = {
+    name: "SELECT " + ", ".join("NULL::{1} AS {0}".format(*c.split()) for c in columns.split(", ")) + " WHERE false"
+    for name, columns in TABLES.items()
+}
+"""SQL of the tables' columns, without a row."""
 _ARROW = {
     "DATE": pa.date32(),
     "TINYINT": pa.int8(),

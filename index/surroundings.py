@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import duckdb
 import numpy as np
 
-from index.columns import HOUR_NS
+from index.columns import HOUR_NS, SANE
 from index.rows import first_row
 from index.trace import CallTrace
 
@@ -30,20 +30,27 @@ class Surroundings:
     """The other calls near some calls that lie between two times (ns)."""
 
     def __init__(
-        self, cur: duckdb.DuckDBPyConnection, calls: Callable[[], str], low: int, high: int, one_capture: bool = False
+        self,
+        cur: duckdb.DuckDBPyConnection,
+        calls: Callable[[int, int], str],
+        low: int,
+        high: int,
+        one_capture: bool = False,
     ) -> None:
-        """`calls`: tells SQL of partial rows. `one_capture`: all rows are of one capture that was never interrupted."""
+        """`calls`: tells SQL of partial rows from one time (ns) to another. `one_capture`: all rows are of one capture
+        that was never interrupted."""
         self._cur, self._calls, self._low, self._high = cur, calls, low, high
         self._whole: tuple[int, int] | None = None
         self._steps: list[int] | None = None
         if one_capture:
-            self._whole = first_row(cur.execute(f"SELECT min(first_ts), max(last_ts) FROM ({calls()})"))
+            self._whole = first_row(cur.execute(f"SELECT min(first_ts), max(last_ts) FROM ({calls(*SANE)})"))
 
     def _activity(self) -> list[int]:
         """Steps in which there was any packet, an hour around. Live calls need none of this."""
         if self._steps is None:
             low, high = self._low - HOUR_NS, self._high + HOUR_NS
-            near = f"SELECT first_ts, last_ts FROM ({self._calls()}) WHERE last_ts >= {low} AND first_ts <= {high}"
+            rows = self._calls(low, high)
+            near = f"SELECT first_ts, last_ts FROM ({rows}) WHERE last_ts >= {low} AND first_ts <= {high}"
             first, last = low // STEP_NS, high // STEP_NS
             if last - first > MOST_STEPS:
                 found = self._cur.execute(
@@ -87,13 +94,14 @@ class Surroundings:
         asked = sorted({ip for c in traces for ip in senders[c] - own[c]})
         seen: dict[str, list[tuple[int, int]]] = {}
         if asked:
+            low, high = self._low - AROUND_NS, self._high + AROUND_NS
             rows = self._cur.execute(
-                f"WITH near AS (SELECT * FROM ({self._calls()}) WHERE last_ts >= ? AND first_ts <= ?), "
+                f"WITH near AS (SELECT * FROM ({self._calls(low, high)}) WHERE last_ts >= ? AND first_ts <= ?), "
                 f"minutes AS (SELECT *, first_ts // {MINUTE_NS} AS low, last_ts // {MINUTE_NS} AS high FROM near) "
                 "SELECT DISTINCT dst_ip, low, high FROM minutes WHERE list_contains(?, dst_ip) "
                 "UNION SELECT DISTINCT src_ip, low, high FROM minutes WHERE list_contains(?, src_ip) "
                 "AND coalesce(trying_ts, ring_ts, answer_ts, fail_ts, side_final_ts) IS NOT NULL",
-                [self._low - AROUND_NS, self._high + AROUND_NS, asked, asked],
+                [low, high, asked, asked],
             ).fetchall()
             for ip, low, high in rows:
                 seen.setdefault(ip, []).append((low * MINUTE_NS, high * MINUTE_NS))

@@ -172,6 +172,25 @@ def test_a_full_disk_costs_nothing_that_was_recorded(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("root")
+def test_a_store_whose_last_line_found_no_room_is_let_go_of(tmp_path: Path) -> None:
+    """The catalogue's own line, after which the engine would hold its files as long as this process lives."""
+    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=12m", "none") as disk:
+        lake = Lake(disk / "store")
+        put(lake, tmp_path / "a.pcap", call("there", START, 900))
+        with open(disk / "ballast", "wb", buffering=0) as ballast, pytest.raises(OSError, match="No space left"):
+            while True:
+                ballast.write(bytes(4096))
+        with pytest.raises(duckdb.Error, match="No space left"):
+            for n in range(10_000):
+                lake.cursor().execute(f"CALL lake.set_option('parquet_row_group_size', '{122_880 + n}')")
+        (disk / "ballast").unlink()
+        lake.close()
+        lake = Lake(disk / "store")
+        assert listed(lake) == ["there"]
+        lake.close()
+
+
+@pytest.mark.needs("root")
 @pytest.mark.parametrize("work", ["order", "noise"])
 def test_a_disk_that_becomes_full_while_hours_are_written_again(tmp_path: Path, work: str) -> None:
     with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=24m", "none") as disk:
