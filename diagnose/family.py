@@ -113,6 +113,7 @@ class Families:
             "SELECT src_ip, min(call_id), max(call_id), min(first_ts), max(first_ts) FROM ({source}) "
             "WHERE method = 'INVITE' AND first_ts BETWEEN $low AND $high GROUP BY src_ip, first_ts // 60000000000",
             {"low": low - AROUND_NS, "high": high + AROUND_NS},
+            between=(low - AROUND_NS, high + AROUND_NS),
         )
         out = dict(traces)
         for call_id, load in self._loads({c: traces[c] for c in asked}).items():

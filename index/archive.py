@@ -25,15 +25,15 @@ from capture.frames import Frame
 from capture.pipeline import MessageBlock
 from index.batches import no_rows, sorted_batch
 from index.call_hours import conditions
-from index.columns import FRAMES, HOUR_NS, MESSAGES, Rows
+from index.columns import FRAMES, HOUR_NS, MESSAGES, SANE, Rows
 from index.connections import messages_only, with_ends
 from index.deadlines import Deadlines
 from index.filter import Filter
 from index.findings import Verdict, Verdicts
-from index.hours import by_slot, data_files, hours
+from index.hours import by_slot, data_files, from_to, hours
 from index.lake import Lake, Written
 from index.listing import newest_calls, summaries
-from index.look import Look
+from index.look import Look, one_of
 from index.opening import Opening
 from index.openings import openings
 from index.partials import partials
@@ -408,7 +408,7 @@ class Archive:
         with self._look() as look:
             look.need_calls(pa.array([call_id], pa.string()))
             slots = look.hours([call_id])
-            rows = look.source("calls", conditions(slots), None if slots is None else slots.__contains__)
+            rows = look.source("calls", conditions(slots), one_of(slots))
             one = f"SELECT * FROM ({rows}) WHERE call_id = ?"
             found = summaries(look.cur, one, "true", [call_id], 1, self.now())
         if not found:
@@ -425,15 +425,17 @@ class Archive:
             wanted = pa.array(list(call_ids), pa.string())
             look.need_calls(wanted)
             cur.register("wanted", pa.table({"call_id": wanted}))
-            some = f"SELECT s.* FROM ({look.source('calls')}) s JOIN wanted USING (call_id)"
+            some = "SELECT s.* FROM ({}) s JOIN wanted USING (call_id)"
             first = since if likely is None else max(since, likely)
-            cur.execute(f"CREATE TEMP TABLE found AS {some} WHERE last_ts >= {first}")
+            rows = look.source("calls", wanted=from_to(first, SANE[1]))
+            cur.execute(f"CREATE TEMP TABLE found AS {some.format(rows)} WHERE last_ts >= {first}")
             if first > since:
                 begun = cur.execute("SELECT DISTINCT call_id FROM found WHERE initial").to_arrow_table()["call_id"]
                 wanted = wanted.filter(pc.invert(pc.is_in(wanted, begun)))
                 if len(wanted):
                     cur.register("wanted", pa.table({"call_id": wanted}))
-                    cur.execute(f"INSERT INTO found {some} WHERE last_ts >= {since} AND last_ts < {first}")
+                    rows = look.source("calls", wanted=from_to(since, first))
+                    cur.execute(f"INSERT INTO found {some.format(rows)} WHERE last_ts >= {since} AND last_ts < {first}")
             return summaries(cur, "SELECT * FROM found", "true", [], len(call_ids), self.now())
 
     def openings(self, call_ids: Sequence[str], between: tuple[int, int] | None = None) -> dict[str, Opening]:
@@ -443,22 +445,31 @@ class Archive:
         with self._look() as look:
             wanted = pa.array(list(call_ids), pa.string())
             look.need_calls(wanted)
-            # A call may be answered, and end, in the hour after the one in which it began.
-            begun, alive = (
-                ("true", "true") if between is None else (hours(*between), hours(between[0], between[1] + HOUR_NS))
-            )
-            calls = f"SELECT * FROM ({look.source('calls')}) WHERE {alive}"
-            return openings(look.cur, wanted, calls, look.hot, look.frames, begun if look.stored else None)
+            if between is None:
+                slots = look.hours(call_ids)
+                inside, among = conditions(slots), one_of(slots)
+                calls = look.source("calls", inside, among)
+            else:
+                inside, among = (hours(*between),), from_to(*between)
+                # A call may be answered, and end, in the hour after the one in which it began.
+                calls = look.calls_between(between[0], between[1] + HOUR_NS)
+            there = {t: look.stored_rows(t, among) if look.stored else None for t in ("messages", "frames", "packed")}
+            return openings(look.cur, wanted, calls, look.hot, look.frames, there, " OR ".join(inside))
 
     def ask(
-        self, sql: str, parameters: dict[str, Any], tables: Mapping[str, pa.Table] | None = None
+        self,
+        sql: str,
+        parameters: dict[str, Any],
+        tables: Mapping[str, pa.Table] | None = None,
+        between: tuple[int, int] | None = None,
     ) -> list[tuple[Any, ...]]:
         """What a question over partial call rows gives; `{source}` in it stands for those rows, and it may name
-        `tables`."""
+        `tables`. `between`: those of the hours from one time (ns) to another."""
         with self._look() as look:
             for name, table in (tables or {}).items():
                 look.cur.register(name, table)
-            return look.cur.execute(sql.format(source=look.source("calls")), parameters).fetchall()
+            source = look.source("calls") if between is None else look.calls_between(*between)
+            return look.cur.execute(sql.format(source=source), parameters).fetchall()
 
     def tallies(self, questions: Sequence[Question], node: str | None = None) -> tuple[list[list[Tally]], bool]:
         """Answers to all of these questions, and whether the store had its say: under `fresh_will_do` there may be
@@ -474,7 +485,7 @@ class Archive:
         """Requests that were sent again, by host (see index.resends), and whether the store had its say. `node`: those
         that it recorded."""
         with self._look() as look:
-            messages = look.source("messages", (hours(since, until),))
+            messages = look.source("messages", (hours(since, until),), from_to(since, until))
             found = resends(look.cur, messages, since, until, step, per, node)
             return found, look.stored or self.lake is None
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from capture.flags import CLOSED, RESET
-from index.hours import hours
+from index.hours import from_to, hours
 from index.look import Look
 from index.trace import CallTrace, ConnectionEnd, Endpoint
 
@@ -56,9 +56,10 @@ def with_ends(look: Look, traces: Mapping[str, CallTrace]) -> dict[str, CallTrac
 def _ends(look: Look, hosts: set[str], low: int, high: int) -> dict[Pair, list[ConnectionEnd]]:
     inside = f"call_id = '' AND flags & {CLOSED | RESET} <> 0 AND ts BETWEEN {int(low)} AND {int(high)}"
     some = sorted(hosts)
+    stored = look.source("messages", (f"{inside} AND {hours(low, high)}",), from_to(low, high))
     rows = look.cur.execute(
         "SELECT ts, src_ip, src_port, dst_ip, dst_port, flags "
-        f"FROM ({look.source('messages', (f'{inside} AND {hours(low, high)}',))}) WHERE {inside} "
+        f"FROM ({stored}) WHERE {inside} "
         "AND list_contains($hosts, src_ip) AND list_contains($hosts, dst_ip) ORDER BY ts, seq",
         {"hosts": some},
     ).fetchall()

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from index.archive import Archive
-from index.hours import hours
 from index.leg import Leg, LegRules, leg_of
 from index.leg_evidence import SECOND
 from index.legs import SETUP_NS, Link, families, groups, link
@@ -110,7 +109,7 @@ def _near(archive: Archive, legs: Sequence[Leg], rules: LegRules, many: bool) ->
               arg_min({_key("to_user", rules)}, first_key) AS callee,
               arg_min({_key("from_user", rules)}, first_key) AS caller, arg_min(src_ip, first_key) AS src,
               arg_min(dst_ip, first_key) AS dst
-            FROM ({{source}}) WHERE {hours(low, high)} AND invite_ts BETWEEN {low} AND {high}
+            FROM ({{source}}) WHERE invite_ts BETWEEN {low} AND {high}
             GROUP BY call_id),
           same AS (SELECT asked, call_id FROM around JOIN keys ON callee = number AND who = 'callee'
             UNION ALL SELECT asked, call_id FROM around JOIN keys ON caller = number AND who = 'caller'),
@@ -129,6 +128,7 @@ def _near(archive: Archive, legs: Sequence[Leg], rules: LegRules, many: bool) ->
         FROM by_number UNION ALL FROM by_moment""",
         {},
         {"legs": table, "keys": _table(keys, "asked", "who", "number"), "hosts": _table(hosts, "asked", "ip")},
+        (low, high),
     )
     near: dict[str, list[int]] = {}
     for asked, _, apart, by_number in found:

@@ -17,7 +17,7 @@ from index.columns import DAY_NS, HOUR_NS, SANE
 from index.filter import Filter
 from index.filter_sql import Sql
 from index.hours import Slot, from_to
-from index.look import Look
+from index.look import Look, one_of
 from index.rollup import CALLS, OF_ONE_ROW
 from index.rows import count_of, first_row
 from index.summary import CallSummary, summary_of
@@ -226,7 +226,7 @@ class _List:
         return self._of_hours(self._look.hours(call_ids))
 
     def _of_hours(self, slots: frozenset[Slot] | None) -> str:
-        return self._look.source("calls", conditions(slots), None if slots is None else slots.__contains__)
+        return self._look.source("calls", conditions(slots), one_of(slots))
 
     def _ids(self, table: str) -> list[str]:
         return [r[0] for r in self._cur.execute(f"SELECT call_id FROM {table}").fetchall()]

@@ -13,7 +13,6 @@ import pyarrow as pa
 
 from index.archive import Archive
 from index.columns import HOUR_NS
-from index.hours import hours
 
 SECOND = 1_000_000_000
 
@@ -41,7 +40,7 @@ def loads(archive: Archive, asked: Mapping[str, tuple[str, str, int]]) -> dict[s
     table = pa.table({"name": list(asked), "s": list(src), "d": list(dst), "t": pa.array(at, pa.int64())})
     low, high = min(at) - HOUR_NS, max(at)
     rows = archive.ask(
-        f"""WITH near AS (SELECT * FROM ({{source}}) WHERE {hours(low, high)} AND last_ts >= {low}),
+        f"""WITH near AS (SELECT * FROM ({{source}}) WHERE last_ts >= {low}),
           mine AS (SELECT call_id, min(invite_ts) AS began, arg_min(src_ip, first_key) AS src,
               arg_min(dst_ip, first_key) AS dst FROM near
             WHERE invite_ts BETWEEN {low} AND {high} AND dst_ip IN (SELECT d FROM asked) GROUP BY call_id),
@@ -54,5 +53,6 @@ def loads(archive: Archive, asked: Mapping[str, tuple[str, str, int]]) -> dict[s
           count(*) FILTER (fresh), count(*) FILTER (alive) FROM counted GROUP BY name, s, d, t""",
         {},
         {"asked": table},
+        (low, high),
     )
     return {name: Load(*counts) for name, *counts in rows}

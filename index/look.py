@@ -108,7 +108,7 @@ class Look:
     def fetch(self, call_ids: Sequence[str], between: tuple[int, int] | None = None) -> tuple[Grouped, Grouped]:
         """The messages and the frames of calls, in order; `between`: none of them is from outside these times (ns)."""
         slots = self.hours(call_ids)
-        parts, among = conditions(slots), None if slots is None else slots.__contains__
+        parts, among = conditions(slots), one_of(slots)
         where = " OR ".join(parts)
         out: list[Grouped] = []
         for name in ("messages", "frames"):
@@ -139,6 +139,11 @@ class Look:
                 grouped.setdefault(row["call_id"], []).append(row)
             out.append(grouped)
         return out[0], out[1]
+
+
+def one_of(slots: frozenset[Slot] | None) -> Wanted | None:
+    """These hours; None: all."""
+    return None if slots is None else slots.__contains__
 
 
 def _both(among: Wanted | None, between: tuple[int, int] | None) -> Wanted | None:

@@ -35,10 +35,12 @@ def openings(
     calls: str,
     hot: Mapping[str, pa.Table],
     bytes_of: pa.ChunkedArray,
-    inside: str | None,
+    stored: Mapping[str, str | None],
+    inside: str,
 ) -> dict[str, Opening]:
     """Of those calls that have an INVITE. `calls`: SQL of partial rows; `hot` and `bytes_of`: what is in memory;
-    `inside`: a condition on the lake's hours; None where there is no lake."""
+    `stored`: where SQL finds what is in the tables of the lake, None where nothing is; `inside`: a condition on their
+    hours."""
     cur.register("wanted", pa.table({"call_id": call_ids}))
     some = f"SELECT s.* FROM ({calls}) s JOIN wanted USING (call_id)"
     times = {
@@ -47,17 +49,17 @@ def openings(
     }
     first: dict[str, dict[str, Any]] = {}
     rows = _hot(hot["messages"], call_ids)
-    if inside is not None:
+    if stored["messages"] is not None:
         cur.execute(
-            "SELECT m.call_id, m.ts, m.seq, src_ip, src_port, dst_ip, dst_port FROM lake.messages m "
-            f"JOIN wanted USING (call_id) WHERE {INVITE} AND {inside}"
+            f"SELECT m.call_id, m.ts, m.seq, src_ip, src_port, dst_ip, dst_port FROM {stored['messages']} m "
+            f"JOIN wanted USING (call_id) WHERE {INVITE} AND ({inside})"
         )
         rows += cur.to_arrow_table().to_pylist()
     for row in rows:
         known = first.get(row["call_id"])
         if known is None or (row["ts"], row["seq"]) < (known["ts"], known["seq"]):
             first[row["call_id"]] = row
-    frames = _frames(cur, first, hot["frames"], bytes_of, inside)
+    frames = _frames(cur, first, hot["frames"], bytes_of, stored, inside)
     out = {}
     for call_id, row in first.items():
         found = times.get(call_id)
@@ -97,7 +99,8 @@ def _frames(
     first: Mapping[str, Mapping[str, Any]],
     frames: pa.Table,
     bytes_of: pa.ChunkedArray,
-    inside: str | None,
+    stored: Mapping[str, str | None],
+    inside: str,
 ) -> dict[str, dict[str, Any]]:
     """The first frame of each of these messages, by Call-ID."""
     ids, ts, seq = (
@@ -106,16 +109,17 @@ def _frames(
     )
     wanted = pc.and_(pc.equal(frames["part"], 0), pc.and_(pc.is_in(frames["ts"], ts), pc.is_in(frames["call_id"], ids)))
     rows = frames.filter(wanted).to_pylist()
-    if inside is not None:
-        cur.register("first_invites", pa.table({"call_id": ids, "ts": ts, "seq": seq}))
+    cur.register("first_invites", pa.table({"call_id": ids, "ts": ts, "seq": seq}))
+    if stored["frames"] is not None:
         cur.execute(
-            "SELECT f.call_id, f.ts, f.seq, part, link, payload, payload_at, payload_size, frame FROM lake.frames f "
-            f"JOIN first_invites USING (call_id, ts, seq) WHERE part = 0 AND {inside}"
+            "SELECT f.call_id, f.ts, f.seq, part, link, payload, payload_at, payload_size, frame "
+            f"FROM {stored['frames']} f JOIN first_invites USING (call_id, ts, seq) WHERE part = 0 AND ({inside})"
         )
         rows += cur.to_arrow_table().to_pylist()
+    if stored["packed"] is not None:
         # In closed hours the frames of a call are packed, from its first one in the hour on.
         packed = cur.execute(
-            "SELECT p.* FROM lake.packed p JOIN first_invites f ON p.call_id = f.call_id AND p.ts <= f.ts "
+            f"SELECT p.* FROM {stored['packed']} p JOIN first_invites f ON p.call_id = f.call_id AND p.ts <= f.ts "
             f"WHERE {inside}"
         ).to_arrow_table()
         rows += [row for row in unpacked_rows(packed) if row["part"] == 0]
