@@ -166,6 +166,7 @@ def ask(store: Path, ids: list[str], hours: int) -> dict[str, Any]:
     from index.archive import Archive
     from index.filter import parse_filter
     from index.lake import Lake
+    from index.leg_search import families_of
 
     now = FIRST_NS + hours * HOUR_NS
     out: dict[str, Any] = {}
@@ -199,6 +200,7 @@ def ask(store: Path, ids: list[str], hours: int) -> dict[str, Any]:
         say("messages of a call by Call-ID, no time given", times(LOOK_UPS, lambda n: archive.trace(wanted[n])))
         say("its frames, as for a pcap", times(LOOK_UPS, lambda n: archive.frames([wanted[n]])))
         say("a call as lists show it, by Call-ID", times(LOOK_UPS, lambda n: archive.call(wanted[n])))
+        say("legs of a call", times(15, lambda n: families_of(archive, [wanted[n]])))
         for text in ("", "state:failed", f"dst:{PEER}", "code:503", "from:4416* talk:>60s", "codec:G729 pdd:>2s"):
             where = parse_filter(f"{text} since:1h".strip(), now)
             say(f"newest 100 calls, {text or 'all'}, last hour", times(7, lambda n, w=where: archive.calls(w, 100)))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 5
+_QUOTED = re.compile(r"\n\s*LINE \d+:")
 HELD_SECONDS = 5.0
 WAIT_SECONDS = 60
 """For so long a change waits for other machines' changes."""
@@ -263,5 +264,5 @@ def stopped(error: BaseException) -> bool:
 
 
 def one_line(error: BaseException, text: str = "") -> str:
-    """An error's text, or another one, without line breaks."""
-    return " ".join((text or str(error)).split())[:300]
+    """An error's text, or another one, without line breaks, and without the SQL that DuckDB quotes below it."""
+    return " ".join(_QUOTED.split(text or str(error))[0].split())[:300]
