@@ -21,6 +21,7 @@ ROWS = (
         "newest 100 failed calls of one peer, 7 days", "questions",
         "newest 100 failed calls of one peer over 7 days", "#9467bd",
     ),
+    ("legs of a call", "questions", "legs of a call", "#e377c2"),
     ("a commit of 5,000 messages", "commit", None, "#7f7f7f"),
     ("plain table: messages of a call", "plain", "messages of a call by Call-ID, no time given", "#d62728"),
     (
