@@ -32,6 +32,8 @@ from index.schema import IN_FILES, shaped
 
 PIECE = 512
 """Rows taken from a file at a time."""
+ADDED_ROWS = 4_000
+"""About so many partial rows are added up at a time: each time takes some milliseconds, however few they are."""
 PACKED_PIECE = 32
 """The same of packed rows, which have up to a megabyte each."""
 OPEN_FILES = 32
@@ -217,14 +219,16 @@ def _added_up(pieces: Iterator[pa.Table]) -> Iterator[pa.Table]:
     """The partial rows of a call as one; the last call of a piece may go on in the next one."""
     with duckdb.connect(config={"threads": 1, "memory_limit": "200MB"}) as con:
         held: list[pa.Table] = []
+        rows = 0
         for piece in pieces:
             last = piece["call_id"][-1]
-            if piece["call_id"][0].equals(last):
+            rows += piece.num_rows
+            if rows < ADDED_ROWS or piece["call_id"][0].equals(last):
                 held.append(piece)
                 continue
             edge = piece.num_rows - _sum(pc.equal(piece["call_id"], last))
             yield _one_each(con, pa.concat_tables([*held, piece.slice(0, edge)]))
-            held = [piece.slice(edge)]
+            held, rows = [piece.slice(edge)], piece.num_rows - edge
         if held:
             yield _one_each(con, pa.concat_tables(held))
 
@@ -233,7 +237,8 @@ def _one_each(con: duckdb.DuckDBPyConnection, rows: pa.Table) -> pa.Table:
     shape = IN_FILES["calls"]
     con.register("partial_rows", rows)
     found = con.execute(ADDED.format(source="partial_rows")).to_arrow_table()
-    return found.select(shape.names).cast(shape)
+    # A copy: what DuckDB hands over has room for many more rows, in each column.
+    return found.select(shape.names).cast(shape).take(pa.array(np.arange(found.num_rows)))
 
 
 def _once(pieces: Iterator[pa.Table], key: tuple[str, ...]) -> Iterator[pa.Table]:
