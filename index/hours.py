@@ -95,17 +95,17 @@ def from_to(low: int, high: int) -> Callable[[Slot], bool]:
 
 def hours(low: int, high: int) -> str:
     """A condition for the hours from one time (ns) to another; whole folders without them are not looked at."""
-    (first, at), (last, to) = (divmod(min(max(t, SANE[0]), SANE[1]) // HOUR_NS, 24) for t in (low, high))
-    from_day, to_day = (f"DATE '{date(1970, 1, 1) + timedelta(days=d)}'" for d in (first, last))
+    first, last = slot_at(low), slot_at(high)
+    from_day, to_day = (f"DATE '{slot.day}'" for slot in (first, last))
     some = (
-        f"(day > {from_day} OR (day = {from_day} AND hour >= {at})) AND "
-        f"(day < {to_day} OR (day = {to_day} AND hour <= {to}))"
+        f"(day > {from_day} OR (day = {from_day} AND hour >= {first.hour})) AND "
+        f"(day < {to_day} OR (day = {to_day} AND hour <= {last.hour}))"
     )
-    count = 24 * (last - first) + to - at + 1
+    count = (last.start - first.start) // HOUR_NS + 1
     if 0 < count < 24:
         # Folders are left out by lists, not by what is said with OR.
         days = ", ".join(dict.fromkeys((from_day, to_day)))
-        some += f" AND day IN ({days}) AND hour IN ({', '.join(str((at + n) % 24) for n in range(count))})"
+        some += f" AND day IN ({days}) AND hour IN ({', '.join(str((first.hour + n) % 24) for n in range(count))})"
     return some
 
 

@@ -97,8 +97,8 @@ class Look:
         rows = self.stored_rows(name, wanted) if self.lake is not None else None
         if rows is None:
             return hot
-        if not rows.startswith("lake."):
-            inside = (" OR ".join(inside),)
+        if rows != f"lake.{name}":
+            inside = (" OR ".join(inside),)  # the files are chosen already, and read once
         return " UNION ALL ".join([hot, *(f"SELECT {there} FROM {rows} WHERE {one}" for one in inside)])
 
     def calls_between(self, low: int, high: int) -> str:

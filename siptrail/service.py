@@ -98,8 +98,8 @@ class Service:
         self._sip_ports, self._ws_ports = frozenset(settings.sip_ports), frozenset(settings.ws_ports)
         self.say = say
         self._stop = threading.Event()
-        self._hasty, self._last_much = False, 0.0
         self._haste = Haste()
+        self._hasty, self._last_much = False, 0.0
         """More comes in than memory should be spared for; and when it was noticed last."""
         self._threads: list[threading.Thread] = []
         self._imports = threading.Lock()
