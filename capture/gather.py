@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.jit import kernel
-from capture.words import copy_bytes, eight_bytes, hash_of, newline
+from capture.words import alike, copy_bytes, name_hash, newline
 
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
@@ -115,34 +115,22 @@ def views_of(data: U8, starts: I64, lengths: I32, views: I32) -> None:
 
 
 @kernel
-def _alike(data: U8, a: np.uint64, b: np.uint64, size: np.uint64) -> bool:
-    """Whether data[a:a+size] is data[b:b+size]."""
-    one, eight = np.uint64(1), np.uint64(8)
-    i = np.uint64(0)
-    while i + eight <= size:
-        if eight_bytes(data, a + i) != eight_bytes(data, b + i):
-            return False
-        i += eight
-    while i < size:
-        if data[a + i] != data[b + i]:
-            return False
-        i += one
-    return True
-
-
-@kernel
 def number_pieces(data: U8, pieces: I64, codes: I32, first: I64) -> int:
     """Number the distinct (start, length) pieces of `data` in order of appearance, like `number_pairs`.
 
     The table grows with what is found, so that columns of few texts stay in the processor's nearest cache."""
     mask = np.uint64(255)
     table = np.full(256, -1, np.int32)
-    hashes = np.empty(pieces.shape[0], np.uint64)
+    hashes, all_hashes = np.empty(pieces.shape[0], np.uint64), np.empty(pieces.shape[0], np.uint64)
     one = np.uint64(1)
     n = 0
+    # All hashes first: then the processor fetches many pieces at a time.
+    for i in range(pieces.shape[0]):
+        start = np.uint64(pieces[i, 0])
+        all_hashes[i] = name_hash(data, start, start + np.uint64(pieces[i, 1]))
     for i in range(pieces.shape[0]):
         start, size = np.uint64(pieces[i, 0]), np.uint64(pieces[i, 1])
-        mixed = hash_of(data, start, start + size)
+        mixed = all_hashes[i]
         at = mixed & mask
         while True:
             seen = table[at]
@@ -155,7 +143,7 @@ def number_pieces(data: U8, pieces: I64, codes: I32, first: I64) -> int:
                 break
             if hashes[seen] == mixed:
                 other = first[seen]
-                if np.uint64(pieces[other, 1]) == size and _alike(data, np.uint64(pieces[other, 0]), start, size):
+                if np.uint64(pieces[other, 1]) == size and alike(data, np.uint64(pieces[other, 0]), start, size):
                     codes[i] = seen
                     break
             at = (at + one) & mask

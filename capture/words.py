@@ -92,6 +92,45 @@ def hash_of(data: NDArray[np.uint8], at: np.uint64, stop: np.uint64) -> np.uint6
 
 
 @kernel
+def few_bytes(data: NDArray[np.uint8], at: np.uint64, size: np.uint64) -> np.uint64:
+    """data[at:at+size] as one number, the first byte lowest; at most seven."""
+    one, eight = np.uint64(1), np.uint64(8)
+    if at + eight <= np.uint64(len(data)):
+        # What stands behind them is read, too, and put away: no step of this depends on how many there are.
+        return eight_bytes(data, at) & ((one << (size * eight)) - one)
+    out = np.uint64(0)
+    while size:
+        size -= one
+        out = out << eight | np.uint64(data[at + size])
+    return out
+
+
+@kernel
+def name_hash(data: NDArray[np.uint8], at: np.uint64, stop: np.uint64) -> np.uint64:
+    """Like `hash_of`, for tables in memory: what is left of the last eight bytes is not taken one by one."""
+    eight, prime, turn = np.uint64(8), np.uint64(0x9E3779B97F4A7C15), np.uint64(32)
+    out = stop - at
+    while at + eight <= stop:
+        out = (out ^ eight_bytes(data, at)) * prime
+        out ^= out >> turn
+        at += eight
+    out = (out ^ few_bytes(data, at, stop - at)) * prime
+    return out ^ (out >> turn)
+
+
+@kernel
+def alike(data: NDArray[np.uint8], a: np.uint64, b: np.uint64, size: np.uint64) -> bool:
+    """Whether data[a:a+size] is data[b:b+size]."""
+    eight = np.uint64(8)
+    i = np.uint64(0)
+    while i + eight <= size:
+        if eight_bytes(data, a + i) != eight_bytes(data, b + i):
+            return False
+        i += eight
+    return few_bytes(data, a + i, size - i) == few_bytes(data, b + i, size - i)
+
+
+@kernel
 def copy_bytes(
     data: NDArray[np.uint8], at: np.uint64, out: NDArray[np.uint8], place: np.uint64, size: np.uint64
 ) -> None:
