@@ -101,7 +101,9 @@ class Decoder:
         """The messages that this block completes, in order of `seq` within each returned block."""
         d = decode(block, self._table)
         fast, starts, lengths = np.flatnonzero(d.kind == SIP_UDP), d.payload, d.length
-        starts, lengths, transport = starts[fast], lengths[fast], np.zeros(len(fast), np.uint8)
+        if len(fast) < len(block):
+            starts, lengths = starts[fast], lengths[fast]
+        transport = np.zeros(len(fast), np.uint8)
         if (d.kind == TCP).any():
             frame, start, size = self._careful.simple_segments(block, d)
             order = np.argsort(np.concatenate((fast, frame)), kind="stable")
@@ -132,25 +134,28 @@ class Decoder:
         self._seq += len(order)
         out = []
         if len(fast):
-            flags = d.flags[fast]
-            code, cseq, in_dialog, slices = _scan(block.data, starts, lengths, flags)
             n = len(fast)
+            # Where every frame is a message, nothing is picked.
+            rows = slice(None) if n == len(block) else fast
+            flags = d.flags[rows]
+            ts, interface = block.ts[rows].copy(), block.interface[rows].copy()
+            code, cseq, in_dialog, slices = _scan(block.data, starts, lengths, flags)
             out.append(
                 MessageBlock(
                     block.data,
                     starts,
                     lengths,
-                    block.ts[fast],
+                    ts,
                     seq[:n],
-                    d.src_hi[fast],
-                    d.src_lo[fast],
-                    d.dst_hi[fast],
-                    d.dst_lo[fast],
-                    d.sport[fast],
-                    d.dport[fast],
+                    d.src_hi[rows],
+                    d.src_lo[rows],
+                    d.dst_hi[rows],
+                    d.dst_lo[rows],
+                    d.sport[rows],
+                    d.dport[rows],
                     transport,
-                    block.interface[fast],
-                    d.ip_id[fast],
+                    interface,
+                    d.ip_id[rows],
                     flags,
                     code,
                     cseq,
@@ -159,11 +164,11 @@ class Decoder:
                     block.interfaces,
                     False,
                     np.arange(n),
-                    block.offset[fast],
-                    block.captured[fast],
-                    block.original[fast],
-                    block.ts[fast],
-                    block.interface[fast],
+                    block.offset[rows].copy(),
+                    block.captured[rows].copy(),
+                    block.original[rows].copy(),
+                    ts,
+                    interface,
                 )
             )
         if payloads:

@@ -31,7 +31,7 @@ from capture.headernames import (
     may_matter,
 )
 from capture.jit import kernel
-from capture.words import newline
+from capture.words import newline, place_of_two
 
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
@@ -75,6 +75,20 @@ def first_value(data: U8, at: int, end: int) -> int:
 
 
 @kernel
+def closing_quote(data: U8, at: int, end: int) -> int:
+    """Where the quoted text that begins at `at` ends, or `end` (RFC 3261 section 25.1, quoted-string)."""
+    while at < end and data[at] != 34:
+        at += 2 if data[at] == 92 else 1
+    return min(at, end)
+
+
+@kernel
+def ends_uri(c: int, loose: bool) -> bool:
+    """Whether a URI ends here; a `loose` one stands in no <>, and what follows ';' is the header's."""
+    return c == 62 or c == 32 or (loose and c == 59)
+
+
+@kernel
 def user_of(data: U8, at: int, end: int, bare: bool) -> tuple[int, int]:
     """The user part of the first URI in data[at:end] ('sip:user@host', 'tel:+44…'): (start, length).
 
@@ -82,71 +96,46 @@ def user_of(data: U8, at: int, end: int, bare: bool) -> tuple[int, int]:
     i = at
     while i < end and (data[i] == 32 or data[i] == 9):
         i += 1
-    quoted = False
     left = -1
-    j = i
+    j = place_of_two(data, i, end, 34, 60)
     while j < end:
-        c = data[j]
-        if quoted:
-            if c == 92:
-                j += 1
-            elif c == 34:
-                quoted = False
-        elif c == 34:
-            quoted = True
-        elif c == 60:
+        if data[j] == 60:
             left = j + 1
             break
-        j += 1
+        j = place_of_two(data, closing_quote(data, j + 1, end) + 1, end, 34, 60)
     start = left if left >= 0 else i
-    stop = start
-    while stop < end and data[stop] != 62 and not (bare and left < 0 and data[stop] == 59) and data[stop] != 32:
-        stop += 1
+    loose = bare and left < 0
     colon = start
-    while colon < stop and data[colon] != 58:
+    while colon < end and data[colon] != 58 and not ends_uri(int(data[colon]), loose):
         colon += 1
-    if colon >= stop:
+    if colon >= end or data[colon] != 58:
         return start, 0
     tel = colon - start == 3 and lower(int(data[start])) == 116
-    at_sign = -1
-    k = colon + 1
-    while k < stop:
-        if data[k] == 64:
-            at_sign = k
-            break
-        k += 1
-    if at_sign < 0:
-        if not tel:
-            return colon + 1, 0
-        at_sign = stop
-    first = colon + 1
-    last = first
-    # A password or user parameters are not the number.
-    while last < at_sign and data[last] != 59 and data[last] != 58:
-        last += 1
-    return first, last - first
+    first = stop = colon + 1
+    last = -1
+    while stop < end and data[stop] != 64 and not ends_uri(int(data[stop]), loose):
+        # A password or user parameters are not the number.
+        if last < 0 and (data[stop] == 59 or data[stop] == 58):
+            last = stop
+        stop += 1
+    if not tel and (stop >= end or data[stop] != 64):
+        return first, 0
+    return first, (last if last >= 0 else stop) - first
 
 
 @kernel
 def has_tag(data: U8, at: int, end: int) -> bool:
     """Whether the name-addr in data[at:end] carries ';tag=' outside of <> and quotes."""
-    quoted = False
-    depth = 0
     i = at
     while i < end:
         c = data[i]
-        if quoted:
-            if c == 92:
-                i += 1
-            elif c == 34:
-                quoted = False
-        elif c == 34:
-            quoted = True
+        if c == 34:
+            i = closing_quote(data, i + 1, end)
         elif c == 60:
-            depth = 1
-        elif c == 62:
-            depth = 0
-        elif c == 59 and depth == 0:
+            i = place_of_two(data, i + 1, end, 34, 62)
+            while i < end and data[i] == 34:
+                i = place_of_two(data, closing_quote(data, i + 1, end) + 1, end, 34, 62)
+        elif c == 59:
             j = i + 1
             while j < end and (data[j] == 32 or data[j] == 9 or data[j] == 13 or data[j] == 10):
                 j += 1

@@ -24,11 +24,16 @@ def eight_bytes(data: NDArray[np.uint8], at: np.uint64) -> np.uint64:
 
 
 @kernel
-def first_zero(odd: np.uint64) -> np.uint64:
-    """Which byte of a number is the first, from the lowest, that is zero; 8 for none."""
-    one, ones, tops = np.uint64(1), np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
-    # The subtraction borrows from no byte before the first zero, so the lowest top bit that is left is its own.
-    marks = (odd - ones) & ~odd & tops
+def zeros(odd: np.uint64) -> np.uint64:
+    """The top bit of the first byte of a number that is zero, from the lowest, and of nothing below it; 0 for none."""
+    # The subtraction borrows from no byte before the first zero.
+    return (odd - np.uint64(0x0101010101010101)) & ~odd & np.uint64(0x8080808080808080)
+
+
+@kernel
+def first_mark(marks: np.uint64) -> np.uint64:
+    """Which byte of a number is the first, from the lowest, whose top bit `zeros` has set; 8 for none."""
+    one, ones = np.uint64(1), np.uint64(0x0101010101010101)
     if not marks:
         return np.uint64(8)
     # Below that bit, and of its own byte, each byte has its lowest bit set: as many as the place, and one.
@@ -43,11 +48,28 @@ def place_of(data: NDArray[np.uint8], at: int, end: int, byte: int) -> int:
     wanted = np.uint64(0x0101010101010101) * np.uint64(byte)
     i, stop = np.uint64(at), np.uint64(end)
     while i + eight <= stop:
-        step = first_zero(eight_bytes(data, i) ^ wanted)
+        step = first_mark(zeros(eight_bytes(data, i) ^ wanted))
         i += step
         if step < eight:
             return int(np.int64(i))
     while i < stop and data[i] != byte:
+        i += one
+    return int(np.int64(i))
+
+
+@kernel
+def place_of_two(data: NDArray[np.uint8], at: int, end: int, byte: int, other: int) -> int:
+    """Where one of two bytes first stands in data[at:end], or `end`."""
+    one, eight, ones = np.uint64(1), np.uint64(8), np.uint64(0x0101010101010101)
+    wanted, too = ones * np.uint64(byte), ones * np.uint64(other)
+    i, stop = np.uint64(at), np.uint64(end)
+    while i + eight <= stop:
+        eight_of = eight_bytes(data, i)
+        step = first_mark(zeros(eight_of ^ wanted) | zeros(eight_of ^ too))
+        i += step
+        if step < eight:
+            return int(np.int64(i))
+    while i < stop and data[i] != byte and data[i] != other:
         i += one
     return int(np.int64(i))
 

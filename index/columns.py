@@ -229,7 +229,8 @@ def _binary(data: Any, starts: Any, lengths: Any) -> pa.Array:
 
 
 def _named(codes: Any, names: pa.Array) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(pa.array(codes), names)
+    # Whoever numbered them counted from 0 to the last of the names: Arrow need not look at each once more.
+    return pa.DictionaryArray.from_arrays(pa.array(codes), names, safe=False)
 
 
 def _texts(block: MessageBlock, k: int) -> pa.DictionaryArray:

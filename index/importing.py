@@ -19,7 +19,7 @@ from capture.sources.keylog import Decryption, keys_for
 from capture.sources.pcapfile import PcapFile
 from capture.tlspeers import TlsPeer
 from index.archive import Archive
-from index.columns import to_rows
+from index.columns import Rows, to_rows
 from index.copies import Copies
 from index.lake import Written
 from sip.errors import Unreachable
@@ -114,8 +114,8 @@ def import_file(
 class _Batches:
     """What was read and is not stored yet. Without a store it stays in the archive's memory, searchable at once.
 
-    Writing overlaps with reading: batches become rows, are put in order and written by two threads, and a third one is
-    read meanwhile, so that every core has work and memory is bounded."""
+    Writing overlaps with reading: batches are put in order and written by two threads, and a third one is read
+    meanwhile, so that every core has work and memory is bounded."""
 
     def __init__(self, archive: Archive, node: str, segments: Sequence[str], imported_at: int | None) -> None:
         self._archive, self._node, self._segments, self._imported_at = archive, node, segments, imported_at
@@ -125,7 +125,7 @@ class _Batches:
         self._unseen: list[Written] = []
         """Written, and not shown to readers."""
         self._waits_since = 0.0
-        self._blocks: list[MessageBlock] = []
+        self._rows: list[Rows] = []
         self._messages = self._size = 0
         self._enough = FIRST_MESSAGES
 
@@ -137,31 +137,26 @@ class _Batches:
             if self._archive.lake is None:
                 self._archive.add(to_rows(block, self._node))
             else:
-                self._blocks.append(block)
+                self._rows.append(to_rows(block, self._node))
             self._messages += len(block)
             result.messages += int((block.flags & NO_MESSAGE == 0).sum())
             low, high = int(block.ts.min()), int(block.ts.max())
             result.first = low if result.first is None else min(result.first, low)
             result.last = high if result.last is None else max(result.last, high)
-        if self._blocks and (self._messages >= self._enough or self._size >= FLUSH_BYTES):
+        if self._rows and (self._messages >= self._enough or self._size >= FLUSH_BYTES):
             self._enough = min(2 * self._enough, FLUSH_MESSAGES)
             if len(self._writing) == WRITERS:
                 self._wait()
-            # The blocks are the writer's alone, so that their memory comes free once they are written.
-            self._writing.append(self._writers.submit(self._write, self._blocks))
-            self._blocks, self._messages, self._size = [], 0, 0
-
-    def _write(self, blocks: list[MessageBlock]) -> Written:
-        rows = [to_rows(block, self._node) for block in blocks]
-        blocks.clear()
-        return self._archive.write(rows)
+            # The rows are the writer's alone, so that their memory comes free once they are written.
+            self._writing.append(self._writers.submit(self._archive.write, self._rows))
+            self._rows, self._messages, self._size = [], 0, 0
 
     def finish(self) -> None:
         """Store the rest; the segments that held all of it are named with the last of it."""
         if self._archive.lake is None:
             return
         with _not_stored():
-            last = self._write(self._blocks) if self._blocks else None
+            last = self._archive.write(self._rows) if self._rows else None
             while self._writing:
                 self._take(self._writing.popleft())
             self._unseen += [last] if last is not None else []
