@@ -9,12 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
 from sip.errors import SiptrailError
 from sip.text import printable
-from siptrail.config import load
 from siptrail.places import default_store
 from siptrail.tlstable import ADVICE
 
@@ -95,7 +91,11 @@ def line(r: dict[str, Any]) -> str:
 
 
 def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]], keylog: Path | None, again: bool) -> int:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
     from index.lake import Lake
+    from siptrail.config import load
 
     settings = load(None)
     worst = 0
