@@ -79,10 +79,12 @@ class _Kernel:
 
 def _lock_cache(compiled: object) -> None:
     # Interpreted, there is none.
-    file = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    cache = getattr(compiled, "_cache", None)
+    file = getattr(cache, "_cache_file", None)
     if file is None:
         return
     save, load, folder = file.save, file.load, file._cache_path
+    load_fully, lightly = cache.load_overload, getattr(cache, "_load_overload", None)
 
     def save_alone(key: object, data: object) -> None:
         with _locked(folder, fcntl.LOCK_EX):
@@ -92,7 +94,18 @@ def _lock_cache(compiled: object) -> None:
         with _locked(folder, fcntl.LOCK_SH):
             return load(key)
 
-    file.save, file.load = save_alone, load_whole
+    def load_lightly(sig: object, context: object) -> object:
+        # What is compiled needs the runtime alone. Numba fills all tables of its compiler first, which takes a quarter
+        # of a second; whoever compiles something after all fills them then.
+        if lightly is None:
+            return load_fully(sig, context)
+        from numba.core.runtime import rtsys
+
+        rtsys.initialize(context)
+        with cache._guard_against_spurious_io_errors():
+            return lightly(sig, context)
+
+    file.save, file.load, cache.load_overload = save_alone, load_whole, load_lightly
 
 
 @contextmanager
