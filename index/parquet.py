@@ -96,18 +96,26 @@ _GROWING = frozenset({"from_user", "to_user", "ruri_user"})
 """Texts of messages that no search looks at, and that are mostly those of the message before: of those in order, only
 what differs is written."""
 
+_EACH = frozenset({"call_id", "from_user", "to_user"})
+"""Texts that most rows of calls have for themselves: as a dictionary they would only stand in another place, and who
+puts files together would have all of it in memory."""
+CALL_PAGE = 1 << 16
+"""Bytes of a page of calls in rows that just came in, likewise."""
+
 
 def layout(names: Sequence[str], level: int = FRESH) -> dict[str, Any]:
     """How columns are written, as pyarrow.parquet wants it."""
     growing = _GROWING if level == IN_ORDER and "ruri_user" in names else frozenset()
+    calls = "first_key" in names
+    plain = _PLAIN | growing | (_EACH if calls else frozenset())
     encoding = {n: "DELTA_BINARY_PACKED" for n in names if n in _DELTA}
     return {
         "compression": "zstd",
         "compression_level": level,
-        "use_dictionary": [n for n in names if n not in _PLAIN | growing],
+        "use_dictionary": [n for n in names if n not in plain],
         "column_encoding": encoding | {n: "DELTA_BYTE_ARRAY" for n in names if n in growing},
         "write_statistics": [n for n in names if n not in _MIXED],
-    }
+    } | ({"data_page_size": CALL_PAGE} if calls and level == FRESH else {})
 
 
 def sync_files(files: list[Path]) -> None:

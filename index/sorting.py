@@ -38,8 +38,9 @@ PACKED_PIECE = 32
 """The same of packed rows, which have up to a megabyte each."""
 OPEN_FILES = 32
 """More files than these are merged in several passes."""
-GROUP_BYTES = 32 << 20
-"""A row group is closed at this size, however few rows it has: what one call costs to read, and what writing takes."""
+GROUP_BYTES = {IN_ORDER: 32 << 20, FRESH: 8 << 20}
+"""A row group is closed at this size, however few rows it has: what one call costs to read, and what writing takes.
+While an hour is open, capture has the memory."""
 FILE_BYTES = 256 << 20
 NICE = 10
 KEY = {
@@ -111,7 +112,7 @@ def sort_files(
                 some = [files[at : at + OPEN_FILES] for at in range(0, len(files), OPEN_FILES)]
                 older, files = files, []
                 for group in some:
-                    groups = _groups(_sorted(table, group, work, distinct))
+                    groups = _groups(_sorted(table, group, work, distinct), GROUP_BYTES[FRESH])
                     files += _write(groups, work, 1 << 62, stop, FRESH)
                 if passes > 1:
                     for path in older:
@@ -136,7 +137,7 @@ def write_in_order(
 
     def finished() -> Iterator[pa.Table]:
         nonlocal count
-        for rows in _groups(pieces, most):
+        for rows in _groups(pieces, GROUP_BYTES[level], most):
             count += count_of(rows)
             yield packed(rows) if result_of(table, level) == "packed" else rows
 
@@ -256,13 +257,13 @@ def _once(pieces: Iterator[pa.Table], key: tuple[str, ...]) -> Iterator[pa.Table
             yield piece.filter(pa.array(keep))
 
 
-def _groups(pieces: Iterator[pa.Table], most: int = ROW_GROUP) -> Iterator[pa.Table]:
+def _groups(pieces: Iterator[pa.Table], enough: int, most: int = ROW_GROUP) -> Iterator[pa.Table]:
     held: list[pa.Table] = []
     rows = size = 0
     for piece in pieces:
         held.append(piece)
         rows, size = rows + piece.num_rows, size + piece.nbytes
-        if rows >= most or size >= GROUP_BYTES:
+        if rows >= most or size >= enough:
             yield pa.concat_tables(held)
             held, rows, size = [], 0, 0
     if rows:

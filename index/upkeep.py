@@ -26,9 +26,18 @@ RESERVE = 8 << 20
 class Upkeep:
     """`round` is called about once a minute, `retain` by whoever asks for it; they never run at once."""
 
-    def __init__(self, lake: Lake, limits: Limits, node: str, share: float = 1.0, clock: Clock | None = None) -> None:
-        """`share`: of one processor, for what takes long. Without `clock`, every time is believed."""
-        self._clock = clock
+    def __init__(
+        self,
+        lake: Lake,
+        limits: Limits,
+        node: str,
+        share: float = 1.0,
+        clock: Clock | None = None,
+        give_back: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`share`: of one processor, for what takes long. Without `clock`, every time is believed. `give_back` is
+        called when memory that was needed for a while no longer is."""
+        self._clock, self._give_back = clock, give_back
         self.lake, self.limits, self._node, self._share = lake, limits, node, share
         self._noise = Noise(lake)
         self.cleaner = Cleaner(lake)
@@ -65,7 +74,7 @@ class Upkeep:
         self._remove(believed)
 
     def _put_in_order(self, now: int, stop: Callable[[], bool]) -> None:
-        compact_all(self.lake, now, stop)
+        compact_all(self.lake, now, stop, self._give_back)
         merge_tiny(self.lake)
 
     def _thin(self, now: int, stop: Callable[[], bool]) -> None:

@@ -23,6 +23,7 @@ from index.upkeep import Upkeep
 from sip.errors import SiptrailError
 from siptrail.amounts import duration_ns, size_bytes
 from siptrail.config import Settings, share
+from siptrail.memory import give_back
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -42,7 +43,8 @@ class Keeper:
         self, lake: Lake, settings: Settings, alone: bool = False, flush: Callable[[], None] = lambda: None
     ) -> None:
         share_of_one = share(settings.upkeep_share) or 1.0
-        self.upkeep = Upkeep(lake, limits_of(settings), settings.node, share_of_one, Clock(lake.folder / "clock"))
+        clock = Clock(lake.folder / "clock")
+        self.upkeep = Upkeep(lake, limits_of(settings), settings.node, share_of_one, clock, give_back)
         self._lake = lake
         self._alone = alone
         """Nobody else reads this store: what goes may be deleted at once."""

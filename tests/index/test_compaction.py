@@ -186,7 +186,7 @@ def test_large_hours_come_out_in_several_files_that_are_one_order(
     lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sorting, "FILE_BYTES", 1)
-    monkeypatch.setattr(sorting, "GROUP_BYTES", 1)
+    monkeypatch.setattr(sorting, "GROUP_BYTES", dict.fromkeys(sorting.GROUP_BYTES, 1))
     monkeypatch.setattr(sorting, "OPEN_FILES", 2)
     names = sorted(f"{os.urandom(6).hex()}{n}" for n in range(3000))
     for at in range(0, 3000, 1000):
