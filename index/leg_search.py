@@ -25,6 +25,8 @@ FEW = 3
 ALIKE, ADJACENT = (48, 16), (24, 8)
 """Calls that are read for each leg, of few and of many: with a number in common, and others of that moment."""
 MOMENT_NS, CLOSE_NS = SECOND, 10 * SECOND
+FAR = 1 << 60
+"""Added to how far a call is apart in time (ns) that is of other hosts: first come those of the same ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +120,16 @@ def _near(archive: Archive, legs: Sequence[Leg], rules: LegRules, many: bool) ->
             FROM alike JOIN around USING (call_id) JOIN legs USING (asked)
             WHERE call_id <> asked AND start BETWEEN began - {SETUP_NS} AND high
             QUALIFY row_number() OVER (PARTITION BY asked ORDER BY points DESC, apart) <= {alike}),
-          by_moment AS (SELECT legs.asked, call_id, abs(start - began) AS apart, false
+          at_moment AS (SELECT legs.asked, call_id, abs(start - began) AS apart,
+              s.ip IS NOT NULL OR d.ip IS NOT NULL AS adjacent
             FROM around JOIN legs ON start BETWEEN began - {MOMENT_NS} AND least(began + {MOMENT_NS}, high)
             LEFT JOIN hosts s ON s.asked = legs.asked AND s.ip = src
             LEFT JOIN hosts d ON d.asked = legs.asked AND d.ip = dst
-            WHERE call_id <> legs.asked
-            QUALIFY row_number() OVER (
-              PARTITION BY legs.asked ORDER BY (s.ip IS NOT NULL OR d.ip IS NOT NULL) DESC, apart) <= {adjacent})
+            WHERE call_id <> legs.asked),
+          by_moment AS (SELECT asked, best.call_id, best.apart, false
+            FROM (SELECT asked, unnest(min_by(struct_pack(call_id := call_id, apart := apart),
+                CASE WHEN adjacent THEN apart ELSE apart + {FAR} END, {adjacent})) AS best
+              FROM at_moment GROUP BY asked))
         FROM by_number UNION ALL FROM by_moment""",
         {},
         {"legs": table, "keys": _table(keys, "asked", "who", "number"), "hosts": _table(hosts, "asked", "ip")},
