@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.jit import kernel
-from capture.words import alike, copy_bytes, name_hash, newline
+from capture.words import copy_bytes, name_hash, newline, same_bytes
 
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
@@ -143,7 +143,7 @@ def number_pieces(data: U8, pieces: I64, codes: I32, first: I64) -> int:
                 break
             if hashes[seen] == mixed:
                 other = first[seen]
-                if np.uint64(pieces[other, 1]) == size and alike(data, np.uint64(pieces[other, 0]), start, size):
+                if np.uint64(pieces[other, 1]) == size and same_bytes(data, np.uint64(pieces[other, 0]), start, size):
                     codes[i] = seen
                     break
             at = (at + one) & mask

@@ -125,6 +125,8 @@ def host_port(data: U8, at: int, end: int) -> tuple[int, np.uint64, np.uint64, i
     else:
         while stop < end and data[stop] != 58:
             stop += 1
+        if stop == at:
+            return ODD, none, none, 0
         kind, hi, lo = host_of(data, at, stop)
     port = 0
     if stop < end:

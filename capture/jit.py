@@ -79,7 +79,7 @@ class _Kernel:
 
 def _lock_cache(compiled: object) -> None:
     # Interpreted, there is none.
-    cache = getattr(compiled, "_cache", None)
+    cache: Any = getattr(compiled, "_cache", None)
     file = getattr(cache, "_cache_file", None)
     if file is None:
         return
@@ -99,7 +99,7 @@ def _lock_cache(compiled: object) -> None:
         # of a second; whoever compiles something after all fills them then.
         if lightly is None:
             return load_fully(sig, context)
-        from numba.core.runtime import rtsys
+        from numba.core.runtime.nrt import rtsys
 
         rtsys.initialize(context)
         with cache._guard_against_spurious_io_errors():

@@ -141,7 +141,7 @@ def name_hash(data: NDArray[np.uint8], at: np.uint64, stop: np.uint64) -> np.uin
 
 
 @kernel
-def alike(data: NDArray[np.uint8], a: np.uint64, b: np.uint64, size: np.uint64) -> bool:
+def same_bytes(data: NDArray[np.uint8], a: np.uint64, b: np.uint64, size: np.uint64) -> bool:
     """Whether data[a:a+size] is data[b:b+size]."""
     eight = np.uint64(8)
     i = np.uint64(0)
@@ -149,7 +149,7 @@ def alike(data: NDArray[np.uint8], a: np.uint64, b: np.uint64, size: np.uint64) 
         if eight_bytes(data, a + i) != eight_bytes(data, b + i):
             return False
         i += eight
-    return few_bytes(data, a + i, size - i) == few_bytes(data, b + i, size - i)
+    return bool(few_bytes(data, a + i, size - i) == few_bytes(data, b + i, size - i))
 
 
 @kernel

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.jit import kernel
-from capture.words import eight_bytes
+from capture.words import same_bytes
 
 # ---- how the lines of a text follow: one byte, or more -----------------------------------------------------------
 LITERAL, CHANGED, TAIL, END = 0, 1, 2, 3
@@ -72,16 +72,7 @@ def pseudo(data: NDArray[np.uint8], addresses: int, end: int, size: int) -> int:
 @kernel
 def alike(data: NDArray[np.uint8], a: int, b: int, size: int) -> bool:
     """Whether data[a:a+size] is data[b:b+size]."""
-    i = 0
-    while i + 8 <= size:
-        if eight_bytes(data, np.uint64(a + i)) != eight_bytes(data, np.uint64(b + i)):
-            return False
-        i += 8
-    while i < size:
-        if data[a + i] != data[b + i]:
-            return False
-        i += 1
-    return True
+    return same_bytes(data, np.uint64(a), np.uint64(b), np.uint64(size))
 
 
 @kernel

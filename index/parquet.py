@@ -89,7 +89,9 @@ def _compact(column: pa.ChunkedArray) -> pa.ChunkedArray:
     place, kept = np.full(len(array.dictionary), -1, np.int32), np.empty(len(array.dictionary), np.int32)
     kept = kept[: renumber(codes, place, kept)]
     indices = pa.array(codes, mask=codes < 0) if empty else pa.array(codes)
-    return pa.chunked_array([pa.DictionaryArray.from_arrays(indices, array.dictionary.take(pa.array(kept)), safe=False)])
+    return pa.chunked_array(
+        [pa.DictionaryArray.from_arrays(indices, array.dictionary.take(pa.array(kept)), safe=False)]
+    )
 
 
 _GROWING = frozenset({"from_user", "to_user", "ruri_user"})

@@ -209,6 +209,7 @@ SOURCES = ["203.0.113.9", "10.0.0.1", "192.168.1.20", "100.64.0.1", "192.0.0.200
 @settings(max_examples=800, deadline=None)
 @given(messages(), st.sampled_from(SOURCES), st.sampled_from([5060, 5061, 31044, 80, 443]), st.sampled_from(TRANSPORTS))
 @example(b"INVITE sip:b@x SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.1", "10.0.0.1", 5060, "udp")
+@example(b"INVITE sip:b@x SIP/2.0\r\nContact: <sip:alice@:5060>\r\n\r\n", "203.0.113.9", 5060, "udp")
 def test_all_at_once_agrees_with_one_by_one(raw: bytes, ip: str, port: int, over: str) -> None:
     block = from_payloads([payload(raw, ip, port, over)], np.zeros(1, np.int64))
     assert nat_tests(block).tolist() == told_one_by_one(block)
