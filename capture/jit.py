@@ -72,12 +72,12 @@ class _Kernel:
                     if isinstance(names.get(name), _Kernel):
                         names[name] = names[name].load()
                 compiled = numba.njit(nogil=True, cache=True)(self._function)
-                _lock_cache(compiled)
+                _use_cache(compiled)
                 self._compiled = compiled
             return self._compiled
 
 
-def _lock_cache(compiled: object) -> None:
+def _use_cache(compiled: object) -> None:
     # Interpreted, there is none.
     cache: Any = getattr(compiled, "_cache", None)
     file = getattr(cache, "_cache_file", None)

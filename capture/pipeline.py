@@ -100,14 +100,14 @@ class Decoder:
     def feed(self, block: FrameBlock) -> list[MessageBlock]:
         """The messages that this block completes, in order of `seq` within each returned block."""
         d = decode(block, self._table)
-        fast, starts, lengths = np.flatnonzero(d.kind == SIP_UDP), d.payload, d.length
-        if len(fast) < len(block):
-            starts, lengths = starts[fast], lengths[fast]
-        transport = np.zeros(len(fast), np.uint8)
+        fast = np.flatnonzero(d.kind == SIP_UDP)
+        # Where every frame is a datagram with a message, columns made for this block stay as they are.
+        rows = fast if len(fast) < len(block) else slice(None)
+        starts, lengths, transport = d.payload[rows], d.length[rows], np.zeros(len(fast), np.uint8)
         if (d.kind == TCP).any():
             frame, start, size = self._careful.simple_segments(block, d)
             order = np.argsort(np.concatenate((fast, frame)), kind="stable")
-            fast = np.concatenate((fast, frame))[order]
+            rows = fast = np.concatenate((fast, frame))[order]
             starts, lengths = np.concatenate((starts, start))[order], np.concatenate((lengths, size))[order]
             transport = np.concatenate((transport, np.full(len(frame), TRANSPORTS.index("tcp"), np.uint8)))[order]
         kinds = np.bincount(d.kind, minlength=8)
@@ -135,10 +135,7 @@ class Decoder:
         out = []
         if len(fast):
             n = len(fast)
-            # Where every frame is a message, nothing is picked.
-            rows = slice(None) if n == len(block) else fast
-            flags = d.flags[rows]
-            ts, interface = block.ts[rows].copy(), block.interface[rows].copy()
+            flags, ts, interface = d.flags[rows], block.ts[fast], block.interface[fast]
             code, cseq, in_dialog, slices = _scan(block.data, starts, lengths, flags)
             out.append(
                 MessageBlock(
@@ -164,9 +161,9 @@ class Decoder:
                     block.interfaces,
                     False,
                     np.arange(n),
-                    block.offset[rows].copy(),
-                    block.captured[rows].copy(),
-                    block.original[rows].copy(),
+                    block.offset[fast],
+                    block.captured[fast],
+                    block.original[fast],
                     ts,
                     interface,
                 )

@@ -228,9 +228,9 @@ def _binary(data: Any, starts: Any, lengths: Any) -> pa.Array:
     return pa.Array.from_buffers(pa.binary(), len(starts), [None, pa.py_buffer(offsets), pa.py_buffer(values)])
 
 
-def _named(codes: Any, names: pa.Array) -> pa.DictionaryArray:
-    # Whoever numbered them counted from 0 to the last of the names: Arrow need not look at each once more.
-    return pa.DictionaryArray.from_arrays(pa.array(codes), names, safe=False)
+def _named(codes: Any, names: pa.Array, numbered_here: bool = False) -> pa.DictionaryArray:
+    # What was numbered here counts up to the last of the names: Arrow need not look at each once more.
+    return pa.DictionaryArray.from_arrays(pa.array(codes), names, safe=not numbered_here)
 
 
 def _texts(block: MessageBlock, k: int) -> pa.DictionaryArray:
@@ -242,8 +242,8 @@ def _texts(block: MessageBlock, k: int) -> pa.DictionaryArray:
         some = np.concatenate(([np.flatnonzero(pieces[:, 1] == 0)[0]], some))
         codes = np.zeros(n, np.int32)
         codes[some], texts = _numbered(block, pieces[some])
-        return _named(codes, texts)
-    return _named(*_numbered(block, pieces))
+        return _named(codes, texts, numbered_here=True)
+    return _named(*_numbered(block, pieces), numbered_here=True)
 
 
 def _numbered(block: MessageBlock, pieces: Any) -> tuple[Any, pa.Array]:
@@ -265,7 +265,7 @@ def _addresses(hi: Any, lo: Any) -> pa.DictionaryArray:
     codes, first = np.empty(len(hi), np.int32), np.empty(len(hi), np.int64)
     n = number_pairs(hi, lo, codes, first)
     pairs = zip(hi[first[:n]].tolist(), lo[first[:n]].tolist(), strict=True)
-    return _named(codes, pa.array([_known_text(*pair) for pair in pairs], pa.string()))
+    return _named(codes, pa.array([_known_text(*pair) for pair in pairs], pa.string()), numbered_here=True)
 
 
 def _known_text(hi: int, lo: int) -> str:

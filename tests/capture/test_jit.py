@@ -90,3 +90,26 @@ assert "numba" in sys.modules and plain[1] == [True, True, True, False, False] a
 def test_very_little_work_is_done_without_the_compiler_and_comes_to_the_same() -> None:
     done = subprocess.run([sys.executable, "-W", "error", "-c", BOTH_WAYS], cwd=TOP, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+LIGHTLY = """
+import sys
+from doubling import twice
+from thrice import thrice
+
+known = twice(21)
+print(known, "numba.np.linalg" in sys.modules, thrice(7), "numba.np.linalg" in sys.modules)
+"""
+
+
+def test_what_is_compiled_is_loaded_without_the_compilers_tables(tmp_path: Path) -> None:
+    (tmp_path / "doubling.py").write_text(KERNEL)
+    # A kernel that nobody compiled yet, with what only those tables know.
+    more = KERNEL.replace("twice", "thrice").replace("2 * value", "np.arange(value).sum()")
+    (tmp_path / "thrice.py").write_text("import numpy as np\n" + more)
+    assert calling(tmp_path).communicate(timeout=120)[0] == "42\n"
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": f"{tmp_path}:{TOP}"}
+    done = subprocess.run(
+        [sys.executable, "-c", LIGHTLY], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.stdout == "42 False 21 True\n", done.stderr

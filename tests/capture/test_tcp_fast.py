@@ -126,6 +126,21 @@ def test_whole_messages_in_order_take_the_fast_path() -> None:
     assert simple == len(found) - 2 - 1  # all but those of the first block, 2 segments
 
 
+def test_as_many_messages_as_frames_though_one_has_two_and_one_has_none() -> None:
+    first, two = sip("first"), PLAIN[0] + PLAIN[1]
+    frames = [
+        frame(ether(ip4(6, tcp(first, 1))), 0),
+        frame(ether(ip4(6, tcp(b"", 7, 0x10, 5060, 40000), src=B, dst=A)), 1),
+        frame(ether(ip4(6, tcp(two, 1 + len(first)))), 2),
+    ]
+    decoder = Decoder()
+    found = [m for block in in_blocks(frames, 1) for m in decoder.feed(block)]
+    assert rows(found) == careful(frames)
+    (last,) = found[1:]
+    assert not last.reassembled and set(last.ts.tolist()) == {frames[2].ts}
+    assert set(last.frame_length.tolist()) == {len(frames[2].data)}, "each with the frame that it came in"
+
+
 def test_ipv6_and_a_sequence_number_that_wraps() -> None:
     seq = (1 << 32) - 700
     frames = []
