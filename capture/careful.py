@@ -21,9 +21,10 @@ from capture.links import IPV4, IPV6, UnknownLinkType, Unreadable, by_version, m
 from capture.ports import DEFAULT_SIP_PORTS, DEFAULT_WS_PORTS
 from capture.sctp import SctpMessages
 from capture.sipstream import looks_like_sip
+from capture.tcpdirection import Found, Segment
 from capture.tcpfast import I32, I64, ReadyStreams
 from capture.tcprefused import Refused
-from capture.tcpstream import Found, Segment, TcpStreams
+from capture.tcpstream import TcpStreams
 from capture.tlspeers import TlsPeer
 from capture.tunnels import Inner, gre, inside_udp
 

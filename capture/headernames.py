@@ -32,19 +32,20 @@ def same(data: U8, at: int, length: int, word: U8) -> bool:
     return True
 
 
-def _word(text: str) -> U8:
+def word(text: str) -> U8:
+    """A name in lower case, for `same`."""
     return np.frombuffer(text.encode(), np.uint8).copy()
 
 
-W_CALL_ID, W_FROM, W_TO, W_CSEQ = _word("call-id"), _word("from"), _word("to"), _word("cseq")
+W_CALL_ID, W_FROM, W_TO, W_CSEQ = word("call-id"), word("from"), word("to"), word("cseq")
 W_LENGTH, W_AGENT, W_SERVER, W_TYPE = (
-    _word("content-length"),
-    _word("user-agent"),
-    _word("server"),
-    _word("content-type"),
+    word("content-length"),
+    word("user-agent"),
+    word("server"),
+    word("content-type"),
 )
-W_VIA, W_CONTACT, W_DIVERSION = _word("via"), _word("contact"), _word("diversion")
-W_ASSERTED, W_PARTY = _word("p-asserted-identity"), _word("remote-party-id")
+W_VIA, W_CONTACT, W_DIVERSION = word("via"), word("contact"), word("diversion")
+W_ASSERTED, W_PARTY = word("p-asserted-identity"), word("remote-party-id")
 
 
 @kernel

@@ -15,7 +15,7 @@ from capture.frames import Frame
 from capture.limits import DEFAULT_LIMITS, Limits
 from capture.links import Unreadable
 from capture.sipstream import Cut, looks_like_sip
-from capture.tcpstream import Found
+from capture.tcpdirection import Found
 
 DATA, LAST, FIRST, WHOLE = 0, 1, 2, 3
 COPY_NS = 400_000_000

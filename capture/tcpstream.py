@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import OrderedDict
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from capture.flags import CLOSED, RESET, STREAM_GAP, TRUNCATED
 from capture.frames import Frame
 from capture.limits import DEFAULT_LIMITS, Limits
 from capture.sipstream import Cut, SipStream
+from capture.tcpdirection import Direction, Found, Part, Segment, Waiting, place_in_stream, weight_of
 from capture.tcprefused import Refusals, reverse
 from capture.tlspeers import TlsPeers, TlsStream
 from capture.tlsrecords import begins_tls
@@ -32,84 +31,6 @@ EARLY = 4
 _WRAP, _HALF = 0xFFFFFFFF, 0x80000000
 
 
-class Segment(NamedTuple):
-    """One TCP segment as IP delivered it."""
-
-    key: bytes
-    """Source address, destination address, source port, destination port."""
-    seq: int
-    bits: int
-    data: bytes
-    missing: int
-    """Bytes at its end that were not captured."""
-    frames: tuple[Frame, ...]
-    flags: int
-    ip_id: int
-
-
-class Found(NamedTuple):
-    """A message of a stream, or (no bytes; flags say so) that its sender ends the connection."""
-
-    key: bytes
-    transport: str
-    cut: Cut
-    frames: tuple[Frame, ...]
-    flags: int
-    ip_id: int
-
-
-class _Part(NamedTuple):
-    """Bytes start to end of a stream, and the segment that brought them."""
-
-    start: int
-    end: int
-    segment: Segment
-
-
-class _Waiting(NamedTuple):
-    at: int
-    segment: Segment
-
-
-def _place(waiting: _Waiting) -> int:
-    return waiting.at
-
-
-def _weight(segment: Segment) -> int:
-    return sum(200 + len(f.data) for f in segment.frames)
-
-
-@dataclass(slots=True)
-class _Direction:
-    stream: SipStream | WebStream | TlsStream
-    expected: bool
-    """On a SIP or WebSocket port."""
-    next: int | None = None
-    """Sequence number of the next byte."""
-    at: int = 0
-    """Its position."""
-    end: int | None = None
-    """Position of the FIN."""
-    waiting: list[_Waiting] = field(default_factory=list)
-    waiting_bytes: int = 0
-    parts: list[_Part] = field(default_factory=list)
-    early: list[_Waiting] | None = None
-    """First segments of a connection joined midway, until something is found: an earlier one may still arrive."""
-    strays: int = 0
-    weight: int = 0
-    """Bytes of the frames held."""
-    counted: int = 0
-    """What of it is in the sum over all streams."""
-    ignored: bool = False
-    over: bool = False
-    """Its connection was ended, and that was told."""
-
-    @property
-    def carried(self) -> bool:
-        """Messages were found in it."""
-        return not (self.ignored or self.stream.quiet or isinstance(self.stream, TlsStream))
-
-
 class TcpStreams:
     """All connections. `segment` and `tick` add finished messages, with the frames that carried them, to `out`."""
 
@@ -118,7 +39,7 @@ class TcpStreams:
     ) -> None:
         self._ports = frozenset(p.to_bytes(2, "big") for p in sip_ports | ws_ports)
         self._limits = limits
-        self._open: OrderedDict[bytes, _Direction] = OrderedDict()
+        self._open: OrderedDict[bytes, Direction] = OrderedDict()
         self._holes: dict[bytes, int] = {}
         """Streams that wait behind a hole, and since when."""
         self._begun: OrderedDict[bytes, int] = OrderedDict()
@@ -244,12 +165,12 @@ class TcpStreams:
     def _on_port(self, key: bytes) -> bool:
         return key[-4:-2] in self._ports or key[-2:] in self._ports
 
-    def _new(self, key: bytes) -> _Direction:
+    def _new(self, key: bytes) -> Direction:
         expected = self._on_port(key)
         limit = self._limits.stream_bytes
-        return _Direction(WebStream(limit) if expected else SipStream(limit), expected)
+        return Direction(WebStream(limit) if expected else SipStream(limit), expected)
 
-    def _begin(self, key: bytes, out: list[Found]) -> _Direction:
+    def _begin(self, key: bytes, out: list[Found]) -> Direction:
         if len(self._open) >= self._limits.streams:
             self._evict(next(iter(self._open)), out)
         d = self._open[key] = self._new(key)
@@ -264,7 +185,7 @@ class TcpStreams:
         self._weight -= d.counted
         self.evicted += 1
 
-    def _note(self, key: bytes, d: _Direction, now: int, out: list[Found]) -> None:
+    def _note(self, key: bytes, d: Direction, now: int, out: list[Found]) -> None:
         """Keep the books of one stream after it changed."""
         limits = self._limits
         if d.waiting and (d.waiting_bytes > limits.hole_bytes or len(d.waiting) > limits.segments):
@@ -288,21 +209,21 @@ class TcpStreams:
         while self._weight > limits.held_bytes:
             self._evict(next(iter(self._begun or self._holes or self._open)), out)
 
-    def _ignore(self, d: _Direction) -> None:
+    def _ignore(self, d: Direction) -> None:
         d.ignored, d.early, d.weight, d.waiting_bytes = True, None, 0, 0
         d.waiting.clear()
         d.parts.clear()
 
-    def _past_early(self, d: _Direction) -> None:
+    def _past_early(self, d: Direction) -> None:
         if d.early is not None:
-            d.weight -= sum(_weight(w.segment) for w in d.early)
+            d.weight -= sum(weight_of(w.segment) for w in d.early)
             d.early = None
 
-    def _drop_parts(self, d: _Direction, before: int) -> None:
+    def _drop_parts(self, d: Direction, before: int) -> None:
         while d.parts and d.parts[0].end <= before:
-            d.weight -= _weight(d.parts.pop(0).segment)
+            d.weight -= weight_of(d.parts.pop(0).segment)
 
-    def _data(self, d: _Direction, seq: int, s: Segment, out: list[Found]) -> _Direction:
+    def _data(self, d: Direction, seq: int, s: Segment, out: list[Found]) -> Direction:
         if d.next is None:
             d.next, d.early = seq, []
         if d.at == 0 and begins_tls(s.data) and not isinstance(d.stream, TlsStream):
@@ -317,8 +238,8 @@ class TcpStreams:
             if d.stream.quiet and len(d.early) < EARLY:
                 if -FAR < at < 0:
                     return self._rejoin(d, at, s, out)
-                d.early.append(_Waiting(at, s))
-                d.weight += _weight(s)
+                d.early.append(Waiting(at, s))
+                d.weight += weight_of(s)
             else:
                 self._past_early(d)
         old = at + len(s.data) + s.missing <= d.at
@@ -339,54 +260,54 @@ class TcpStreams:
             self._drain(d, out)
         return d
 
-    def _rejoin(self, d: _Direction, at: int, s: Segment, out: list[Found]) -> _Direction:
+    def _rejoin(self, d: Direction, at: int, s: Segment, out: list[Found]) -> Direction:
         """Nothing was made of this stream yet, and a segment from before its first one arrives: begin again there."""
-        pieces = sorted([_Waiting(at, s), *(d.early or [])], key=_place)
+        pieces = sorted([Waiting(at, s), *(d.early or [])], key=place_in_stream)
         origin = pieces[0].at
         fresh = self._open[s.key] = self._new(s.key)
         fresh.next, fresh.counted = pieces[0].segment.seq, d.counted
         fresh.end = None if d.end is None else d.end - origin
-        fresh.early = [_Waiting(p.at - origin, p.segment) for p in pieces]
-        fresh.weight = sum(_weight(p.segment) for p in pieces)
+        fresh.early = [Waiting(p.at - origin, p.segment) for p in pieces]
+        fresh.weight = sum(weight_of(p.segment) for p in pieces)
         for place, segment in fresh.early:
             self._wait(fresh, place, segment)
         self._drain(fresh, out)
         return fresh
 
-    def _wait(self, d: _Direction, at: int, s: Segment) -> None:
+    def _wait(self, d: Direction, at: int, s: Segment) -> None:
         for w in d.waiting:
             if w.at == at and len(w.segment.data) >= len(s.data):
                 return
-        insort(d.waiting, _Waiting(at, s), key=_place)
+        insort(d.waiting, Waiting(at, s), key=place_in_stream)
         d.waiting_bytes += len(s.data)
-        d.weight += _weight(s)
+        d.weight += weight_of(s)
 
-    def _drain(self, d: _Direction, out: list[Found]) -> None:
+    def _drain(self, d: Direction, out: list[Found]) -> None:
         while d.waiting and d.waiting[0].at <= d.at:
             at, segment = d.waiting.pop(0)
             d.waiting_bytes -= len(segment.data)
-            d.weight -= _weight(segment)
+            d.weight -= weight_of(segment)
             self._take(d, at, segment, out)
 
-    def _take(self, d: _Direction, at: int, s: Segment, out: list[Found]) -> None:
+    def _take(self, d: Direction, at: int, s: Segment, out: list[Found]) -> None:
         """A segment that continues the stream, or overlaps its end."""
         data = s.data[d.at - at :] if d.at > at else s.data
         missing = min(s.missing, at + len(s.data) + s.missing - d.at)
         if data:
-            d.parts.append(_Part(d.at, d.at + len(data), s))
-            d.weight += _weight(s)
+            d.parts.append(Part(d.at, d.at + len(data), s))
+            d.weight += weight_of(s)
             self._forward(d, len(data))
             self._emit(s.key, d, d.stream.feed(data), out)
         if missing > 0:
             self._emit(s.key, d, d.stream.gap(missing, TRUNCATED), out)
             self._forward(d, missing)
 
-    def _forward(self, d: _Direction, count: int) -> None:
+    def _forward(self, d: Direction, count: int) -> None:
         assert d.next is not None
         d.next = (d.next + count) & _WRAP
         d.at += count
 
-    def _skip(self, d: _Direction, out: list[Found]) -> None:
+    def _skip(self, d: Direction, out: list[Found]) -> None:
         """Go on behind the hole."""
         first = d.waiting[0]
         missing = first.at - d.at
@@ -395,14 +316,14 @@ class TcpStreams:
         self._forward(d, missing)
         self._drain(d, out)
 
-    def _close(self, key: bytes, d: _Direction, out: list[Found]) -> None:
+    def _close(self, key: bytes, d: Direction, out: list[Found]) -> None:
         """No more will come; the place in the sequence is kept, to know late retransmissions."""
         while d.waiting:
             self._skip(d, out)
         self._emit(key, d, d.stream.finish(), out)
         self._past_early(d)
 
-    def _emit(self, key: bytes, d: _Direction, cuts: list[Cut], out: list[Found]) -> None:
+    def _emit(self, key: bytes, d: Direction, cuts: list[Cut], out: list[Found]) -> None:
         for cut in cuts:
             parts = [p.segment for p in d.parts if p.start < cut.end and p.end > cut.start]
             flags = 0

@@ -29,7 +29,7 @@ def find_desk(
         raise SiptrailError("--keylog opens a capture file: give it with --pcap FILE, `siptrail tui FILE` or an import")
     if pcap is not None:
         from diagnose.engine import load_rules
-        from diagnose.local import FileDesk
+        from diagnose.file_desk import FileDesk
 
         settings = load(None)
         rules = load_rules(settings.rules)

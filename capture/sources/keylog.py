@@ -27,7 +27,8 @@ from capture.careful import from_stream
 from capture.flags import FRAGMENTED, TUNNELLED
 from capture.frames import Frame, FrameBlock, Payload, frame_of
 from capture.sources.pcapfile import PCAPNG_MAGIC
-from capture.tcpstream import SYN, Found, Segment, TcpStreams
+from capture.tcpdirection import Found, Segment
+from capture.tcpstream import SYN, TcpStreams
 from sip.errors import SiptrailError, Unreachable
 
 INSTALL = "install tshark (Debian: apt install tshark)"

@@ -11,7 +11,7 @@ from desk_of_sip import serving
 
 from api import schema
 from api.client import HttpDesk
-from diagnose.local import FileDesk
+from diagnose.file_desk import FileDesk
 from sip.errors import NotFound
 
 CALL = Path(__file__).parents[2] / "fixtures" / "pcaps" / "legs-through-switch.pcap"

@@ -12,7 +12,7 @@ from desk_of_sip import serving
 from api import schema
 from diagnose.codec_table import tables
 from diagnose.compare import compare
-from diagnose.local import FileDesk
+from diagnose.file_desk import FileDesk
 
 LEGS = Path(__file__).parents[2] / "fixtures" / "pcaps" / "b2bua-two-legs.pcap"
 LEG_A, LEG_B = "leg-a-0f55c1d9@198.51.100.20", "leg-b-7e31aa06@192.0.2.10"

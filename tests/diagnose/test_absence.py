@@ -17,8 +17,8 @@ from case import Call
 from cases import CASES
 from test_file import pcap
 
+from diagnose.file_desk import FileDesk
 from diagnose.finding import Finding
-from diagnose.local import FileDesk
 from index.trace import Loss
 
 DAY, HOUR = 86_400, 3_600

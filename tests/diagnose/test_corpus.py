@@ -18,8 +18,8 @@ import dpkt
 import pytest
 from calls import RULES
 
+from diagnose.file_desk import FileDesk
 from diagnose.finding import Finding
-from diagnose.local import FileDesk
 
 EXPECTED: dict[str, dict[str, Any]] = tomllib.loads((Path(__file__).parent / "corpus.toml").read_text("utf-8"))
 LARGE = 5_000_000

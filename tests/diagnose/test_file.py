@@ -12,8 +12,8 @@ from calls import CALL_ID, INVITE_TIMES, Packet, request
 from cases import CASES, unanswered
 
 from diagnose.engine import load_rules
+from diagnose.file_desk import FileDesk
 from diagnose.finding import Evidence
-from diagnose.local import FileDesk
 
 OWN = '''"""A rule of our own."""
 from diagnose.finding import Finding

@@ -17,8 +17,8 @@ import pytest
 from calls import RULES
 
 from capture.frames import Frame
+from diagnose.file_desk import FileDesk
 from diagnose.finding import Finding
-from diagnose.local import FileDesk
 from sip.message import parse_message
 from tests.capture.wire import ether, frame, ip4, syn, tcp_frame, udp
 

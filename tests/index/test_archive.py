@@ -18,7 +18,7 @@ import pytest
 from capture.pipeline import Decoder
 from capture.sources.pcapfile import PcapFile
 from capture.warm import warm_up
-from diagnose.local import FileDesk
+from diagnose.file_desk import FileDesk
 from index.archive import Archive
 from index.columns import DAY_NS, HOUR_NS, to_rows
 from index.filter import parse_filter

@@ -16,7 +16,7 @@ from api.client import HttpDesk
 from api.serve import ApiServer
 from api.server import create_app
 from capture.frames import Frame
-from diagnose.local import FileDesk
+from diagnose.file_desk import FileDesk
 from index.archive import Archive
 from index.filter import KEYS, FilterError, parse_filter
 from index.findings import Verdict

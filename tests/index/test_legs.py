@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from diagnose.local import FileDesk, open_store
+from diagnose.file_desk import FileDesk
+from diagnose.local import open_store
 from index.compaction import compact_all
 from index.importing import import_file
 from index.lake import Lake

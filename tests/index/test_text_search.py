@@ -11,7 +11,8 @@ import pytest
 from capture.pipeline import Decoder
 from capture.sources.pcapfile import PcapFile
 from diagnose import local
-from diagnose.local import FileDesk, LocalDesk
+from diagnose.file_desk import FileDesk
+from diagnose.local import LocalDesk
 from index.archive import Archive
 from index.columns import HOUR_NS, to_rows
 from index.compaction import compact_all
