@@ -29,7 +29,8 @@ from index.archive import Archive
 from index.cleanup import LATE_NS
 from index.columns import to_rows
 from index.hours import data_files
-from index.lake import CATALOGUE, Lake
+from index.lake import Lake
+from index.openlake import CATALOGUE
 from index.retention import Limits
 from index.rows import first_row
 from index.trace import Loss

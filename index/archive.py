@@ -1,18 +1,16 @@
 """All recorded calls, wherever their rows are: hot rows in memory and, where there is one, the lake on disk.
 
-It owns the move of rows from hot to lake (never missing, never doubled to a reader) and every query. It knows no
-wire format, no rules and no HTTP. Readers may come from any thread.
+It owns every query, and the one moment that each of them sees. It knows no wire format, no rules and no HTTP.
+Readers may come from any thread.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
 import threading
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import duckdb
@@ -22,25 +20,22 @@ import pyarrow.compute as pc
 
 from capture.flags import NO_MESSAGE
 from capture.frames import Frame
-from capture.pipeline import MessageBlock
-from index.batches import no_rows, sorted_batch
 from index.call_hours import conditions
-from index.columns import FRAMES, HOUR_NS, MESSAGES, SANE, Rows
+from index.columns import FRAMES, HOUR_NS, MESSAGES, SANE
 from index.connections import messages_only, with_ends
 from index.deadlines import Deadlines
 from index.filter import Filter
 from index.findings import Verdict, Verdicts
 from index.hours import by_slot, data_files, from_to, hours
-from index.lake import Lake, Written
+from index.intake import Intake
+from index.lake import Lake
 from index.listing import newest_calls, summaries
 from index.look import Look, one_of
 from index.opening import Opening
 from index.openings import openings
-from index.partials import partials
 from index.questions import Question, Resends, Start, Tally
 from index.resends import resends
 from index.rows import first_row
-from index.spool import Spool
 from index.summary import CallSummary
 from index.surroundings import Surroundings
 from index.tally import gather, starts, tally
@@ -55,52 +50,22 @@ DEADLINE = 30.0
 """Seconds a query may take."""
 NEARBY_NS = 2_000_000_000
 """Losses so close to a call may have hit it."""
-MOST_GROUPS = 8
-NO_DOUBT: tuple[int, str, list[str]] = (0, "", [])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Hot:
-    rows: Rows
-    size: int
-    """Bytes held."""
-    live: bool
-    """From live capture: in the spool, too, if that has room."""
-    number: int = field(default_factory=itertools.count().__next__)
-    """Stands for it where its rows must not be held."""
-
-
-class Archive:
+class Archive(Intake):
     """Hot rows and the lake as one. Without a lake everything stays in memory (a capture file on its own)."""
 
     def __init__(self, lake: Lake | None, now: Callable[[], int], memory: str = "512MB") -> None:
-        self.lake = lake
+        super().__init__(lake)
         self.now = now
-        self.spool: Spool | None = None
         self.live_since: int | None = None
         """Start of live capture (ns), None where this archive only holds files."""
         self.losses: Callable[[int, int], tuple[Loss, ...]] = lake.losses if lake else lambda start, end: ()
         self._own = None if lake else duckdb.connect(config={"memory_limit": memory, "threads": 2})
-        self._moment = threading.Lock()
-        """Who commits and who begins to read take turns, so that no row is missing or doubled."""
-        self._lock = threading.Lock()
-        """Over the hot rows. Capture takes it, so nothing that can wait for a disk or a network is done under it."""
-        self._flushing = threading.Lock()
-        self._doubtful: tuple[int, str, list[str]] = NO_DOUBT
-        """Hot batches, the oldest, that a commit without an answer may have stored; its mark, and their segments."""
-        self._stale: list[str] = []
-        """Names that the store need not remember any more."""
         self._fresh_will_do = threading.local()
-        self._hot: list[_Hot] = []
-        self._hot_messages = self._hot_bytes = 0
-        self._rolled: list[tuple[frozenset[int], pa.Table]] = []
-        """Partial call rows of hot batches, by number, worked out together."""
-        self._rolling = threading.Lock()
         self.verdicts = Verdicts(lake)
         self._text_search = TextSearch()
         self._deadlines = Deadlines()
-        self.changed = 0
-        """Counts up whenever rows were added."""
 
     @property
     def _con(self) -> duckdb.DuckDBPyConnection:
@@ -108,159 +73,6 @@ class Archive:
             return self.lake.con
         assert self._own is not None
         return self._own
-
-    # ---------------------------------------------------------------- writing
-
-    def add(self, rows: Rows, block: MessageBlock | None = None) -> None:
-        """Make a batch searchable at once; with `block`, its frames go to the spool in the same step."""
-        size = rows.frames.nbytes + rows.messages.nbytes
-        with self._lock:
-            if block is not None and self.spool is not None:
-                self.spool.append(block)
-            self._hot.append(_Hot(rows, size, block is not None))
-            self._hot_messages += rows.messages.num_rows
-            self._hot_bytes += size
-            self.changed += 1
-
-    @property
-    def lake_is_shared(self) -> bool:
-        """Other machines write to the store, too, and it may be out of reach."""
-        return self.lake is not None and self.lake.shared
-
-    def hot_rows(self) -> tuple[int, int]:
-        """Messages and bytes that are only in memory."""
-        with self._lock:
-            return self._hot_messages, self._hot_bytes
-
-    def flush(self, segments: Sequence[str] = (), imported_at: int | None = None) -> int:
-        """Move all hot rows to the lake; returns how many messages. `segments`: the spool files that hold them."""
-        if self.lake is None:
-            return 0
-        with self._flushing:
-            self._settle_doubt()
-            moving, spooled = self._moving()
-            if not moving:
-                return 0
-            batch = sorted_batch([h.rows for h in moving])
-
-            mark, done = f"commit-{uuid.uuid4()}", False
-
-            def publish(commit: Callable[[], None]) -> None:
-                nonlocal done
-                with self._moment:
-                    commit()
-                    self._drop(len(moving))
-                    done = True
-
-            try:
-                self.lake.commit(batch, [*segments, *spooled, mark], imported_at, publish)
-            except BaseException:
-                if not done:
-                    self._doubtful = len(moving), mark, spooled
-                raise
-            self._forget(spooled, mark)
-            with self._lock:
-                here = {h.number for h in self._hot}
-            with self._rolling:
-                self._rolled = [(group, table) for group, table in self._rolled if group <= here]
-            return int(batch.messages.num_rows)
-
-    def write(self, rows: Sequence[Rows]) -> Written:
-        """Rows of a file become files of the lake, which `publish` shows. Several threads may do so at once."""
-        assert self.lake is not None
-        batch = sorted_batch(list(rows)) if rows else no_rows()
-        return self.lake.write(batch)
-
-    def publish(self, written: Sequence[Written], segments: Sequence[str] = (), imported_at: int | None = None) -> None:
-        """Readers see what was written from a file, all of it at once, and `segments` count as stored."""
-        assert self.lake is not None
-        if not written and not segments:
-            return
-        mark = f"commit-{uuid.uuid4()}" if self.lake.shared else ""
-        try:
-            self.lake.reopen()
-            self.lake.publish(written, [*segments, *([mark] if mark else [])], imported_at, self._in_turn)
-        except Unreachable:
-            if not mark or mark not in self.lake.spooled():
-                raise
-        with self._lock:
-            self.changed += 1
-        self._forget([], mark)
-
-    def _in_turn(self, commit: Callable[[], None]) -> None:
-        with self._moment:
-            commit()
-
-    def park(self) -> tuple[int, tuple[int, int, int]]:
-        """Let go of all hot rows, because the store cannot be reached and memory has an end; the spool has them, and
-        `catch_up` stores them later. Returns messages let go; how many of them the spool does not have, and the times
-        (ns) between which these are."""
-        if self.lake is None or self.spool is None:
-            return 0, (0, 0, 0)
-        with self._flushing:
-            moving, spooled = self._moving()
-            # Should the doubtful commit have been done, its segments' names are in the store, and `catch_up` sees them.
-            self._doubtful = NO_DOUBT
-            self._drop(len(moving), imported=False)
-            moving = tuple(h for h in moving if h.live)
-            count = sum(h.rows.messages.num_rows for h in moving)
-            lost = max(0, count - self.spool.park(spooled))
-            times = [h.rows.messages["ts"] for h in moving]
-            low, high = (
-                (min(pc.min(t).as_py() for t in times), max(pc.max(t).as_py() for t in times)) if lost else (0, 0)
-            )
-            return count, (lost, low, high)
-
-    def catch_up(self, name: str, rows: Sequence[Rows]) -> bool:
-        """Store the rows of a spool segment that was parked or left behind, unless they are stored; then it goes."""
-        assert self.lake is not None and self.spool is not None
-        new = bool(rows) and name not in self.lake.spooled()
-        if new:
-            self.lake.commit(sorted_batch(list(rows)), [name], None, self._in_turn)
-        self._forget([name])
-        return new
-
-    def _settle_doubt(self) -> None:
-        """Whether the last commit, which gave no answer, was done."""
-        count, mark, segments = self._doubtful
-        if mark and self.lake is not None:
-            done = mark in self.lake.spooled()
-            self._doubtful = NO_DOUBT
-            if done:
-                with self._moment:
-                    self._drop(count)
-                self._forget(segments, mark)
-
-    def _moving(self) -> tuple[tuple[_Hot, ...], list[str]]:
-        """All hot batches, and the spool segments that hold exactly their rows."""
-        with self._lock:
-            moving = tuple(self._hot)
-            closing = self.spool.rotate() if self.spool is not None and moving else None
-        return moving, closing.result() if closing is not None else []
-
-    def _drop(self, count: int, imported: bool = True) -> None:
-        """The oldest batches go; unless `imported`, only those of live capture among them."""
-        with self._lock:
-            stay = [] if imported else [h for h in self._hot[:count] if not h.live]
-            gone = [h for h in self._hot[:count] if imported or h.live]
-            self._hot = stay + self._hot[count:]
-            self._hot_messages -= sum(h.rows.messages.num_rows for h in gone)
-            self._hot_bytes -= sum(h.size for h in gone)
-
-    def _forget(self, spooled: list[str], mark: str = "") -> None:
-        """These segments are stored: their files go, then the store forgets their names."""
-        if self.spool is not None:
-            self.spool.forget(spooled)
-        with self._lock:
-            stale, self._stale = [*self._stale, *spooled, *([mark] if mark else [])], []
-        if self.lake is not None and stale:
-            try:
-                self.lake.forget_spooled(stale)
-            except Unreachable:
-                if not self.lake.shared:
-                    raise
-                with self._lock:
-                    self._stale += stale  # with the next ones
 
     def known_verdicts(self, calls: Sequence[CallSummary]) -> list[Verdict]:
         """What was said of these calls before, the latest of each."""
@@ -271,8 +83,6 @@ class Archive:
                 return self.verdicts.of(cur, {c.call_id: c.start for c in calls})
         with self.lake.reading() as cur:
             return self.verdicts.of(cur, {c.call_id: c.start for c in calls})
-
-    # ---------------------------------------------------------------- reading
 
     @contextmanager
     def fresh_will_do(self) -> Iterator[None]:
@@ -322,7 +132,7 @@ class Archive:
                 {"messages": messages, "frames": narrow},
                 frames["frame"],
                 self.lake if stored else None,
-                lambda only: self._hot_calls(hot) if only is None else _rolled_up_of(hot, only),
+                lambda only: self._hot_calls.of(hot) if only is None else self._hot_calls.of_some(hot, only),
             )
         except duckdb.InterruptException as error:
             raise TooMuch(
@@ -346,21 +156,6 @@ class Archive:
         assert self.lake is not None
         what = f"{self.lake.called} cannot be read: {self.lake.catalogue.reason(error)}"
         return Unreachable(what if self.lake.shared else f"{what}; import into another with --store")
-
-    def _hot_calls(self, hot: tuple[_Hot, ...]) -> pa.Table:
-        """Partial call rows of the hot messages. Live batches are small: rolled up one by one, they would give a row
-        for nearly each message, so they are rolled up together, and again when there are many groups."""
-        with self._rolling:
-            here = frozenset(h.number for h in hot)
-            rolled = [(group, table) for group, table in self._rolled if group <= here]
-            done = frozenset().union(*(group for group, _ in rolled))
-            loose = [h for h in hot if h.number not in done]
-            if loose or not rolled:
-                rolled.append((frozenset(h.number for h in loose), _rolled_up(loose)))
-            if len(rolled) > MOST_GROUPS:
-                rolled = [(here, _rolled_up(hot))]
-            self._rolled = rolled
-            return pa.concat_tables([table for _, table in rolled])
 
     def calls(
         self, where: Filter | None, limit: int, before: tuple[int, str] | None = None, now: int | None = None
@@ -584,22 +379,6 @@ class Archive:
             # They are worked out again when they are asked for: not worth a line beside a command's own error.
             log.info("findings are not kept: %s", " ".join(str(error).split())[:200])
         self.lake.close()
-
-
-def _rolled_up(hot: Sequence[_Hot]) -> pa.Table:
-    return partials(pa.Table.from_batches([h.rows.messages for h in hot], MESSAGES))
-
-
-def _rolled_up_of(hot: Sequence[_Hot], call_ids: pa.Array) -> pa.Table:
-    """The same for some calls: all other rows stay out of it."""
-    batches = []
-    for h in hot:
-        ids = h.rows.messages["call_id"]
-        wanted = pc.is_in(ids.dictionary, call_ids).to_numpy(zero_copy_only=False)
-        if wanted.any():
-            rows = np.flatnonzero(wanted[ids.indices.to_numpy()])
-            batches.append(h.rows.messages.take(pa.array(rows)))
-    return partials(pa.Table.from_batches(batches, MESSAGES))
 
 
 def unknown(call_id: str) -> NotFound:

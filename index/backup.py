@@ -18,7 +18,8 @@ import duckdb
 
 from index.cleanup import Cleaner
 from index.hours import data_files
-from index.lake import Lake, lock_store
+from index.lake import Lake
+from index.openlake import lock_store
 from index.schema import SCHEMA_VERSION, TABLES
 from sip.errors import SiptrailError, Unreachable
 

@@ -21,7 +21,8 @@ from index.check import check, unreadable
 from index.columns import DAY_NS, as_messages
 from index.compaction import ORDERED
 from index.hours import Slot, data_files, imported, slot_of
-from index.lake import REBUILDING, Lake, lock_store
+from index.lake import Lake
+from index.openlake import REBUILDING, lock_store
 from index.parquet import write_partitions
 from index.partials import partials
 from index.schema import SHAPES, SMALL, shaped

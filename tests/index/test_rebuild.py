@@ -14,7 +14,8 @@ from index.check import check
 from index.columns import HOUR_NS
 from index.compaction import compact_all
 from index.hours import Slot, data_files
-from index.lake import REBUILDING, Lake
+from index.lake import Lake
+from index.openlake import REBUILDING
 from index.rebuild import rebuild, repair
 from index.retention import Disk, Limits, plan
 from index.trace import Loss
