@@ -6,6 +6,9 @@ interpreted, where NumPy checks every index: that is how they are fuzzed.
 The compiler is loaded when the first kernel runs, not before: it takes half a second, which a command that only asks
 the service never needs, and which the others spend while their store opens.
 
+Numba's cache knows the file of a kernel, but not the constants and the other kernels that went into its code, so here
+they are part of what must not have changed.
+
 Numba's cache numbers its files and has no lock: of two processes that save at once, one may get the other's code under
 its own name, with other constants in it. So each directory of the cache is locked while something is saved or loaded.
 """
@@ -13,6 +16,7 @@ its own name, with other constants in it. So each directory of the cache is lock
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import sys
 import threading
@@ -23,6 +27,8 @@ from typing import Any, TypeVar, cast
 
 F = TypeVar("F", bound=Callable[..., object])
 _loading = threading.RLock()
+_stamps: dict[int, str] = {}
+"""By the identity of a compiled kernel, which stays for good: what its code was made of."""
 
 
 class _Plain(threading.local):
@@ -67,22 +73,33 @@ class _Kernel:
             if self._compiled is None:
                 import numba
 
-                names = self._function.__globals__
-                for name in self._function.__code__.co_names:
-                    if isinstance(names.get(name), _Kernel):
-                        names[name] = names[name].load()
+                names, parts = self._function.__globals__, hashlib.sha256()
+                for name in sorted(set(self._function.__code__.co_names) & names.keys()):
+                    value = names[name]
+                    if isinstance(value, _Kernel):
+                        value = names[name] = value.load()
+                    parts.update(f"{name} {_stamps.get(id(value)) or _constant(value)}\n".encode())
                 compiled = numba.njit(nogil=True, cache=True)(self._function)
-                _use_cache(compiled)
+                _use_cache(compiled, parts)
                 self._compiled = compiled
             return self._compiled
 
 
-def _use_cache(compiled: object) -> None:
+def _constant(value: object) -> str:
+    """What of a global name becomes code; of modules, functions and types only that there is one."""
+    if hasattr(value, "tobytes"):  # an array, or one number of NumPy's
+        return f"{getattr(value, 'dtype', '')} {hashlib.sha256(value.tobytes()).hexdigest()}"
+    return repr(value) if isinstance(value, int | float | str | bytes | tuple) else ""
+
+
+def _use_cache(compiled: object, parts: Any) -> None:
     # Interpreted, there is none.
     cache: Any = getattr(compiled, "_cache", None)
     file = getattr(cache, "_cache_file", None)
     if file is None:
         return
+    parts.update(repr(file._source_stamp).encode())
+    file._source_stamp = _stamps[id(compiled)] = parts.hexdigest()
     save, load, folder = file.save, file.load, file._cache_path
     load_fully, lightly = cache.load_overload, getattr(cache, "_load_overload", None)
 

@@ -14,7 +14,7 @@ import shutil
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -31,6 +31,7 @@ from sip.errors import SiptrailError, Unreachable
 log = logging.getLogger(__name__)
 
 CATALOGUE = "catalogue.duckdb"
+NO_MEMORY = "1KB"
 REBUILDING = "rebuilding"
 """A file of this name: the catalogue is being made anew and is not whole yet."""
 
@@ -145,6 +146,14 @@ class OpenLake:
                 self.con.close()
             self.con = duckdb.connect(config=self._config)
             self.place.prepare(self.con)
+
+    def give_back(self) -> None:
+        """Memory that the engine has no use for. Of each piece that a query took, it remembers that there was one, up
+        to tens of thousands of a kind, and forgets those only when memory is short: so it is told that it is."""
+        with suppress(duckdb.Error), closing(self.con.cursor()) as cur:
+            with suppress(duckdb.OutOfMemoryException):
+                cur.execute(f"SET GLOBAL memory_limit = '{NO_MEMORY}'")  # too little: this fails, the limit stays
+            cur.execute(f"SET GLOBAL memory_limit = '{self._config['memory_limit']}'")
 
     def note(self, error: BaseException) -> None:
         """Some errors end the database engine: after them it answers nothing but that."""

@@ -44,7 +44,7 @@ class Upkeep:
         self._one = threading.Lock()
         self._short_until = 0
         """Room is short until then (ns): what is gone is deleted sooner."""
-        self._orphans_at = 0
+        self._orphans_at = self._given_at = 0
         self._spare = lake.folder / "reserve"
 
     def round(self, now: int, stop: Callable[[], bool] = lambda: False) -> None:
@@ -100,6 +100,9 @@ class Upkeep:
         self.cleaner.clean(now, SOON_NS if now < self._short_until else LATE_NS, orphans)
         if orphans:
             self._orphans_at = now
+        if abs(now - self._given_at) >= LATE_NS:
+            self._given_at = now
+            self.lake.give_back()
 
     def _reserve(self) -> None:
         """Keep a little of the disk: removing, too, must write a few lines, on a disk that others filled."""

@@ -113,3 +113,21 @@ def test_what_is_compiled_is_loaded_without_the_compilers_tables(tmp_path: Path)
         [sys.executable, "-c", LIGHTLY], env=environment, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.stdout == "42 False 21 True\n", done.stderr
+
+
+def test_what_a_kernel_calls_and_the_constants_it_names_are_part_of_it(tmp_path: Path) -> None:
+    factor, thrice = tmp_path / "factor.py", tmp_path / "thrice.py"
+    (tmp_path / "doubling.py").write_text(
+        "from capture.jit import kernel\nfrom factor import FACTOR\nfrom thrice import thrice\n\n"
+        "@kernel\ndef twice(value):\n    return FACTOR * thrice(value)\n"
+    )
+    said = []
+    for number, call in ((2, "3 * value"), (5, "3 * value"), (5, "30 * value"), (5, "30 * value")):
+        factor.write_text(f"FACTOR = {number}\n")
+        thrice.write_text(f"from capture.jit import kernel\n\n@kernel\ndef thrice(value):\n    return {call}\n")
+        said.append(calling(tmp_path).communicate(timeout=120)[0])
+    assert said == ["126\n", "315\n", "3150\n", "3150\n"]
+    # The last one had nothing to compile: an index names what belongs to the last state of the file alone.
+    (index,) = (tmp_path / "cache").rglob("*twice*.nbi")
+    before = index.stat().st_mtime_ns
+    assert calling(tmp_path).communicate(timeout=120)[0] == "3150\n" and index.stat().st_mtime_ns == before

@@ -69,6 +69,13 @@ def test_a_closed_hour_becomes_one_sorted_file_a_table(lake: Lake, tmp_path: Pat
     assert [m.sip.raw[:6] for m in trace.messages] == [b"INVITE", b"SIP/2.", b"BYE si"]
 
 
+def test_memory_is_given_back_after_each_table_not_once_at_the_end(lake: Lake, tmp_path: Path) -> None:
+    fill(lake, tmp_path, 3)
+    states: list[int] = []
+    compact_all(lake, NOW, after=lambda: states.append(len(data_files(lake.cursor()))))
+    assert len(states) == len(ORDERED) * 2 and len(set(states)) == len(states), "each time another one was done"
+
+
 def test_open_and_busy_hours_are_left_alone(lake: Lake, tmp_path: Path) -> None:
     fill(lake, tmp_path, 2)
     found = data_files(lake.cursor())

@@ -45,6 +45,52 @@ def test_what_is_not_needed_leaves_memory_and_comes_back_when_it_is() -> None:
     assert done.returncode == 0, done.stderr
 
 
+ENGINE = """
+import ctypes, gc, sys
+from pathlib import Path
+from siptrail.memory import share_heaps
+
+class Info(ctypes.Structure):
+    names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+    _fields_ = [(name, ctypes.c_size_t) for name in names.split()]
+
+libc = ctypes.CDLL(None)
+libc.mallinfo2.restype = Info
+share_heaps()
+
+from index.lake import Lake
+lake = Lake(Path(sys.argv[1]), "100MB")
+used = lambda: libc.mallinfo2().uordblks
+joined = "SELECT count(*) FROM range(300) a, range(300) b WHERE a.range = b.range"
+with lake.reading() as cur:
+    for _ in range(100):
+        cur.execute(joined).fetchall()
+    gc.collect()
+    lake.give_back()
+    before = used()
+    for _ in range(800):
+        assert cur.execute(joined).fetchall() == [(300,)]
+    gc.collect()
+    grown = used() - before
+    assert grown > 2 << 20, grown
+    lake.give_back()
+    left = used() - before
+    assert left < grown / 4, (grown, left)
+    assert cur.execute("SELECT current_setting('memory_limit')").fetchall() == [("95.3 MiB",)]
+    assert cur.execute(joined).fetchall() == [(300,)]
+    assert cur.execute("SELECT count(*) FROM lake.messages").fetchall() == [(0,)]
+lake.close()
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems have no such figures")
+def test_the_database_engine_forgets_what_queries_took(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ENGINE, str(tmp_path / "store")], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
 HASTE = """
 import ctypes
 from siptrail.memory import Haste, share_heaps
