@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import logging
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -26,7 +28,12 @@ from functools import update_wrapper
 from typing import Any, TypeVar, cast
 
 F = TypeVar("F", bound=Callable[..., object])
+log = logging.getLogger(__name__)
+MOST_SECONDS = 600
+"""For a process that compiles."""
 _loading = threading.RLock()
+_others: list[list[str]] = []
+"""A command that compiles what this process will need, until it was asked."""
 _stamps: dict[int, str] = {}
 """By the identity of a compiled kernel, which stays for good: what its code was made of."""
 
@@ -120,9 +127,26 @@ def _use_cache(compiled: object, parts: Any) -> None:
 
         rtsys.initialize(context)
         with cache._guard_against_spurious_io_errors():
-            return lightly(sig, context)
+            found = lightly(sig, context)
+            if found is None and _others:
+                _ask(_others.pop())
+                found = lightly(sig, context)
+            return found
 
     file.save, file.load, cache.load_overload = save_alone, load_whole, load_lightly
+
+
+def compile_in(command: list[str]) -> None:
+    """The first time that the cache lacks something, `command` is run to its end, which should fill it: a compiler that
+    has run keeps its memory as long as its process lives."""
+    _others[:] = [command]
+
+
+def _ask(command: list[str]) -> None:
+    try:
+        subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=MOST_SECONDS)
+    except (OSError, subprocess.SubprocessError) as error:
+        log.info("kernels are compiled here, since no other process does so: %s", error)
 
 
 @contextmanager

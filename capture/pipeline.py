@@ -277,10 +277,10 @@ def from_payloads(payloads: list[Payload], seq: I64) -> MessageBlock:
         slices,
         tuple(interfaces),
         True,
-        rows[:, 0],
-        rows[:, 1],
+        rows[:, 0].copy(),
+        rows[:, 1].copy(),
         rows[:, 2].astype(np.int32),
         rows[:, 3].astype(np.int32),
-        rows[:, 4],
+        rows[:, 4].copy(),
         rows[:, 5].astype(np.int32),
     )

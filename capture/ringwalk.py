@@ -94,3 +94,9 @@ def walk_block(
             break
         at += step
     return used, frames
+
+
+def warm_up() -> None:
+    """Compile (or load) them with a block in which nothing is."""
+    block, narrow, wide = np.zeros(256, np.uint8), np.zeros(1, np.int32), np.zeros(1, np.int64)
+    walk_block(block, 0, len(block), False, False, True, block.copy(), 0, wide, narrow, narrow.copy(), wide.copy(), 0)

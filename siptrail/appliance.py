@@ -13,8 +13,6 @@ import os
 import signal
 import socket
 import sys
-import threading
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -99,13 +97,14 @@ def run(
     _many_files()
     sockets = PacketSockets(settings.workers, leave_root)
     from siptrail.service import Service
+    from siptrail.warming import warm_up
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for noisy in ("httpx", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     if webhook:
         settings = settings.model_copy(update={"sinks": {**settings.sinks, "webhook": {"url": webhook}}})
-    _warm_up()
+    warm_up()
     service = Service(settings, sockets, lambda text: print(f"siptrail: {text}", flush=True), sniffers)
     # What is loaded now stays to the end. The garbage collector would look at all of it again and again, which costs
     # diagnosis a quarter of its speed and some calls a tenth of a second.
@@ -166,27 +165,6 @@ def _many_files() -> None:
     with contextlib.suppress(ValueError, OSError):
         most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
-
-
-def _warm_up() -> None:
-    """Compile (or load) the kernels before a socket opens; say so the first time."""
-    from capture.warm import warm_up
-    from index.columns import to_rows
-    from index.copies import Copies
-    from index.packed import warm_up as warm_up_packing
-
-    began = time.monotonic()
-    timer = threading.Timer(
-        1.5, lambda: print("siptrail: compiling the decoding kernels (first start only) …", flush=True)
-    )
-    timer.daemon = True
-    timer.start()
-    for block in warm_up():
-        Copies(2).mark(block)
-        to_rows(block, "")
-    warm_up_packing()
-    timer.cancel()
-    logging.getLogger("siptrail").debug("kernels ready after %.2f s", time.monotonic() - began)
 
 
 def doctor(

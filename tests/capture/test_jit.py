@@ -25,7 +25,8 @@ def twice(value):
 def calling(folder: Path) -> subprocess.Popen[str]:
     """A process that needs the kernel."""
     code = f"import sys; sys.path[:0] = [{str(folder)!r}, {str(TOP)!r}]; from doubling import twice; print(twice(21))"
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder / "cache")}
+    # Python would not notice a change of a file within the same second that leaves its size as it was.
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
 
 
@@ -131,3 +132,32 @@ def test_what_a_kernel_calls_and_the_constants_it_names_are_part_of_it(tmp_path:
     (index,) = (tmp_path / "cache").rglob("*twice*.nbi")
     before = index.stat().st_mtime_ns
     assert calling(tmp_path).communicate(timeout=120)[0] == "3150\n" and index.stat().st_mtime_ns == before
+
+
+ELSEWHERE = """
+import sys
+from capture.jit import compile_in
+from doubling import twice
+
+compile_in([sys.executable, *sys.argv[1:]])
+print(twice(21), "numba.np.linalg" in sys.modules)
+"""
+
+
+def test_what_was_never_compiled_is_compiled_by_another_process(tmp_path: Path) -> None:
+    (tmp_path / "doubling.py").write_text(KERNEL)
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": f"{tmp_path}:{TOP}"}
+
+    def told(*other: str) -> str:
+        command = [sys.executable, "-c", ELSEWHERE, *other]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
+        return done.stdout
+
+    # The other one may do nothing, fail, or not even exist: then it is done here.
+    assert told("-c", "raise SystemExit(3)") == "42 True\n"
+    for path in (tmp_path / "cache").rglob("*.nb?"):
+        path.unlink()
+    once = "import doubling, pathlib; pathlib.Path('{}').touch(exist_ok=False); doubling.twice(1)"
+    mark = tmp_path / "asked"
+    assert told("-c", once.format(mark)) == "42 False\n" and mark.exists()
+    assert told("-c", once.format(tmp_path / "again")) == "42 False\n" and not (tmp_path / "again").exists()
