@@ -26,8 +26,9 @@ SMALL = 64 << 20
 """A file below this size is worth putting together with others."""
 CROWD = 16
 """So many small files are put together even if the hour has large ones, which are written again for that."""
-OPEN_SMALL = 16 << 20
-"""The same while the hour is open: there, a row should be written again once or twice, not more."""
+OPEN_SMALL, OPEN_CROWD = 16 << 20, 8
+"""The same while the hour is open: there, a row should be written again once or twice, not more, and capture has the
+memory: of each file that is put together, something is in it."""
 TINY_TABLES = ("counts", "losses", "imported", "captures", "spooled")
 MOST_TINY = 32
 ORDERED = ("messages", "calls", "findings", "frames")
@@ -73,7 +74,7 @@ def _crowd(files: list[DataFile]) -> list[DataFile]:
     for file in files:
         if file.size < OPEN_SMALL:
             sizes.setdefault(max(file.size, 1).bit_length() // 3, []).append(file)
-    return next((some for _, some in sorted(sizes.items()) if len(some) >= CROWD), [])
+    return next((some for _, some in sorted(sizes.items()) if len(some) >= OPEN_CROWD), [])
 
 
 def is_fresh(path: Path, now: int, written: Callable[[Path], int]) -> bool:
