@@ -31,7 +31,8 @@ from sip.errors import SiptrailError, Unreachable
 log = logging.getLogger(__name__)
 
 CATALOGUE = "catalogue.duckdb"
-NO_MEMORY = "1KB"
+NO_MEMORY = 1000
+"""Bytes."""
 REBUILDING = "rebuilding"
 """A file of this name: the catalogue is being made anew and is not whole yet."""
 
@@ -151,8 +152,15 @@ class OpenLake:
         """Memory that the engine has no use for. Of each piece that a query took, it remembers that there was one, up
         to tens of thousands of a kind, and forgets those only when memory is short: so it is told that it is."""
         with suppress(duckdb.Error), closing(self.con.cursor()) as cur:
+            # Indexes of the catalogue stay in memory. Without them the limit could come into force for a moment, for
+            # all who ask in it.
+            stays = first_row(
+                cur.execute("SELECT sum(memory_usage_bytes) FROM duckdb_memory() WHERE tag = 'ART_INDEX'")
+            )
+            if stays is None or int(stays[0] or 0) <= NO_MEMORY:
+                return
             with suppress(duckdb.OutOfMemoryException):
-                cur.execute(f"SET GLOBAL memory_limit = '{NO_MEMORY}'")  # too little: this fails, the limit stays
+                cur.execute(f"SET GLOBAL memory_limit = '{NO_MEMORY}B'")  # too little: this fails, the limit stays
             cur.execute(f"SET GLOBAL memory_limit = '{self._config['memory_limit']}'")
 
     def note(self, error: BaseException) -> None:

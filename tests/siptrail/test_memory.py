@@ -47,6 +47,7 @@ def test_what_is_not_needed_leaves_memory_and_comes_back_when_it_is() -> None:
 
 ENGINE = """
 import ctypes, gc, sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from siptrail.memory import share_heaps
 
@@ -79,6 +80,25 @@ with lake.reading() as cur:
     assert cur.execute("SELECT current_setting('memory_limit')").fetchall() == [("95.3 MiB",)]
     assert cur.execute(joined).fetchall() == [(300,)]
     assert cur.execute("SELECT count(*) FROM lake.messages").fetchall() == [(0,)]
+
+# Nobody who asks meanwhile notices.
+large = "SELECT count(DISTINCT range || repeat('x', 50)) FROM range(50_000)"
+
+def asked(times):
+    with ThreadPoolExecutor(1) as beside:
+        done = beside.submit(lambda: [lake.cursor().execute(large).fetchall() for _ in range(times)])
+        rounds = 0
+        while not done.done():
+            lake.give_back()
+            rounds += 1
+        return rounds > times, set(map(str, done.result()))
+
+assert asked(20) == (True, {"[(50000,)]"})
+# Where the engine holds nothing, so little memory would be the limit for a moment: nothing is changed then.
+lake.con.execute("DETACH lake")
+lake.con.execute("SET GLOBAL memory_limit = '90MB'")
+lake.give_back()
+assert lake.con.execute("SELECT current_setting('memory_limit')").fetchall() == [("85.8 MiB",)]
 lake.close()
 """
 
