@@ -247,8 +247,8 @@ TARGETS: dict[str, Target] = {
     "messages": messages,
 }
 COVERS = {
-    "frames": "careful decode gather headernames hosts ipfragments links natscan pipeline scan sctp tcpfast tcprefused "
-    "tcpstream tlspeers tunnels words",
+    "frames": "careful decode gather headernames hosts ipfragments links natbody natscan pipeline scan sctp "
+    "tcpdirection tcpfast tcprefused tcpstream tlspeers tunnels words",
     "files": "walk sources.pcapfile",
     "ring": "ringwalk",
     "streams": "sipstream",
