@@ -23,6 +23,7 @@ import duckdb
 from index import schema
 from index.catalogue import Away, Catalogue, CatalogueFile, PostgresCatalogue, stopped
 from index.changes import Change
+from index.extensions import carried
 from index.place import Folder, Objects, Place
 from index.rows import first_row
 from index.shared import Shared
@@ -89,7 +90,7 @@ class OpenLake:
                 # What a query took goes back to the machine after it, not once it was a lot.
                 "allocator_flush_threshold": "1MB",
                 "allocator_bulk_deallocation_flush_threshold": "1MB",
-            }
+            } | ({} if self.shared else carried("ducklake"))
             self.con = duckdb.connect(config=self._config)
             self.place.prepare(self.con)
             self._attach()
