@@ -115,7 +115,7 @@ class _Batches:
     """What was read and is not stored yet. Without a store it stays in the archive's memory, searchable at once.
 
     Writing overlaps with reading: batches are put in order and written by two threads, and a third one is read
-    meanwhile, so that every core has work and memory is bounded."""
+    meanwhile, so that every core has work and memory is bounded. Rows are made of messages by whoever has time."""
 
     def __init__(self, archive: Archive, node: str, segments: Sequence[str], imported_at: int | None) -> None:
         self._archive, self._node, self._segments, self._imported_at = archive, node, segments, imported_at
@@ -125,7 +125,7 @@ class _Batches:
         self._unseen: list[Written] = []
         """Written, and not shown to readers."""
         self._waits_since = 0.0
-        self._rows: list[Rows] = []
+        self._rows: list[Rows | MessageBlock] = []
         self._messages = self._size = 0
         self._enough = FIRST_MESSAGES
 
@@ -136,6 +136,9 @@ class _Batches:
             copies.mark(block)
             if self._archive.lake is None:
                 self._archive.add(to_rows(block, self._node))
+            elif self._idle():
+                # A writer waits for this batch, so it makes the rows as well.
+                self._rows.append(block)
             else:
                 self._rows.append(to_rows(block, self._node))
             self._messages += len(block)
@@ -148,7 +151,7 @@ class _Batches:
             if len(self._writing) == WRITERS:
                 self._wait()
             # The rows are the writer's alone, so that their memory comes free once they are written.
-            self._writing.append(self._writers.submit(self._archive.write, self._rows))
+            self._writing.append(self._writers.submit(self._write, self._rows))
             self._rows, self._messages, self._size = [], 0, 0
 
     def finish(self) -> None:
@@ -156,7 +159,7 @@ class _Batches:
         if self._archive.lake is None:
             return
         with _not_stored():
-            last = self._archive.write(self._rows) if self._rows else None
+            last = self._write(self._rows) if self._rows else None
             while self._writing:
                 self._take(self._writing.popleft())
             self._unseen += [last] if last is not None else []
@@ -164,6 +167,16 @@ class _Batches:
             # Of what cannot be published nothing stays, so `close` must not try it again.
             unseen, self._unseen = self._unseen, []
             self._archive.publish(unseen, self._segments, self._imported_at)
+
+    def _idle(self) -> bool:
+        """Whether a writer has nothing to do."""
+        return sum(not w.done() for w in self._writing) < WRITERS
+
+    def _write(self, rows: list[Rows | MessageBlock]) -> Written:
+        """Store a batch, which is the caller's no more."""
+        made = [to_rows(r, self._node) if isinstance(r, MessageBlock) else r for r in rows]
+        rows.clear()
+        return self._archive.write(made)
 
     def _wait(self) -> None:
         with _not_stored():

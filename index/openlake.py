@@ -90,7 +90,9 @@ class OpenLake:
                 # What a query took goes back to the machine after it, not once it was a lot.
                 "allocator_flush_threshold": "1MB",
                 "allocator_bulk_deallocation_flush_threshold": "1MB",
-            } | ({} if self.shared else carried("ducklake"))
+            }
+            if not self.shared:
+                self._config.update(carried("ducklake"))
             self.con = duckdb.connect(config=self._config)
             self.place.prepare(self.con)
             self._attach()

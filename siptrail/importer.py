@@ -6,13 +6,20 @@ import json
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sip.errors import SiptrailError
 from sip.text import printable
 from siptrail.places import default_store
 from siptrail.tlstable import ADVICE
+
+if TYPE_CHECKING:
+    from index.importing import ImportResult
+
+WONDER = 0.5
+"""Seconds after which somebody who waits wants to see something."""
 
 
 def run_import(
@@ -90,10 +97,50 @@ def line(r: dict[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]], keylog: Path | None, again: bool) -> int:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+class _Bar:
+    """How far the import of a file is, on a terminal; drawn once somebody would wonder. What draws it takes longer to
+    load than a small file takes."""
 
+    def __init__(self, name: str) -> None:
+        self.began = time.monotonic()
+        self._name = printable(Path(name).name if name != "-" else "standard input")
+        self._drawn: Any = None
+
+    def show(self, result: ImportResult, share: float | None) -> None:
+        """After each block: what was read, and how much of the file that is."""
+        seconds = time.monotonic() - self.began
+        if self._drawn is None:
+            if seconds < WONDER or not sys.stderr.isatty():
+                return
+            self._drawn = self._draw(seconds)
+        said = f"{result.messages:,} messages, {result.messages / max(seconds, 1e-3):,.0f}/s"
+        said = said if share is None else f"{share:4.0%} {said}"
+        total = None if share is None else 1.0
+        self._drawn.update(self._drawn.task_ids[0], completed=share or 0.0, total=total, said=said)
+
+    def _draw(self, seconds: float) -> Any:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[said]}"),
+            TimeElapsedColumn(),
+            console=Console(file=sys.stderr),
+            transient=True,
+        )
+        bar.add_task(self._name, total=1.0, said="")
+        bar.tasks[0].start_time = bar.get_time() - seconds
+        bar.start()
+        return bar
+
+    def close(self) -> None:
+        if self._drawn is not None:
+            self._drawn.stop()
+
+
+def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]], keylog: Path | None, again: bool) -> int:
     from index.lake import Lake
     from siptrail.config import load
 
@@ -119,25 +166,10 @@ def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]], k
 
     archive = Archive(opening.result(), time.time_ns)
     try:
-        with Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[rate]}"),
-            TimeElapsedColumn(),
-            console=Console(file=sys.stderr),
-            transient=True,
-            disable=not sys.stderr.isatty(),
-        ) as bar:
-            for name in files:
-                task = bar.add_task(printable(Path(name).name if name != "-" else "standard input"), total=1.0, rate="")
-                began = time.monotonic()
+        for name in files:
+            with closing(_Bar(name)) as bar:
 
-                def told(result: ImportResult, share: float | None, task: Any = task, began: float = began) -> None:
-                    rate = result.messages / max(time.monotonic() - began, 1e-3)
-                    bar.update(task, completed=share or 0.0, rate=f"{result.messages:,} messages, {rate:,.0f}/s")
-
-                def work(now: int, name: str = name, told: Any = told) -> ImportResult:
+                def work(now: int, name: str = name, bar: _Bar = bar) -> ImportResult:
                     return import_file(
                         archive,
                         name,
@@ -146,7 +178,7 @@ def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]], k
                         ws_ports=frozenset(settings.ws_ports),
                         first_seq=int(time.time()) << 30,
                         imported_at=now,
-                        progress=told,
+                        progress=bar.show,
                         keylog=str(keylog) if keylog is not None else None,
                     )
 
@@ -160,9 +192,7 @@ def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]], k
                     if isinstance(error, NotStored):
                         break
                     continue
-                finally:
-                    bar.remove_task(task)
-                results.append(summary(result, name) | {"seconds": time.monotonic() - began})
+                results.append(summary(result, name) | {"seconds": time.monotonic() - bar.began})
     finally:
         archive.close()
     return worst

@@ -51,6 +51,23 @@ def of_version_1(folder: Path, without: tuple[str, ...] = ()) -> Path:
     return folder
 
 
+def test_only_what_pip_installed_is_loaded_unchecked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = "allow_unsigned_extensions", "autoinstall_known_extensions", "autoload_known_extensions"
+
+    def checks(folder: Path) -> list[bool]:
+        lake = Lake(folder)
+        try:
+            row = lake.con.execute(f"SELECT {', '.join(f'current_setting({s!r})' for s in settings)}").fetchone()
+            return list(row or ())
+        finally:
+            lake.close()
+
+    assert checks(tmp_path / "a") == [True, False, False]
+    # Where it would come from the network, its signature is what speaks for it.
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert checks(tmp_path / "b")[0] is False
+
+
 @pytest.mark.parametrize("without", [(), ("losses",)])
 def test_an_older_store_is_brought_up_to_date(tmp_path: Path, without: tuple[str, ...]) -> None:
     folder = of_version_1(tmp_path / "store", without)

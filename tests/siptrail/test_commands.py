@@ -5,17 +5,23 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import pty
 import re
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from capture.sources.pcapfile import CHUNK
 from siptrail import __version__
 from siptrail.cli import app
+from siptrail.importer import WONDER
 
 PCAPS = Path(__file__).parents[2] / "fixtures" / "pcaps"
 BASIC, AUTH, LEGS = (str(PCAPS / f"{name}.pcap") for name in ("basic-call", "auth-407", "b2bua-two-legs"))
@@ -179,6 +185,29 @@ def test_a_capture_on_standard_input(tmp_path: Path) -> None:
     ).stdout
     assert out[:4] in (b"\x4d\x3c\xb2\xa1", b"\x0a\x0d\x0d\x0a")
     assert data.count(b"Call-ID: " + CALL_ID.encode()) == out.count(b"Call-ID: " + CALL_ID.encode()) == 7
+
+
+def test_who_waits_at_a_terminal_sees_how_far_an_import_is(tmp_path: Path) -> None:
+    data = Path(BASIC).read_bytes()
+    half = data[24:] * (CHUNK // (len(data) - 24) + 1)
+    screen, terminal = pty.openpty()
+    command = [sys.executable, "-m", "siptrail.cli", "import", "-", "--store", str(tmp_path / "store")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=terminal) as running:
+        os.close(terminal)
+        assert running.stdin is not None and running.stdout is not None
+        running.stdin.write(data[:24] + half)
+        running.stdin.flush()
+        time.sleep(2 * WONDER)
+        running.stdin.write(half)
+        running.stdin.close()
+        shown = b""
+        with suppress(OSError):  # at the end the terminal is closed
+            while piece := os.read(screen, 4096):
+                shown += piece
+        assert running.stdout.read().startswith(b"standard input: ")
+    os.close(screen)
+    assert running.returncode == 0
+    assert re.search(rb"standard input .*[0-9,]+ messages, [0-9,]+/s.*0:00:0[1-9]", shown)
 
 
 @pytest.mark.parametrize("command", [["show", CALL_ID, "--messages"], ["stats"]], ids=["long", "short"])
