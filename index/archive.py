@@ -257,13 +257,17 @@ class Archive(Intake):
         parameters: dict[str, Any],
         tables: Mapping[str, pa.Table] | None = None,
         between: tuple[int, int] | None = None,
+        steps: Mapping[str, str] | None = None,
     ) -> list[tuple[Any, ...]]:
         """What a question over partial call rows gives; `{source}` in it stands for those rows, and it may name
-        `tables`. `between`: those of the hours from one time (ns) to another."""
+        `tables`. `between`: those of the hours from one time (ns) to another. `steps`: questions that come first, whose
+        answers are tables, too, for those that follow."""
         with self._look() as look:
             for name, table in (tables or {}).items():
                 look.cur.register(name, table)
             source = look.source("calls") if between is None else look.calls_between(*between)
+            for name, step in (steps or {}).items():
+                look.cur.register(name, look.cur.execute(step.format(source=source), parameters).to_arrow_table())
             return look.cur.execute(sql.format(source=source), parameters).fetchall()
 
     def tallies(self, questions: Sequence[Question], node: str | None = None) -> tuple[list[list[Tally]], bool]:

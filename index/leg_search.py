@@ -25,6 +25,8 @@ FEW = 3
 ALIKE, ADJACENT = (48, 16), (24, 8)
 """Calls that are read for each leg, of few and of many: with a number in common, and others of that moment."""
 MOMENT_NS, CLOSE_NS = SECOND, 10 * SECOND
+MOST_MOMENTS = 16
+"""Pieces of time that a question names; more are told as fewer with what lies between."""
 FAR = 1 << 60
 """Added to how far a call is apart in time (ns) that is of other hosts: first come those of the same ones."""
 
@@ -106,41 +108,67 @@ def _near(archive: Archive, legs: Sequence[Leg], rules: LegRules, many: bool) ->
     named = {leg.call_id: {leg.src.ip, leg.dst.ip} for leg in legs}
     hosts = [(c, ip) for c, own in named.items() for ip in own.union(*(g for g in rules.hosts if own & g))]
     low, high = min(leg.start for leg in legs) - SETUP_NS, max(_until(leg) for leg in legs)
-    found = archive.ask(
-        f"""WITH around AS (SELECT call_id, min(invite_ts) AS start,
-              arg_min({_key("to_user", rules)}, first_key) AS callee,
-              arg_min({_key("from_user", rules)}, first_key) AS caller, arg_min(src_ip, first_key) AS src,
-              arg_min(dst_ip, first_key) AS dst
-            FROM ({{source}}) WHERE invite_ts BETWEEN {low} AND {high}
-            GROUP BY call_id),
-          same AS (SELECT asked, call_id FROM around JOIN keys ON callee = number AND who = 'callee'
-            UNION ALL SELECT asked, call_id FROM around JOIN keys ON caller = number AND who = 'caller'),
-          alike AS (SELECT asked, call_id, count(*) AS points FROM same GROUP BY ALL),
-          by_number AS (SELECT asked, call_id, abs(start - began) AS apart, true AS alike
-            FROM alike JOIN around USING (call_id) JOIN legs USING (asked)
-            WHERE call_id <> asked AND start BETWEEN began - {SETUP_NS} AND high
-            QUALIFY row_number() OVER (PARTITION BY asked ORDER BY points DESC, apart) <= {alike}),
-          at_moment AS (SELECT legs.asked, call_id, abs(start - began) AS apart,
+    callee, caller = _key("to_user", rules), _key("from_user", rules)
+    # Of a busy minute, only calls are put together of which one row could make them a leg: a small part, which takes
+    # little memory. Who waits for few calls has the answer sooner without that.
+    only = "SEMI JOIN possible USING (call_id)" if many else ""
+    opened = f"SELECT * FROM ({{source}}) WHERE invite_ts BETWEEN {low} AND {high}"
+    steps = {
+        "around": f"""WITH opened AS NOT MATERIALIZED ({opened}),
+            possible AS (SELECT DISTINCT call_id FROM opened
+              WHERE {callee} IN (SELECT number FROM keys WHERE who = 'callee')
+                OR {caller} IN (SELECT number FROM keys WHERE who = 'caller') OR {_moments(legs)})
+          SELECT call_id, min(invite_ts) AS start, arg_min({callee}, first_key) AS callee,
+            arg_min({caller}, first_key) AS caller, arg_min(src_ip, first_key) AS src,
+            arg_min(dst_ip, first_key) AS dst
+          FROM opened {only} GROUP BY call_id""",
+        "alike": """WITH same AS (SELECT asked, call_id FROM around JOIN keys ON callee = number AND who = 'callee'
+            UNION ALL SELECT asked, call_id FROM around JOIN keys ON caller = number AND who = 'caller')
+          SELECT asked, call_id, count(*) AS points FROM same GROUP BY ALL""",
+        "by_number": f"""SELECT asked, call_id, abs(start - began) AS apart
+          FROM alike JOIN around USING (call_id) JOIN legs USING (asked)
+          WHERE call_id <> asked AND start BETWEEN began - {SETUP_NS} AND high
+          QUALIFY row_number() OVER (PARTITION BY asked ORDER BY points DESC, apart) <= {alike}""",
+    }
+    last = f"""WITH at_moment AS (SELECT legs.asked, call_id, abs(start - began) AS apart,
               s.ip IS NOT NULL OR d.ip IS NOT NULL AS adjacent
             FROM around JOIN legs ON start BETWEEN began - {MOMENT_NS} AND least(began + {MOMENT_NS}, high)
             LEFT JOIN hosts s ON s.asked = legs.asked AND s.ip = src
             LEFT JOIN hosts d ON d.asked = legs.asked AND d.ip = dst
             WHERE call_id <> legs.asked),
-          by_moment AS (SELECT asked, best.call_id, best.apart, false
-            FROM (SELECT asked, unnest(min_by(struct_pack(call_id := call_id, apart := apart),
+          by_moment AS (SELECT asked, unnest(min_by(struct_pack(call_id := call_id, apart := apart),
                 CASE WHEN adjacent THEN apart ELSE apart + {FAR} END, {adjacent})) AS best
-              FROM at_moment GROUP BY asked))
-        FROM by_number UNION ALL FROM by_moment""",
-        {},
-        {"legs": table, "keys": _table(keys, "asked", "who", "number"), "hosts": _table(hosts, "asked", "ip")},
-        (low, high),
-    )
+              FROM at_moment GROUP BY asked)
+        SELECT asked, call_id, apart, true FROM by_number
+        UNION ALL SELECT asked, best.call_id, best.apart, false FROM by_moment"""
+    tables = {"legs": table, "keys": _table(keys, "asked", "who", "number"), "hosts": _table(hosts, "asked", "ip")}
+    if many:
+        # One after the other: each join that waits for another holds eight megabytes, however little is in it.
+        found = archive.ask(last, {}, tables, (low, high), steps)
+    else:
+        whole = ", ".join(f"{name} AS ({sql})" for name, sql in steps.items())
+        found = archive.ask(f"WITH {whole} SELECT * FROM ({last})", {}, tables, (low, high))
     near: dict[str, list[int]] = {}
     for asked, _, apart, by_number in found:
         if by_number:
             near.setdefault(asked, []).append(apart)
     crowded = {asked for asked, apart in near.items() if len(apart) >= alike and max(apart) < CLOSE_NS}
     return list(dict.fromkeys(call_id for _, call_id, *_ in found)), crowded
+
+
+def _moments(legs: Sequence[Leg]) -> str:
+    """SQL of a condition that calls meet which began when one of these did; others may meet it, too."""
+    times = sorted((leg.start - MOMENT_NS, leg.start + MOMENT_NS) for leg in legs)
+    together = [times[0]]
+    for low, high in times[1:]:
+        if low <= together[-1][1]:
+            together[-1] = together[-1][0], high
+        else:
+            together.append((low, high))
+    while len(together) > MOST_MOMENTS:
+        k = min(range(1, len(together)), key=lambda k: together[k][0] - together[k - 1][1])
+        together[k - 1 : k + 1] = [(together[k - 1][0], together[k][1])]
+    return " OR ".join(f"invite_ts BETWEEN {low} AND {high}" for low, high in together)
 
 
 def _numbers(leg: Leg) -> list[tuple[str, str]]:

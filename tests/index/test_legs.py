@@ -11,10 +11,12 @@ import pytest
 
 from diagnose.file_desk import FileDesk
 from diagnose.local import open_store
+from index.archive import Archive
 from index.compaction import compact_all
 from index.importing import import_file
 from index.lake import Lake
 from index.leg import Leg, LegRules
+from index.leg_search import FEW, families_of
 from index.legs import CallLegs, link
 from index.trace import Endpoint
 from sip.errors import NotFound
@@ -69,6 +71,22 @@ def test_a_call_that_two_carriers_were_tried_for(desk: FileDesk) -> None:
         assert CallLegs.from_json(legs.to_json()) == legs
     assert desk.legs("legs-n-881b@198.51.100.33").sure == ("legs-n-881b@198.51.100.33",)
     assert "answered within 3 ms" in legs.links[1].why and "192.0.2.10 got the first" in legs.links[1].why
+
+
+@pytest.mark.parametrize("name", ["legs-through-switch.pcap", "legs-named-by-header.pcap", "b2bua-two-legs.pcap"])
+def test_a_call_has_the_same_legs_whether_few_or_many_are_asked_for(name: str) -> None:
+    archive = Archive(None, time.time_ns)
+    others = ("basic-call.pcap", "auth-407.pcap", "busy.pcap", "bye-unanswered.pcap")
+    for file in others:
+        import_file(archive, str(PCAPS / file), "n")
+    strangers = [call.call_id for call in archive.calls(None, 100)]
+    import_file(archive, str(PCAPS / name), "n")
+    calls = [call.call_id for call in archive.calls(None, 100) if call.call_id not in strangers]
+    assert len(strangers) >= FEW
+    alone = {call_id: families_of(archive, [call_id]).get(call_id) for call_id in calls}
+    assert any(family is not None and len(family.legs) > 1 for family in alone.values())
+    for call_id in calls:
+        assert families_of(archive, [call_id, *strangers]).get(call_id) == alone[call_id]
 
 
 @pytest.mark.parametrize("desk", ["legs-named-by-header.pcap"], indirect=True)
