@@ -51,7 +51,7 @@ def due(
             out += [(slot, table, by_table[table]) for table in wanted]
         else:
             out += [
-                (slot, t, some) for t, mine in by_table.items() if (some := _crowd([f for f in mine if f.table == t]))
+                (slot, t, some) for t, mine in by_table.items() for some in _crowds([f for f in mine if f.table == t])
             ]
     return out
 
@@ -67,14 +67,16 @@ def _scattered(files: list[DataFile]) -> bool:
     return len(small) > 1 and (len(small) >= CROWD or 3 * sum(small) >= sum(f.size for f in files))
 
 
-def _crowd(files: list[DataFile]) -> list[DataFile]:
-    """Files of about the same size, if these are many. What is made of them is of the next size, so that a row is
-    written again once for each size, and not each time that something comes in."""
+def _crowds(files: list[DataFile]) -> list[list[DataFile]]:
+    """Files of about the same size, so many at a time as have room in memory, if there are that many. What is made of
+    them is of the next size, so that a row is written again once for each size, and not each time that something comes
+    in."""
     sizes: dict[int, list[DataFile]] = {}
     for file in files:
         if file.size < OPEN_SMALL:
             sizes.setdefault(max(file.size, 1).bit_length() // 3, []).append(file)
-    return next((some for _, some in sorted(sizes.items()) if len(some) >= OPEN_CROWD), [])
+    some: list[DataFile] = next((some for _, some in sorted(sizes.items()) if len(some) >= OPEN_CROWD), [])
+    return [some[at : at + OPEN_CROWD] for at in range(0, len(some) - OPEN_CROWD + 1, OPEN_CROWD)]
 
 
 def is_fresh(path: Path, now: int, written: Callable[[Path], int]) -> bool:

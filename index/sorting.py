@@ -17,28 +17,25 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from index import by_time
+from index.adding import added_up
 from index.merging import merge
 from index.packed import packed, unpacked
 from index.parquet import FRESH, IN_ORDER, ROW_GROUP, layout, sync_files
-from index.rollup import ADDED
 from index.schema import IN_FILES, shaped
 
 PIECE = 512
 """Rows taken from a file at a time."""
-ADDED_ROWS = 4_000
-"""About so many partial rows are added up at a time: each time takes some milliseconds, however few they are."""
 PACKED_PIECE = 32
 """The same of packed rows, which have up to a megabyte each."""
 OPEN_FILES = 32
 """More files than these are merged in several passes."""
-GROUP_BYTES = {IN_ORDER: 32 << 20, FRESH: 8 << 20}
+GROUP_BYTES = {IN_ORDER: 32 << 20, FRESH: 4 << 20}
 """A row group is closed at this size, however few rows it has: what one call costs to read, and what writing takes.
 While an hour is open, capture has the memory."""
 FILE_BYTES = 256 << 20
@@ -112,12 +109,12 @@ def sort_files(
                 some = [files[at : at + OPEN_FILES] for at in range(0, len(files), OPEN_FILES)]
                 older, files = files, []
                 for group in some:
-                    groups = _groups(_sorted(table, group, work, distinct), GROUP_BYTES[FRESH])
+                    groups = _groups(_sorted(table, group, work, FRESH, distinct), GROUP_BYTES[FRESH])
                     files += _write(groups, work, 1 << 62, stop, FRESH)
                 if passes > 1:
                     for path in older:
                         path.unlink()
-            return write_in_order(table, _sorted(table, files, work, distinct, only), folder, work, stop, level)
+            return write_in_order(table, _sorted(table, files, work, level, distinct, only), folder, work, stop, level)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -146,13 +143,15 @@ def write_in_order(
     return done
 
 
-def _sorted(table: str, files: list[Path], temp: Path, distinct: bool, only: Only | None = None) -> Iterator[pa.Table]:
+def _sorted(
+    table: str, files: list[Path], temp: Path, level: int, distinct: bool, only: Only | None = None
+) -> Iterator[pa.Table]:
     pieces = merged(table, files, temp)
     if only is not None:
         pieces = (left for piece in pieces if (left := only(piece)).num_rows)
     if distinct:
         return _once(pieces, KEY[table])
-    return _added_up(pieces) if table == "calls" else pieces
+    return added_up(pieces, level == IN_ORDER) if table == "calls" else pieces
 
 
 def _write(
@@ -214,32 +213,6 @@ def _pieces(file: pq.ParquetFile, shape: pa.Schema) -> Iterator[pa.Table]:
             continue
         rows = pa.Table.from_batches([batch])
         yield unpacked(rows) if wrapped else shaped(rows, shape)
-
-
-def _added_up(pieces: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """The partial rows of a call as one; the last call of a piece may go on in the next one."""
-    with duckdb.connect(config={"threads": 1, "memory_limit": "200MB"}) as con:
-        held: list[pa.Table] = []
-        rows = 0
-        for piece in pieces:
-            last = piece["call_id"][-1]
-            rows += piece.num_rows
-            if rows < ADDED_ROWS or piece["call_id"][0].equals(last):
-                held.append(piece)
-                continue
-            edge = piece.num_rows - _sum(pc.equal(piece["call_id"], last))
-            yield _one_each(con, pa.concat_tables([*held, piece.slice(0, edge)]))
-            held, rows = [piece.slice(edge)], piece.num_rows - edge
-        if held:
-            yield _one_each(con, pa.concat_tables(held))
-
-
-def _one_each(con: duckdb.DuckDBPyConnection, rows: pa.Table) -> pa.Table:
-    shape = IN_FILES["calls"]
-    con.register("partial_rows", rows)
-    found = con.execute(ADDED.format(source="partial_rows")).to_arrow_table()
-    # A copy: what DuckDB hands over has room for many more rows, in each column.
-    return found.select(shape.names).cast(shape).take(pa.array(np.arange(found.num_rows)))
 
 
 def _once(pieces: Iterator[pa.Table], key: tuple[str, ...]) -> Iterator[pa.Table]:

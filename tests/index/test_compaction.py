@@ -268,6 +268,22 @@ def test_an_open_hour_has_few_files_however_often_it_is_written(lake: Lake, tmp_
     no_delete_files(lake)
 
 
+def test_a_call_in_several_files_of_an_open_hour_has_one_row_and_says_the_same(lake: Lake, tmp_path: Path) -> None:
+    begun = time.time_ns() // HOUR_NS * HOUR_NS
+    first, answer, bye = call("m-in-pieces", begun)
+    for n in range(compaction.OPEN_CROWD):
+        part = {0: [first], 3: [answer], 5: [bye]}.get(n, [])
+        put(lake, tmp_path / "a.pcap", [*call(f"{os.urandom(4).hex()}-{n}", begun + n * 10**7), *part])
+    archive = Archive(lake, lambda: begun)
+    before = archive.calls(None, 100)
+    assert len(files(lake, "calls")) == compaction.OPEN_CROWD and before[-1].state == "completed"
+    compact_all(lake, time.time_ns())
+    (path,) = files(lake, "calls")
+    names = pq.read_table(path, columns=["call_id"], partitioning=None)["call_id"].to_pylist()
+    assert names == sorted(c.call_id for c in before)
+    assert Archive(lake, lambda: begun).calls(None, 100) == before
+
+
 def test_rows_of_an_open_hour_are_seldom_written_again(tmp_path: Path) -> None:
     """A file each quarter of a minute, as much as comes in at 2,500 messages/s."""
     slot = Slot("2026-01-05", 10)
