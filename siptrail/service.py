@@ -60,7 +60,7 @@ log = logging.getLogger("siptrail")
 FLUSH_SECONDS = 15.0
 FLUSH_MESSAGES = 100_000
 FLUSH_BYTES = 80 << 20
-SOME_SECONDS, SOME_BYTES, UNHURRIED_BYTES = 5.0, 16 << 20, 32 << 20
+SOME_SECONDS, SOME_BYTES, UNHURRIED_BYTES = 5.0, 8 << 20, 32 << 20
 """Not so often that the store gets many small files, yet early enough that what is in memory stays little: so much at
 once only in haste."""
 GIVE_BACK_SECONDS = 5.0
