@@ -108,3 +108,9 @@ def forget_pages() -> int:
             if line.split()[1] == "0" and libc.madvise(start, end - start, DONTNEED) == 0:
                 freed += resident
     return freed
+
+
+def shrink() -> None:
+    """Both: for the end of something that took memory and will not come again at once."""
+    give_back()
+    forget_pages()

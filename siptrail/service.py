@@ -47,7 +47,7 @@ from siptrail.amounts import duration_ns, size_bytes
 from siptrail.analyst import Analyst
 from siptrail.config import Settings, address
 from siptrail.ledger import Ledger
-from siptrail.memory import Haste, forget_pages, give_back
+from siptrail.memory import Haste, give_back, shrink
 from siptrail.recording import Recorder
 from siptrail.rule_settings import compiled
 from siptrail.rule_watch import RuleWatch
@@ -266,7 +266,7 @@ class Service:
                     last_flush = time.monotonic()
                 self._catch_up()
                 if not self._hasty and now - given_back > GIVE_BACK_SECONDS:
-                    give_back()
+                    (shrink if last_flush > given_back else give_back)()
                     given_back = now
                 failing = 0
             except Exception as error:
@@ -331,7 +331,6 @@ class Service:
                 self.keeper.upkeep.round(time.time_ns(), self._stop.is_set)
             except Exception as error:
                 log.error("the store's upkeep failed (%s); trying again", " ".join(str(error).split())[:200])
-            forget_pages()
             if self._stop.wait(UPKEEP_SECONDS):
                 return
 

@@ -23,7 +23,7 @@ from index.upkeep import Upkeep
 from sip.errors import SiptrailError
 from siptrail.amounts import duration_ns, size_bytes
 from siptrail.config import Settings, share
-from siptrail.memory import give_back
+from siptrail.memory import shrink
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -44,7 +44,7 @@ class Keeper:
     ) -> None:
         share_of_one = share(settings.upkeep_share) or 1.0
         clock = Clock(lake.folder / "clock")
-        self.upkeep = Upkeep(lake, limits_of(settings), settings.node, share_of_one, clock, give_back)
+        self.upkeep = Upkeep(lake, limits_of(settings), settings.node, share_of_one, clock, shrink)
         self._lake = lake
         self._alone = alone
         """Nobody else reads this store: what goes may be deleted at once."""
