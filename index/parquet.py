@@ -105,10 +105,13 @@ _EACH = frozenset({"call_id", "from_user", "to_user"})
 puts files together would have all of it in memory."""
 CALL_PAGE = 1 << 16
 """Bytes of a page of calls in rows that just came in, likewise."""
+PAGE_AGAIN = 1 << 18
+"""Bytes of a page of other rows that are put together once more, likewise; a fourth of what is usual, and a fourth more
+time to write."""
 
 
-def layout(names: Sequence[str], level: int = FRESH) -> dict[str, Any]:
-    """How columns are written, as pyarrow.parquet wants it."""
+def layout(names: Sequence[str], level: int = FRESH, again: bool = False) -> dict[str, Any]:
+    """How columns are written, as pyarrow.parquet wants it. `again`: the file will soon be put together with others."""
     growing = _GROWING if level == IN_ORDER and "ruri_user" in names else frozenset()
     calls = "first_key" in names
     plain = _PLAIN | growing | (_EACH if calls else frozenset())
@@ -122,7 +125,7 @@ def layout(names: Sequence[str], level: int = FRESH) -> dict[str, Any]:
         "use_dictionary": [n for n in names if n not in plain],
         "column_encoding": encoding | {n: "DELTA_BYTE_ARRAY" for n in names if n in growing},
         "write_statistics": [n for n in names if n not in _MIXED],
-    } | ({"data_page_size": CALL_PAGE} if calls and level == FRESH else {})
+    } | ({"data_page_size": CALL_PAGE if calls else PAGE_AGAIN} if level == FRESH and (calls or again) else {})
 
 
 def sync_files(files: list[Path]) -> None:

@@ -35,7 +35,7 @@ PACKED_PIECE = 32
 """The same of packed rows, which have up to a megabyte each."""
 OPEN_FILES = 32
 """More files than these are merged in several passes."""
-GROUP_BYTES = {IN_ORDER: 32 << 20, FRESH: 4 << 20}
+GROUP_BYTES = {IN_ORDER: 32 << 20, FRESH: 2 << 20}
 """A row group is closed at this size, however few rows it has: what one call costs to read, and what writing takes.
 While an hour is open, capture has the memory."""
 FILE_BYTES = 256 << 20
@@ -172,7 +172,8 @@ def _write(
             if writer is None:
                 order = by_time.sorting(group.schema.names) if is_by_time else {}
                 out.append(folder / f"{uuid.uuid4()}.parquet")
-                writer = pq.ParquetWriter(out[-1], group.schema, **layout(group.schema.names, level), **order)
+                form = layout(group.schema.names, level, again=True) | order
+                writer = pq.ParquetWriter(out[-1], group.schema, **form)
             writer.write_table(group, row_group_size=group.num_rows)
             if out[-1].stat().st_size > most:
                 writer.close()
