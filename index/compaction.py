@@ -27,8 +27,8 @@ SMALL = 64 << 20
 CROWD = 16
 """So many small files are put together even if the hour has large ones, which are written again for that."""
 OPEN_SMALL, OPEN_CROWD = 16 << 20, 8
-"""The same while the hour is open: there, a row should be written again once or twice, not more, and capture has the
-memory: of each file that is put together, something is in it."""
+"""The same while the hour is open: there, a row should be written again two or three times, not more, and capture has
+the memory: of each file that is put together, something is in it."""
 TINY_TABLES = ("counts", "losses", "imported", "captures", "spooled")
 MOST_TINY = 32
 ORDERED = ("messages", "calls", "findings", "frames")
@@ -75,8 +75,11 @@ def _crowds(files: list[DataFile]) -> list[list[DataFile]]:
     for file in files:
         if file.size < OPEN_SMALL:
             sizes.setdefault(max(file.size, 1).bit_length() // 3, []).append(file)
-    some: list[DataFile] = next((some for _, some in sorted(sizes.items()) if len(some) >= OPEN_CROWD), [])
-    return [some[at : at + OPEN_CROWD] for at in range(0, len(some) - OPEN_CROWD + 1, OPEN_CROWD)]
+    return [
+        some[at : at + OPEN_CROWD]
+        for _, some in sorted(sizes.items())
+        for at in range(0, len(some) - OPEN_CROWD + 1, OPEN_CROWD)
+    ]
 
 
 def is_fresh(path: Path, now: int, written: Callable[[Path], int]) -> bool:

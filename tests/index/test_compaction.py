@@ -284,20 +284,21 @@ def test_a_call_in_several_files_of_an_open_hour_has_one_row_and_says_the_same(l
     assert Archive(lake, lambda: begun).calls(None, 100) == before
 
 
-def test_rows_of_an_open_hour_are_seldom_written_again(tmp_path: Path) -> None:
-    """A file each quarter of a minute, as much as comes in at 2,500 messages/s."""
+@pytest.mark.parametrize(("every", "size"), [(15, 2 << 20), (5, 1 << 20), (5, 250 << 10)])
+def test_rows_of_an_open_hour_are_seldom_written_again(tmp_path: Path, every: int, size: int) -> None:
+    """A file all so many seconds, so large; the hour is looked at once a minute."""
     slot = Slot("2026-01-05", 10)
     there: list[DataFile] = []
     again, most = 0, 0
-    for n in range(240):
-        there.append(DataFile("frames", tmp_path / str(n), (2 << 20) + n, slot))
-        while found := due(there, slot.start):
-            ((_, _, some),) = found
-            size = sum(f.size for f in some)
-            again += size
-            there = [*(f for f in there if f not in some), DataFile("frames", tmp_path / f"m{n}-{size}", size, slot)]
+    for second in range(0, 3600, every):
+        there.append(DataFile("frames", tmp_path / str(second), size + second, slot))
         most = max(most, len(there))
-    assert most <= 5 * compaction.OPEN_CROWD and again <= 2 * 240 * (2 << 20)
+        for n, (_, _, some) in enumerate(due(there, slot.start) if second % 60 == 60 - every else []):
+            whole = sum(f.size for f in some)
+            again += whole
+            there = [*(f for f in there if f not in some), DataFile("frames", tmp_path / f"{second}-{n}", whole, slot)]
+    assert most <= 48, "so many files a reader opens himself"
+    assert again <= 3 * size * 3600 / every
 
 
 def test_the_end_of_the_service_ends_it_and_leaves_nothing(lake: Lake, tmp_path: Path) -> None:
