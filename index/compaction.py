@@ -26,7 +26,7 @@ SMALL = 64 << 20
 """A file below this size is worth putting together with others."""
 CROWD = 16
 """So many small files are put together even if the hour has large ones, which are written again for that."""
-OPEN_SMALL, OPEN_CROWD = 16 << 20, 8
+OPEN_SMALL, OPEN_CROWD = 16 << 20, 6
 """The same while the hour is open: there, a row should be written again two or three times, not more, and capture has
 the memory: of each file that is put together, something is in it."""
 TINY_TABLES = ("counts", "losses", "imported", "captures", "spooled")
