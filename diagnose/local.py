@@ -150,9 +150,10 @@ class LocalDesk:
         return [self._filled(c) for c in calls]
 
     def diagnosed(self, calls: list[CallSummary]) -> dict[str, tuple[Finding, ...]]:
-        """The findings of these calls, worked out together."""
+        """The findings of these calls, worked out together, in the background."""
         if calls:
-            self._diagnose_all(calls)
+            with self.archive.turns.mine():
+                self._diagnose_all(calls)
         with self._lock:
             return {c.call_id: self._cache[c.call_id].findings for c in calls if c.call_id in self._cache}
 
