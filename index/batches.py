@@ -25,7 +25,7 @@ def sorted_batch(rows: list[Rows]) -> Batch:
     """What `rows` hold, sorted; no frame is copied."""
     messages = pa.Table.from_batches([r.messages for r in rows]).unify_dictionaries()
     order = _sorted(messages)
-    messages = pc.take(messages, order, boundscheck=False)
+    messages = messages.take(order)
     frames = pa.Table.from_batches([r.frames for r in rows]).unify_dictionaries()
     # One frame a message (all but reassembled ones) stands in the same order as the messages.
     frames = _reordered(frames, order if frames.num_rows == messages.num_rows else _sorted(frames))
@@ -46,8 +46,7 @@ def _reordered(frames: pa.Table, order: Any) -> pa.Table:
     moved = np.frombuffer(views, np.int32).reshape(-1, 4)[wide.offset :][: len(wide)][order.to_numpy()]
     frame = pa.Array.from_buffers(pa.binary_view(), len(moved), [None, pa.py_buffer(moved), *data])
     at = frames.column_names.index("frame")
-    rest = pc.take(frames.drop_columns(["frame"]), order, boundscheck=False)
-    return rest.add_column(at, frames.schema.field(at), frame)
+    return frames.drop_columns(["frame"]).take(order).add_column(at, frames.schema.field(at), frame)
 
 
 def _sorted(table: pa.Table) -> pa.Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 from pathlib import Path
 
@@ -22,8 +21,8 @@ def carried(name: str) -> dict[str, bool]:
 
     Where its wheel is installed, pip has checked the file as it checks all other machine code of the program, and the
     engine need not work out its signature once more (some 70 ms, which each command that opens a store would wait for).
-    Such an engine fetches nothing by itself."""
-    if importlib.util.find_spec(_module(name)) is None:
+    Such an engine fetches nothing: `load_extension` does so without the wheel only."""
+    if _wheel(name) is None:
         return {}
     return {
         "allow_unsigned_extensions": True,
@@ -32,16 +31,16 @@ def carried(name: str) -> dict[str, bool]:
     }
 
 
-def _module(name: str) -> str:
-    return WHEELS[name].replace("-", "_")
+def _wheel(name: str) -> Path | None:
+    """Where the wheel is installed."""
+    found = importlib.util.find_spec(WHEELS[name].replace("-", "_"))
+    return Path(found.origin).parent if found is not None and found.origin else None
 
 
 def load_extension(con: duckdb.DuckDBPyConnection, name: str) -> None:
     """Load one extension; Unreachable where it cannot be had."""
-    wheel = WHEELS[name]
-    try:
-        module = importlib.import_module(_module(name))
-    except ImportError:
+    wheel, folder = WHEELS[name], _wheel(name)
+    if folder is None:
         try:
             con.execute(f"INSTALL {name}")
             con.execute(f"LOAD {name}")
@@ -49,7 +48,7 @@ def load_extension(con: duckdb.DuckDBPyConnection, name: str) -> None:
             hint = "" if name == "ducklake" else ": pip install 'siptrail[cluster]'"
             raise Unreachable(f"DuckDB's extension {name} is missing; install {wheel}{hint}") from error
         return
-    found = sorted(Path(str(module.__file__)).parent.glob(f"extensions/v{duckdb.__version__}/*.duckdb_extension"))
+    found = sorted(folder.glob(f"extensions/v{duckdb.__version__}/*.duckdb_extension"))
     if not found:
         raise Unreachable(
             f"the installed {wheel} does not fit duckdb {duckdb.__version__}; install both in one version"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pyarrow as pa
 
@@ -158,17 +159,10 @@ def _near(archive: Archive, legs: Sequence[Leg], rules: LegRules, many: bool) ->
 
 def _moments(legs: Sequence[Leg]) -> str:
     """SQL of a condition that calls meet which began when one of these did; others may meet it, too."""
-    times = sorted((leg.start - MOMENT_NS, leg.start + MOMENT_NS) for leg in legs)
-    together = [times[0]]
-    for low, high in times[1:]:
-        if low <= together[-1][1]:
-            together[-1] = together[-1][0], high
-        else:
-            together.append((low, high))
-    while len(together) > MOST_MOMENTS:
-        k = min(range(1, len(together)), key=lambda k: together[k][0] - together[k - 1][1])
-        together[k - 1 : k + 1] = [(together[k - 1][0], together[k][1])]
-    return " OR ".join(f"invite_ts BETWEEN {low} AND {high}" for low, high in together)
+    times = sorted(leg.start for leg in legs)
+    widest = sorted(range(1, len(times)), key=lambda k: times[k] - times[k - 1])[1 - MOST_MOMENTS :]
+    pieces = pairwise([0, *sorted(widest), len(times)])
+    return " OR ".join(f"invite_ts BETWEEN {times[a] - MOMENT_NS} AND {times[b - 1] + MOMENT_NS}" for a, b in pieces)
 
 
 def _numbers(leg: Leg) -> list[tuple[str, str]]:

@@ -120,8 +120,8 @@ def layout(names: Sequence[str], level: int = FRESH, again: bool = False) -> dic
         # Differences come out of zstd as large as they went in: with rows that just came in, it is spared the try.
         "compression": {n: "none" if n in encoding and level == FRESH else "zstd" for n in names},
         "compression_level": {n: level for n in names if n not in encoding or level != FRESH},
-        # Arrow ends a page after 20,000 rows, though each costs zstd its tables, and readers want the whole column.
-        "max_rows_per_page": GROUP_ROWS,
+        # Arrow ends a page after 20,000 rows, and each page costs zstd its tables.
+        "max_rows_per_page": GROUP_ROWS if level == FRESH else None,
         "use_dictionary": [n for n in names if n not in plain],
         "column_encoding": encoding | {n: "DELTA_BYTE_ARRAY" for n in names if n in growing},
         "write_statistics": [n for n in names if n not in _MIXED],

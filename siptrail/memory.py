@@ -111,6 +111,6 @@ def forget_pages() -> int:
 
 
 def shrink() -> None:
-    """Both: for the end of something that took memory and will not come again at once."""
+    """`give_back` and `forget_pages`, after something that took memory and will not come again at once."""
     give_back()
     forget_pages()

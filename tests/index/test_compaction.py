@@ -272,7 +272,7 @@ def test_a_call_in_several_files_of_an_open_hour_has_one_row_and_says_the_same(l
     begun = time.time_ns() // HOUR_NS * HOUR_NS
     first, answer, bye = call("m-in-pieces", begun)
     for n in range(compaction.OPEN_CROWD):
-        part = {0: [first], 3: [answer], 5: [bye]}.get(n, [])
+        part = {0: [first], 1: [answer], compaction.OPEN_CROWD - 1: [bye]}.get(n, [])
         put(lake, tmp_path / "a.pcap", [*call(f"{os.urandom(4).hex()}-{n}", begun + n * 10**7), *part])
     archive = Archive(lake, lambda: begun)
     before = archive.calls(None, 100)
@@ -284,9 +284,10 @@ def test_a_call_in_several_files_of_an_open_hour_has_one_row_and_says_the_same(l
     assert Archive(lake, lambda: begun).calls(None, 100) == before
 
 
-@pytest.mark.parametrize(("every", "size"), [(15, 2 << 20), (5, 1 << 20), (5, 250 << 10)])
-def test_rows_of_an_open_hour_are_seldom_written_again(tmp_path: Path, every: int, size: int) -> None:
-    """A file all so many seconds, so large; the hour is looked at once a minute."""
+@pytest.mark.parametrize(("every", "size", "times"), [(15, 2 << 20, 2), (5, 1 << 20, 3), (5, 250 << 10, 3)])
+def test_rows_of_an_open_hour_are_seldom_written_again(tmp_path: Path, every: int, size: int, times: int) -> None:
+    """A file all so many seconds, so large, as at 2,500 messages/s and more; the hour is looked at once
+    a minute."""
     slot = Slot("2026-01-05", 10)
     there: list[DataFile] = []
     again, most = 0, 0
@@ -297,8 +298,7 @@ def test_rows_of_an_open_hour_are_seldom_written_again(tmp_path: Path, every: in
             whole = sum(f.size for f in some)
             again += whole
             there = [*(f for f in there if f not in some), DataFile("frames", tmp_path / f"{second}-{n}", whole, slot)]
-    assert most <= 48, "so many files a reader opens himself"
-    assert again <= 3 * size * 3600 / every
+    assert most <= 40 and again <= times * size * 3600 / every
 
 
 def test_the_end_of_the_service_ends_it_and_leaves_nothing(lake: Lake, tmp_path: Path) -> None:

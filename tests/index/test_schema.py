@@ -9,7 +9,7 @@ import pytest
 
 from index import schema
 from index.changes import Change
-from index.extensions import load_extension
+from index.extensions import carried, load_extension
 from index.lake import Lake
 from index.rollup import CALL_COLUMNS
 from sip.errors import Unreachable
@@ -52,20 +52,16 @@ def of_version_1(folder: Path, without: tuple[str, ...] = ()) -> Path:
 
 
 def test_only_what_pip_installed_is_loaded_unchecked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = "allow_unsigned_extensions", "autoinstall_known_extensions", "autoload_known_extensions"
-
-    def checks(folder: Path) -> list[bool]:
-        lake = Lake(folder)
-        try:
-            row = lake.con.execute(f"SELECT {', '.join(f'current_setting({s!r})' for s in settings)}").fetchone()
-            return list(row or ())
-        finally:
-            lake.close()
-
-    assert checks(tmp_path / "a") == [True, False, False]
+    names = "allow_unsigned_extensions", "autoinstall_known_extensions", "autoload_known_extensions"
+    lake = Lake(tmp_path / "store")
+    told = lake.con.execute(f"SELECT {', '.join(f'current_setting({name!r})' for name in names)}").fetchone()
+    lake.close()
+    assert told == (True, False, False)
     # Where it would come from the network, its signature is what speaks for it.
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert checks(tmp_path / "b")[0] is False
+    assert carried("ducklake") == {} and duckdb.connect().execute(
+        "SELECT current_setting('allow_unsigned_extensions')"
+    ).fetchone() == (False,)
 
 
 @pytest.mark.parametrize("without", [(), ("losses",)])
