@@ -150,10 +150,9 @@ class LocalDesk:
         return [self._filled(c) for c in calls]
 
     def diagnosed(self, calls: list[CallSummary]) -> dict[str, tuple[Finding, ...]]:
-        """The findings of these calls, worked out together, in the background."""
+        """The findings of these calls, worked out together."""
         if calls:
-            with self.archive.turns.mine():
-                self._diagnose_all(calls)
+            self._diagnose_all(calls)
         with self._lock:
             return {c.call_id: self._cache[c.call_id].findings for c in calls if c.call_id in self._cache}
 

@@ -43,7 +43,6 @@ from index.text_search import Texts, TextSearch, budget
 from index.totals import count_messages
 from index.trace import CallTrace, Loss
 from index.traces import build_trace
-from index.turns import Turns
 from sip.errors import NotFound, SiptrailError, TooMuch, Unreachable
 
 log = logging.getLogger(__name__)
@@ -65,7 +64,6 @@ class Archive(Intake):
         self._own = None if lake else duckdb.connect(config={"memory_limit": memory, "threads": 2})
         self._fresh_will_do = threading.local()
         self.verdicts = Verdicts(lake)
-        self.turns = lake.turns if lake else Turns()
         self._text_search = TextSearch()
         self._deadlines = Deadlines()
 

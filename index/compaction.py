@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
 from pathlib import Path
 
 from index.exchange import Overtaken, exchange, swaps
@@ -132,8 +131,7 @@ def compact_all(
         try:
             # What will soon be written once more is not worth much of the processor.
             level = IN_ORDER if slot.end + QUIET_NS <= now else FRESH
-            with lake.turns.mine() if level == FRESH else nullcontext():
-                fewer += compact(lake, slot, table, files, stop, level)
+            fewer += compact(lake, slot, table, files, stop, level)
         except Stopped:
             break
         except Overtaken as error:

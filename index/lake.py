@@ -25,7 +25,6 @@ from index.parquet import write_partitions
 from index.rows import first_row
 from index.shared import Shared
 from index.trace import Loss
-from index.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +72,6 @@ class Lake(OpenLake):
         """`patient`: a shared store that cannot be reached is opened later, by the first write after it is back."""
         self._writer = ThreadPoolExecutor(1, "write-frames")
         self.call_hours = CallHours(folder / "call-hours")
-        self.turns = Turns()
-        """Of those who work on it, or with it, in the background."""
         self._named: tuple[int, dict[str, list[DataFile]]] | None = None
         """A snapshot, and the files of some tables in it."""
         super().__init__(folder, memory, threads, say, rebuilding, shared, node, patient)

@@ -113,8 +113,7 @@ class Alarm:
             return {}
         families = self._desk.families
         low, high = min(c.start for c in failed), max(c.end for c in failed)
-        with self._desk.archive.turns.mine():
-            found = families.of([c.call_id for c in failed], (low, high))
+        found = families.of([c.call_id for c in failed], (low, high))
         return families.legs(found, max(low - OTHERS_NS, now - LOOK_BACK_NS))
 
     def _diagnose(self, calls: Sequence[CallSummary], now: int) -> None:
