@@ -13,7 +13,10 @@ from capture.words import copy_bytes, name_hash, newline, same_bytes
 
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
+U64 = NDArray[np.uint64]
 I32 = NDArray[np.int32]
+FEW_TEXTS, GROWS = 256, 4
+"""Places in a table of texts at first, and how many times that once half of them are taken."""
 
 
 @kernel
@@ -91,11 +94,11 @@ def gather(data: U8, pieces: I64, values: U8, offsets: I32) -> None:
 @kernel
 def gather_bytes(data: U8, starts: I64, lengths: I64, values: U8, offsets: I32) -> None:
     """Copy slices one behind the other into `values` with Arrow offsets, whatever bytes they hold."""
-    n = 0
+    n = np.uint64(0)
     for i in range(len(starts)):
         offsets[i] = n
-        size = lengths[i]
-        values[n : n + size] = data[starts[i] : starts[i] + size]
+        size = np.uint64(lengths[i])
+        copy_bytes(data, np.uint64(starts[i]), values, n, size)
         n += size
     offsets[len(starts)] = n
 
@@ -114,14 +117,23 @@ def views_of(data: U8, starts: I64, lengths: I32, views: I32) -> None:
         views[i, 3] = at
 
 
-@kernel
 def number_pieces(data: U8, pieces: I64, codes: I32, first: I64) -> int:
-    """Number the distinct (start, length) pieces of `data` in order of appearance, like `number_pairs`.
+    """Number the distinct (start, length) pieces of `data` in order of appearance, like `number_pairs`."""
+    size = FEW_TEXTS
+    while size < 2 * len(pieces):
+        size *= GROWS
+    hashes = np.empty((2, len(pieces)), np.uint64)
+    return _number_pieces(data, pieces, codes, first, np.empty(size, np.int32), hashes[0], hashes[1])
 
-    The table grows with what is found, so that columns of few texts stay in the processor's nearest cache."""
-    mask = np.uint64(255)
-    table = np.full(256, -1, np.int32)
-    hashes, all_hashes = np.empty(pieces.shape[0], np.uint64), np.empty(pieces.shape[0], np.uint64)
+
+@kernel
+def _number_pieces(data: U8, pieces: I64, codes: I32, first: I64, table: I32, hashes: U64, all_hashes: U64) -> int:
+    """The table grows with what is found, so that columns of few texts stay in the processor's nearest cache; all that
+    it may come to is `table`."""
+    room = FEW_TEXTS
+    mask = np.uint64(room - 1)
+    for k in range(room):
+        table[k] = -1
     one = np.uint64(1)
     n = 0
     # All hashes first: then the processor fetches many pieces at a time.
@@ -147,9 +159,11 @@ def number_pieces(data: U8, pieces: I64, codes: I32, first: I64) -> int:
                     codes[i] = seen
                     break
             at = (at + one) & mask
-        if 2 * n > len(table):
-            table = np.full(4 * len(table), -1, np.int32)
-            mask = np.uint64(len(table) - 1)
+        if 2 * n > room:
+            room *= GROWS
+            mask = np.uint64(room - 1)
+            for k in range(room):
+                table[k] = -1
             for k in range(n):
                 at = hashes[k] & mask
                 while table[at] >= 0:
@@ -200,15 +214,19 @@ def ascends(ts: I64, seq: I64) -> bool:
     return True
 
 
-@kernel
-def number_pairs(hi: NDArray[np.uint64], lo: NDArray[np.uint64], codes: I32, first: I64) -> int:
+def number_pairs(hi: U64, lo: U64, codes: I32, first: I64) -> int:
     """Number the distinct (hi, lo) pairs in order of appearance: codes[i] is the number of pair i, first[code] where it
     came first. Returns how many there are. A hash table with open addressing; sorting would cost ten times that."""
     size = 64
     while size < 2 * len(hi):
         size *= 2
-    table = np.full(size, -1, np.int64)
-    mask = np.uint64(size - 1)
+    return _number_pairs(hi, lo, codes, first, np.full(size, -1, np.int64))
+
+
+@kernel
+def _number_pairs(hi: U64, lo: U64, codes: I32, first: I64, table: I64) -> int:
+    """`table`: -1 in twice as many places as there are pairs, a power of two."""
+    mask = np.uint64(len(table) - 1)
     n = 0
     for i in range(len(hi)):
         mixed = (hi[i] * np.uint64(0x9E3779B97F4A7C15)) ^ (lo[i] * np.uint64(0xC2B2AE3D27D4EB4F))

@@ -40,8 +40,9 @@ def dotted(data: U8, at: int, end: int) -> int:
 @kernel
 def ipv6_halves(data: U8, at: int, end: int) -> tuple[bool, np.uint64, np.uint64]:
     """Both halves of an IPv6 address in its plain form (RFC 4291 section 2.2, 1 and 2)."""
-    none = np.uint64(0)
-    groups = np.zeros(8, np.uint64)
+    none, sixteen, rest = np.uint64(0), np.uint64(16), np.uint64(48)
+    # The groups since the start or the gap, the last one lowest; and those before the gap.
+    hi, lo, early_hi, early_lo = none, none, none, none
     n, gap, digits, group = 0, -1, 0, 0
     i = at
     while i < end:
@@ -55,36 +56,25 @@ def ipv6_halves(data: U8, at: int, end: int) -> tuple[bool, np.uint64, np.uint64
             continue
         if c != 58:
             return False, none, none
-        if i + 1 < end and data[i + 1] == 58:
-            if gap >= 0:
-                return False, none, none
-            if digits:
-                groups[n] = np.uint64(group)
-                n += 1
-            gap = n
-            i += 2
-        else:
-            if not digits or i + 1 == end:
-                return False, none, none
-            groups[n] = np.uint64(group)
+        gaps = i + 1 < end and data[i + 1] == 58
+        if (gaps and gap >= 0) or (not gaps and (not digits or i + 1 == end)):
+            return False, none, none
+        if digits:
+            hi, lo = hi << sixteen | lo >> rest, lo << sixteen | np.uint64(group)
             n += 1
+        i += 1
+        if gaps:
+            gap, early_hi, early_lo, hi, lo = n, hi, lo, none, none
             i += 1
         digits, group = 0, 0
     if digits:
-        groups[n] = np.uint64(group)
+        hi, lo = hi << sixteen | lo >> rest, lo << sixteen | np.uint64(group)
         n += 1
     if (gap < 0 and n != 8) or (gap >= 0 and n > 7):
         return False, none, none
-    if gap >= 0:
-        for k in range(n - gap):
-            groups[7 - k] = groups[n - 1 - k]
-        for k in range(gap, gap + 8 - n):
-            groups[k] = none
-    hi, lo = none, none
-    for k in range(4):
-        hi = hi << np.uint64(16) | groups[k]
-        lo = lo << np.uint64(16) | groups[k + 4]
-    return True, hi, lo
+    for _ in range(gap, 8 if gap >= 0 else gap):
+        early_hi, early_lo = early_hi << sixteen | early_lo >> rest, early_lo << sixteen
+    return True, hi | early_hi, lo | early_lo
 
 
 @kernel

@@ -1,13 +1,12 @@
 """The one way kernels are compiled: `@kernel` on a plain function over NumPy arrays.
 
-Kernels release the GIL and are cached on disk. With NUMBA_DISABLE_JIT=1 the same source runs
-interpreted, where NumPy checks every index: that is how they are fuzzed.
+Kernels release the GIL. With NUMBA_DISABLE_JIT=1 the same source runs interpreted, where NumPy checks every index: that
+is how they are fuzzed.
 
-The compiler is loaded when the first kernel runs, not before: it takes half a second, which a command that only asks
-the service never needs, and which the others spend while their store opens.
+What was compiled is kept on disk, and called without the compiler (capture.machine). The compiler is loaded when there
+is nothing for a kernel that is called, and where one needs it each time: then numba's own cache is used.
 
-Numba's cache knows the file of a kernel, but not the constants and the other kernels that went into its code, so here
-they are part of what must not have changed.
+Code depends on the constants and the other kernels that a kernel names, so they are part of what must not have changed.
 
 Numba's cache numbers its files and has no lock: of two processes that save at once, one may get the other's code under
 its own name, with other constants in it. So each directory of the cache is locked while something is saved or loaded.
@@ -25,10 +24,19 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import update_wrapper
-from typing import Any, TypeVar, cast
+from pathlib import Path
+from types import CodeType
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from numpy import errstate, ndarray
+
+if TYPE_CHECKING:
+    from capture.machine import Kind
 
 F = TypeVar("F", bound=Callable[..., object])
 log = logging.getLogger(__name__)
+LEAST, MOST = -(1 << 63), (1 << 63) - 1
+"""What an `int` of a kernel can be."""
 MOST_SECONDS = 600
 """For a process that compiles."""
 _loading = threading.RLock()
@@ -53,43 +61,126 @@ class _Kernel:
     def __init__(self, function: Callable[..., object]) -> None:
         self._function = function
         self._compiled: Callable[..., object] | None = None
+        """As numba calls it: for kernels that name this one, and where no machine code can be stored."""
+        self._known: dict[tuple[object, ...], Callable[..., object]] = {}
+        """By what the arguments are, as fast as that can be told."""
+        self._takes: dict[tuple[Kind, ...] | None, Callable[..., object]] = {}
+        self._stamp = ""
         update_wrapper(self, function)
 
     def __call__(self, *args: Any) -> object:
-        if self._compiled is None and _plain.depth:
+        if _plain.depth and not self._known:
             return self._function(*args)
-        return (self._compiled or self.load())(*args)
+        # An array's flags say more than matters, but come as one number.
+        key = tuple(
+            [
+                (arg.dtype.str, arg.ndim, arg.flags.num)
+                if type(arg) is ndarray
+                else type(arg)
+                if type(arg) is not int or LEAST <= arg <= MOST
+                else "wide"
+                for arg in args
+            ]
+        )
+        return (self._known.get(key) or self._find(key, args))(*args)
 
     def plainly(self, *args: Any) -> object:
-        """The same as plain Python, and of kernels that it calls, unless the compiler is loaded already."""
-        if self._compiled is not None or "numba" in sys.modules:
-            return (self._compiled or self.load())(*args)
-        import numpy as np
-
+        """The same as plain Python, and of kernels that it calls, unless compiled code was loaded already."""
+        if self._known or self._compiled is not None or "llvmlite.binding" in sys.modules:
+            return self(*args)
         _plain.depth += 1
         try:
-            with np.errstate(over="ignore"):
+            with errstate(over="ignore"):
                 return self._function(*args)
         finally:
             _plain.depth -= 1
 
+    def _find(self, key: tuple[object, ...], args: tuple[Any, ...]) -> Callable[..., object]:
+        """Who takes such arguments."""
+        from capture.machine import kinds_of, usable
+
+        with _loading:
+            kinds = kinds_of(args) if usable() and "wide" not in key else None
+            if kinds not in self._takes:
+                code = None if kinds is None else self._machine_code(kinds, args)
+                self._takes[kinds] = code or self.load()
+            self._known[key] = found = self._takes[kinds]
+            return found
+
+    def _machine_code(self, kinds: tuple[Kind, ...], args: tuple[Any, ...]) -> Callable[..., object] | None:
+        """From disk, or compiled and put there; None where it cannot be."""
+        from capture.machine import Stored, callable_of
+
+        source, name = Path(self._function.__code__.co_filename), self._function.__qualname__
+        stored = Stored(source, f"{source.stem}.{name}", self.stamp(), kinds)
+        code = stored.read()
+        if code is None and _others:
+            _ask(_others.pop())
+            code = stored.read()
+        if code is None:
+            code = self._compile(stored.symbol, kinds, args)
+            stored.write(code)
+        return callable_of(code, stored.symbol, kinds) if code else None
+
+    def _compile(self, symbol: str, kinds: tuple[Kind, ...], args: tuple[Any, ...]) -> bytes:
+        import numba
+
+        from capture.machine import CannotBeStored, code_of
+
+        self._load_named()
+        signature = tuple(map(cast(Any, numba.typeof), args))
+        # Of what comes from its cache numba does not show the code.
+        compiled = numba.njit(nogil=True)(self._function)
+        compiled.compile(signature)
+        try:
+            return code_of(compiled, signature, symbol, kinds)
+        except CannotBeStored as error:
+            log.info("%s.%s is compiled by numba each time: %s", self.__module__, self._function.__qualname__, error)
+            return b""
+
     def load(self) -> Callable[..., object]:
-        """The compiled function. Kernels that it names are loaded, too, and take their own place: the compiler knows
-        nothing of those that wait."""
+        """The function as numba calls it."""
         with _loading:
             if self._compiled is None:
                 import numba
 
-                names, parts = self._function.__globals__, hashlib.sha256()
-                for name in sorted(set(self._function.__code__.co_names) & names.keys()):
-                    value = names[name]
-                    if isinstance(value, _Kernel):
-                        value = names[name] = value.load()
-                    parts.update(f"{name} {_stamps.get(id(value)) or _constant(value)}\n".encode())
+                self._load_named()
                 compiled = numba.njit(nogil=True, cache=True)(self._function)
-                _use_cache(compiled, parts)
+                _use_cache(compiled, self.stamp())
                 self._compiled = compiled
+                _stamps[id(compiled)] = self.stamp()
             return self._compiled
+
+    def _load_named(self) -> None:
+        """Kernels that it names take their own place: the compiler knows nothing of those that wait."""
+        self.stamp()
+        names = self._function.__globals__
+        for name in self._names():
+            if isinstance(value := names[name], _Kernel):
+                names[name] = value.load()
+
+    def _names(self) -> list[str]:
+        return sorted(set(self._function.__code__.co_names) & self._function.__globals__.keys())
+
+    def stamp(self) -> str:
+        """What the code is made of."""
+        if not self._stamp:
+            parts = hashlib.sha256(_written(self._function.__code__).encode())
+            for name in self._names():
+                value = self._function.__globals__[name]
+                known = value.stamp() if isinstance(value, _Kernel) else _stamps.get(id(value))
+                parts.update(f"{name} {known or _constant(value)}\n".encode())
+            self._stamp = parts.hexdigest()
+        return self._stamp
+
+
+def _written(code: CodeType) -> str:
+    """The code of a function, whoever asks: sets are in order, and code inside has no address."""
+    constants = [
+        _written(one) if isinstance(one, CodeType) else sorted(map(repr, one)) if isinstance(one, frozenset) else one
+        for one in code.co_consts
+    ]
+    return repr((code.co_code, constants, code.co_names, code.co_varnames))
 
 
 def _constant(value: object) -> str:
@@ -99,16 +190,14 @@ def _constant(value: object) -> str:
     return repr(value) if isinstance(value, int | float | str | bytes | tuple) else ""
 
 
-def _use_cache(compiled: object, parts: Any) -> None:
+def _use_cache(compiled: object, stamp: str) -> None:
     # Interpreted, there is none.
     cache: Any = getattr(compiled, "_cache", None)
     file = getattr(cache, "_cache_file", None)
     if file is None:
         return
-    parts.update(repr(file._source_stamp).encode())
-    file._source_stamp = _stamps[id(compiled)] = parts.hexdigest()
+    file._source_stamp = stamp
     save, load, folder = file.save, file.load, file._cache_path
-    load_fully, lightly = cache.load_overload, getattr(cache, "_load_overload", None)
 
     def save_alone(key: object, data: object) -> None:
         with _locked(folder, fcntl.LOCK_EX):
@@ -118,26 +207,11 @@ def _use_cache(compiled: object, parts: Any) -> None:
         with _locked(folder, fcntl.LOCK_SH):
             return load(key)
 
-    def load_lightly(sig: object, context: object) -> object:
-        # What is compiled needs the runtime alone. Numba fills all tables of its compiler first, which takes a quarter
-        # of a second; whoever compiles something after all fills them then.
-        if lightly is None:
-            return load_fully(sig, context)
-        from numba.core.runtime.nrt import rtsys
-
-        rtsys.initialize(context)
-        with cache._guard_against_spurious_io_errors():
-            found = lightly(sig, context)
-            if found is None and _others:
-                _ask(_others.pop())
-                found = lightly(sig, context)
-            return found
-
-    file.save, file.load, cache.load_overload = save_alone, load_whole, load_lightly
+    file.save, file.load = save_alone, load_whole
 
 
 def compile_in(command: list[str]) -> None:
-    """The first time that the cache lacks something, `command` is run to its end, which should fill it: a compiler that
+    """The first time that something is not stored, `command` is run to its end, which should store it: a compiler that
     has run keeps its memory as long as its process lives."""
     _others[:] = [command]
 

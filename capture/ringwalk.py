@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from capture.jit import kernel
 from capture.walk import u16, u32
+from capture.words import copy_bytes
 
 U8 = NDArray[np.uint8]
 
@@ -76,16 +77,16 @@ def walk_block(
                 tci = signed32(ring, at + 32, swapped)
                 # Where the kernel names no tag protocol, IEEE 802.1Q is meant.
                 tpid = signed16(ring, at + 36, swapped) if status & VLAN_TPID_VALID else 0x8100
-                data[used : used + 12] = ring[begin : begin + 12]
+                copy_bytes(ring, np.uint64(begin), data, np.uint64(used), np.uint64(12))
                 data[used + 12] = tpid >> 8
                 data[used + 13] = tpid & 255
                 data[used + 14] = (tci >> 8) & 255
                 data[used + 15] = tci & 255
-                data[used + 16 : used + 4 + snap] = ring[begin + 12 : begin + snap]
+                copy_bytes(ring, np.uint64(begin + 12), data, np.uint64(used + 16), np.uint64(snap - 12))
                 snap += 4
                 wire += 4
             else:
-                data[used : used + snap] = ring[begin : begin + snap]
+                copy_bytes(ring, np.uint64(begin), data, np.uint64(used), np.uint64(snap))
             captured[frames] = snap
             original[frames] = min(max(wire, snap), 0x7FFFFFFF)
             used += snap

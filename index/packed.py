@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from capture.gather import gather_bytes
-from index.packing import pack
+from index.packing import pack, room_to_pack
 from index.schema import IN_FILES
-from index.unpacking import TOO_SMALL, unpack
+from index.unpacking import TOO_SMALL, room_to_unpack, unpack
 from sip.errors import Unreachable
 
 FRAMES_OF_A_ROW = 256
@@ -54,7 +54,7 @@ def packed(frames: pa.Table) -> pa.Table:
     # As much as the worst of frames could need; what is not written takes no memory.
     numbers, moves, text = (np.empty(k, np.uint8) for k in (48 * n, 4 * size + 300 * n, 2 * size))
     ends = np.zeros((len(bounds), 3), np.int64)
-    pack(data, bounds, known, steps, columns, whole, parts, numbers, moves, text, ends)
+    pack(data, bounds, known, steps, columns, whole, parts, numbers, moves, text, ends, *room_to_pack())
     columns_out: dict[str, Any] = {name: frames[name].take(first) for name in (*KEY, "ts", "seq")}
     columns_out["frames"] = pa.array(np.diff(bounds).astype(np.int32))
     for k, (name, values) in enumerate(zip(_BLOBS, (numbers, moves, text), strict=True)):
@@ -85,7 +85,8 @@ def unpacked(rows: pa.Table) -> pa.Table:
     while True:
         out = np.empty(room, np.uint8)
         numbers, moves, text = blobs
-        done = unpack(counts, firsts, known, line_ends, numbers, moves, text, ends, stamps, columns, whole, parts, out)
+        into = (stamps, columns, whole, parts, out)
+        done = unpack(counts, firsts, known, line_ends, numbers, moves, text, ends, *into, *room_to_unpack())
         if done != TOO_SMALL or room > MOST_BYTES:
             break
         room *= 4

@@ -274,6 +274,20 @@ def _answers(data: U8, at: int, end: int) -> bool:
     return end - at > 4 and data[at] == 83 and data[at + 1] == 73 and data[at + 2] == 80 and data[at + 3] == 47
 
 
+def room_to_pack() -> tuple[I64, I32, U8, I64, I64, I32, I64]:
+    """What `pack` remembers of a row: lines, where they are by hash; heads (the last of them: the one at hand), and of
+    each its size, kind and last identification; words, where they are by hash; how lines followed each other."""
+    return (
+        np.empty((LINES, 3), np.int64),
+        np.empty(SLOTS, np.int32),
+        np.zeros((HEADS + 1, LONGEST_HEAD), np.uint8),
+        np.zeros((HEADS, 3), np.int64),
+        np.empty((WORDS, 2), np.int64),
+        np.empty(PLACES, np.int32),
+        np.empty(4, np.int64),
+    )
+
+
 @kernel
 def pack(
     data: U8,
@@ -287,17 +301,18 @@ def pack(
     moves: U8,
     text: U8,
     ends: I64,
+    lines: I64,
+    slots: I32,
+    heads: U8,
+    known: I64,
+    words: I64,
+    places: I32,
+    state: I64,
 ) -> None:
     """Pack the frames bounds[k]:bounds[k+1] for each k. known_lines[k]: a line that is there from the start; steps: of
     ts, of seq, from ts to frame_ts; columns: part, original, payload_at, payload_size; known_lines, frames and
-    payloads: (start, length) in `data`, length -1 for none. ends[k+1]: where numbers, moves and text of k end."""
-    lines = np.empty((LINES, 3), np.int64)
-    slots = np.empty(SLOTS, np.int32)
-    heads = np.zeros((HEADS + 1, LONGEST_HEAD), np.uint8)
-    known = np.zeros((HEADS, 3), np.int64)  # size, kind, last identification
-    words = np.empty((WORDS, 2), np.int64)
-    places = np.empty(PLACES, np.int32)
-    state = np.empty(4, np.int64)
+    payloads: (start, length) in `data`, length -1 for none. ends[k+1]: where numbers, moves and text of k end. The rest
+    is `room_to_pack`."""
     n = m = t = 0
     for k in range(len(bounds) - 1):
         slots[:] = -1
@@ -340,7 +355,8 @@ def pack(
             if skip and which == 0:
                 slot, new = new, (new + 1) % HEADS
                 known[slot, 0], known[slot, 1], known[slot, 2] = skip, kind, 0
-                heads[slot, :skip] = heads[HEADS, :skip]
+                for j in range(skip):
+                    heads[slot, j] = heads[HEADS, j]
             numbered = kind in (IPV4_SUMMED, IPV4_UNSUMMED)
             if numbered:
                 number = (int(data[start + skip - 24]) << 8) | int(data[start + skip - 23])
@@ -353,7 +369,8 @@ def pack(
                 m += 1
             if skip and which == 0:
                 moves[m] = np.uint8(skip)
-                moves[m + 1 : m + 1 + skip] = heads[slot, :skip]
+                for j in range(skip):
+                    moves[m + 1 + j] = heads[slot, j]
                 m += 1 + skip
             if numbered and not say & SAME_NUMBER:
                 n = put(numbers, n, np.uint64(number), 2)

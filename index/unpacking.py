@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capture.jit import kernel
+from capture.words import copy_bytes
 from index.packformat import (
     CHANGED,
     END,
@@ -255,6 +256,17 @@ def _finish(out: U8, at: int, end: int, skip: int, kind: int, number: int) -> No
         out[udp + 6], out[udp + 7] = np.uint8(check >> 8), np.uint8(check & 255)
 
 
+def room_to_unpack() -> tuple[I64, U8, I64, I64, I64]:
+    """What `unpack` remembers of a row: see `room_to_pack`, without what is found by hash."""
+    return (
+        np.empty((LINES, 3), np.int64),
+        np.zeros((HEADS, LONGEST_HEAD), np.uint8),
+        np.zeros((HEADS, 3), np.int64),
+        np.empty((WORDS, 2), np.int64),
+        np.empty(4, np.int64),
+    )
+
+
 @kernel
 def unpack(
     counts: I64,
@@ -270,21 +282,22 @@ def unpack(
     frames: I64,
     payloads: I64,
     out: U8,
+    lines: I64,
+    heads: U8,
+    known: I64,
+    words: I64,
+    state: I64,
 ) -> int:
     """Unpack counts[k] frames of each row k; see index.packing.pack for the rest. firsts: ts and seq to begin with;
     known_lines: one for each row, one behind the other; stamps: ts, seq, frame_ts of each frame; frames and payloads:
-    (start, length) in `out`, length -1 for none. Returns the bytes of `out`, DAMAGED, or TOO_SMALL."""
-    lines = np.empty((LINES, 3), np.int64)
-    heads = np.zeros((HEADS, LONGEST_HEAD), np.uint8)
-    known = np.zeros((HEADS, 3), np.int64)
-    words = np.empty((WORDS, 2), np.int64)
-    state = np.empty(4, np.int64)
+    (start, length) in `out`, length -1 for none; then `room_to_unpack`. Returns the bytes of `out`, DAMAGED, or
+    TOO_SMALL."""
     o = i = 0
     for k in range(len(counts)):
         begin, size = int(line_ends[k]), int(line_ends[k + 1] - line_ends[k])
         if o + size > len(out):
             return TOO_SMALL
-        out[o : o + size] = known_lines[begin : begin + size]
+        copy_bytes(known_lines, np.uint64(begin), out, np.uint64(o), np.uint64(size))
         lines[0, 0], lines[0, 1], lines[0, 2] = o, size, -1
         o += size
         state[0], state[1], state[2], state[3] = 1, -1, -1, 0
@@ -321,7 +334,8 @@ def unpack(
                         return DAMAGED
                     skip = int(moves[m])
                     known[slot, 0], known[slot, 1], known[slot, 2] = skip, kind, 0
-                    heads[slot, :skip] = moves[m + 1 : m + 1 + skip]
+                    for j in range(skip):
+                        heads[slot, j] = moves[m + 1 + j]
                     m += 1 + skip
                 skip = int(known[slot, 0])
                 if known[slot, 1] != kind or skip < 1 or odd & (NO_FRAME | PAYLOAD):
@@ -365,8 +379,8 @@ def unpack(
             if not odd & NO_FRAME:
                 if o + skip > len(out):
                     return TOO_SMALL
-                if skip:
-                    out[o : o + skip] = heads[slot, :skip]
+                for j in range(skip):
+                    out[o + j] = heads[slot, j]
                 m, t, end = _unpack_text(moves, m, m_end, text, t, t_end, is_of, lines, words, state, out, o + skip)
                 if m < 0:
                     return m

@@ -260,7 +260,7 @@ COVERS = {
 }
 """Modules of capture/ by target."""
 NO_DECODERS = {
-    "bpf", "flags", "frames", "jit", "limits", "netdevices", "packetsockets", "ports", "privileges", "warm",
+    "bpf", "flags", "frames", "jit", "limits", "machine", "netdevices", "packetsockets", "ports", "privileges", "warm",
     "sources.hep", "sources.ring", "sources.rings", "sources.scapy",
 }  # fmt: skip
 """Modules that read no bytes from the wire: they open, count and hand over."""

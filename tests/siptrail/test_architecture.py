@@ -15,13 +15,13 @@ PACKAGES = ["sip", "capture", "index", "diagnose", "alerts", "tui", "api", "sipt
 # What loading every module of a package must leave unloaded. siptrail wires all of it together, so it has no row.
 # The compiler waits for the first kernel that runs.
 MUST_NOT_LOAD = {
-    "sip": ["textual", "fastapi", "numpy", "numba", "pyarrow", "duckdb", "dpkt", "httpx", "scapy"],
+    "sip": ["textual", "fastapi", "numpy", "numba", "llvmlite", "pyarrow", "duckdb", "dpkt", "httpx", "scapy"],
     "capture": ["numba", "textual", "fastapi", "duckdb", "httpx"],
-    "index": ["numba", "textual", "fastapi", "httpx"],
-    "diagnose": ["numba", "textual", "fastapi", "httpx"],
-    "alerts": ["numba", "textual", "fastapi"],
-    "tui": ["numba", "fastapi", "starlette", "uvicorn"],
-    "api": ["numba", "textual"],
+    "index": ["numba", "llvmlite", "textual", "fastapi", "httpx"],
+    "diagnose": ["numba", "llvmlite", "textual", "fastapi", "httpx"],
+    "alerts": ["numba", "llvmlite", "textual", "fastapi"],
+    "tui": ["numba", "llvmlite", "fastapi", "starlette", "uvicorn"],
+    "api": ["numba", "llvmlite", "textual"],
 }
 LOAD_ALL = """
 import importlib, json, pkgutil, sys

@@ -1,0 +1,199 @@
+"""Machine code of kernels, called without the compiler: the same results, and nothing but what was stored."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from capture.jit import kernel
+from capture.machine import MAGIC
+
+TOP = Path(__file__).resolve().parents[2]
+KERNELS = """
+import numpy as np
+from capture.jit import kernel
+
+@kernel
+def total(data):
+    out = 0
+    for i in range(data.shape[0]):
+        for j in range(data.shape[1]):
+            for k in range(data.shape[2]):
+                out += (100 * i + 10 * j + k) * int(data[i, j, k])
+    return out
+
+@kernel
+def fill(out, value, doubled):
+    for i in range(len(out)):
+        out[i] = 2 * value if doubled else value
+
+@kernel
+def largest(value):
+    return np.uint64(value) | np.uint64(1 << 63)
+
+@kernel
+def above(data, value):
+    return data[0] > value
+
+@kernel
+def ends(data):
+    return int(data[0]), int(data[len(data) - 1]), len(data)
+
+@kernel
+def half(value):
+    return value / 2
+
+@kernel
+def share(value, of):
+    return value // of
+
+@kernel
+def squares(n):
+    return int((np.arange(n) ** 2).sum())
+"""
+ASKED = """
+import sys
+import numpy as np
+from several import above, ends, fill, half, largest, share, squares, total
+
+cube = np.arange(24).reshape(2, 3, 4)
+out = np.zeros(3, np.int32)
+fill(out, -7, True)
+frozen = cube.ravel().copy()
+frozen.flags.writeable = False
+print(total(cube), total(cube.astype(np.uint8)), out.tolist(), fill(out, 1, False), out.tolist())
+print(largest(5), largest(np.uint64(6)), above(frozen, 3), above(frozen, -1), above(frozen, np.int64(-1)), ends(frozen))
+print(type(above(frozen, 3)).__name__, type(ends(frozen)[0]).__name__)
+print("numba" in sys.modules)
+if len(sys.argv) > 1:
+    # What code without the compiler is not for.
+    print(total(cube[:, ::2]), above(cube.ravel().astype(float), 3), largest(1 << 63), half(3), squares(5))
+    print(above(np.frombuffer(b"\\0" + frozen.tobytes(), np.uint8)[1:].view(np.int64), -1))
+"""
+SAID = """\
+24844 24844 [-14, -14, -14] None [1, 1, 1]
+9223372036854775813 9223372036854775814 False True True (0, 23, 24)
+bool int
+"""
+
+
+def run(folder: Path, code: str, *arguments: str, **environment: str) -> str:
+    (folder / "several.py").write_text(KERNELS)
+    paths = {"NUMBA_CACHE_DIR": str(folder / "cache"), "PYTHONPATH": f"{folder}:{TOP}"}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *arguments],
+        env={**os.environ, **paths, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose cache has what ASKED needs."""
+    folder = tmp_path_factory.mktemp("compiled")
+    assert run(folder, ASKED) == f"{SAID}True\n"
+    return folder
+
+
+def test_the_same_comes_out_with_the_compiler_without_it_and_interpreted(compiled: Path) -> None:
+    assert run(compiled, ASKED) == f"{SAID}False\n"
+    interpreted = run(compiled, "import warnings; warnings.simplefilter('ignore')\n" + ASKED, NUMBA_DISABLE_JIT="1")
+    assert interpreted.splitlines()[:2] == SAID.splitlines()[:2]
+
+
+def test_the_compiler_does_what_stored_code_cannot(compiled: Path) -> None:
+    cube = np.arange(24).reshape(2, 3, 4)[:, ::2]
+    weights = np.add.outer(np.add.outer([0, 100], [0, 10]), np.arange(4))
+    said = f"{SAID}False\n{(cube * weights).sum()} False {1 << 63} 1.5 30\nTrue\n"
+    assert run(compiled, ASKED, "more") == said
+    # It is known by now that two of them are not for storing; that changes nothing.
+    assert run(compiled, ASKED, "more") == said
+
+
+def test_what_was_stored_is_whole_or_made_again(compiled: Path, tmp_path: Path) -> None:
+    files = sorted((compiled / "cache").rglob("several.*.kernel"))
+    assert len(files) > 8
+    for at, file in enumerate(files):
+        whole = file.read_bytes()
+        assert whole.startswith(MAGIC)
+        file.write_bytes(
+            (b"", whole[:40], whole[:-1], whole[:200] + b"\0" + whole[201:], MAGIC, b"\0" * len(whole))[at % 6]
+        )
+    assert run(compiled, ASKED) == f"{SAID}True\n"
+    assert run(compiled, ASKED) == f"{SAID}False\n"
+    assert not list((compiled / "cache").rglob("*.new"))
+
+
+def test_without_a_place_to_store_anything_all_is_as_before(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("no folder")
+    assert run(tmp_path, ASKED) == f"{SAID}True\n"
+
+
+def test_an_error_inside_is_one_and_no_result(tmp_path: Path) -> None:
+    code = """
+from several import share
+
+print(share(7, 2))
+try:
+    print(share(7, 0))
+except (RuntimeError, ZeroDivisionError) as error:
+    print(error)
+"""
+    for _ in range(2):
+        said = run(tmp_path, code).splitlines()
+        assert said[0] == "3" and said[1] and said[1] != "0"
+
+
+def test_who_asks_numba_for_something_gets_it_from_numba(compiled: Path) -> None:
+    assert run(compiled, ASKED, NUMBA_BOUNDSCHECK="1") == f"{SAID}True\n"
+    code = "import numpy as np\nfrom several import ends\nends(np.zeros(0, np.int64))"
+    with pytest.raises(AssertionError, match="IndexError"):
+        run(compiled, code, NUMBA_BOUNDSCHECK="1")
+
+
+def test_other_threads_run_while_a_kernel_does(compiled: Path) -> None:
+    code = """
+import threading, time
+import numpy as np
+from several import total
+
+cube = np.ones((500, 500, 500), np.int64)
+total(cube[:1, :1, :1].copy())
+done, ticks = threading.Event(), []
+thread = threading.Thread(target=lambda: (total(cube), done.set()))
+thread.start()
+while not done.is_set():
+    ticks.append(time.monotonic())
+    time.sleep(0.001)
+thread.join()
+print(len(ticks) > 5)
+"""
+    assert run(compiled, code) == "True\n"
+
+
+def test_arrays_of_one_kind_share_their_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+
+    def first_of(data: np.ndarray) -> int:
+        return int(data[0])
+
+    asked = kernel(first_of)
+    matrix = np.arange(6).reshape(2, 3)
+    # An array of its own, a part of one, and one whose order can be read in both ways.
+    assert [asked(np.arange(3)), asked(np.arange(9)[2:5]), asked(matrix[1]), asked(matrix[:1, :1].ravel())] == [
+        0,
+        2,
+        3,
+        0,
+    ]
+    assert len(list(tmp_path.rglob("*.kernel"))) == 1
