@@ -106,11 +106,11 @@ def generate(capture: Path, messages: int, *options: str) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
-def report_rates(runs: list[Run], messages: int) -> None:
+def report_rates(runs: list[Run], rounds: dict[str, list[Run]], messages: int) -> None:
     """A line each; how much faster siptrail is: with its start-up, and handed to a running service."""
     served = next((run for run in runs if run.name == "into a service" and not run.failed), None)
     ours = next((run for run in runs if run.name == "siptrail import" and not run.failed), None)
-    print(f"\n{'':<16}{'wall s':>9}{'cpu s':>9}{'messages/s':>13}{'peak MB':>9}   siptrail is")
+    print(f"\n{'':<16}{'wall s':>9}{'from to':>14}{'cpu s':>8}{'messages/s':>13}{'peak MB':>9}   siptrail is")
     for run in runs:
         if run.failed:
             print(f"{run.name:<16}failed: {run.failed}")
@@ -119,7 +119,9 @@ def report_rates(runs: list[Run], messages: int) -> None:
         if ratio and served:
             ratio += f", {run.wall / served.wall:.1f} x where its service runs"
         rate = messages / run.wall
-        print(f"{run.name:<16}{run.wall:>9.2f}{run.cpu:>9.2f}{rate:>13,.0f}{run.peak_mb:>9.0f}   {ratio}".rstrip())
+        walls = [one.wall for one in rounds[run.name]]
+        said = f"{run.name:<16}{run.wall:>9.2f}{f'{min(walls):.2f} {max(walls):.2f}':>14}{run.cpu:>8.2f}"
+        print(f"{said}{rate:>13,.0f}{run.peak_mb:>9.0f}   {ratio}".rstrip())
 
 
 def last_word(done: subprocess.CompletedProcess[str]) -> str:
@@ -180,24 +182,32 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def compare(siptrail: list[str], capture: Path, store: Path, messages: int, folder: Path) -> list[Run]:
-    """siptrail and the others on the same file in turn."""
-    runs = [measure("siptrail import", [*siptrail, "import", str(capture), "--store", str(store)], folder / "log")]
-    if sys.platform.startswith("linux"):
-        runs.append(into_service(siptrail, capture, folder))
-    missing = []
-    for name, other in other_commands(capture, messages):
-        if shutil.which(other[0]):
-            runs.append(measure(name, other, folder / f"{name}.log"))
-        else:
-            missing.append(name)
-    report_rates(runs, messages)
-    for name in missing:
-        print(f"{name:<16}not installed")
-    return runs
+def compare(siptrail: list[str], capture: Path, store: Path, messages: int, folder: Path, rounds: int) -> list[Run]:
+    """siptrail and the others on the same file in turn, round after round; of each the run in the middle."""
+    others = list(other_commands(capture, messages))
+    found: dict[str, list[Run]] = {}
+    for _ in range(rounds):
+        shutil.rmtree(store, ignore_errors=True)
+        shutil.rmtree(folder / "service-store", ignore_errors=True)
+        importing = [*siptrail, "import", str(capture), "--store", str(store)]
+        runs = [measure("siptrail import", importing, folder / "log")]
+        if sys.platform.startswith("linux"):
+            runs.append(into_service(siptrail, capture, folder))
+        runs += [measure(name, other, folder / f"{name}.log") for name, other in others if shutil.which(other[0])]
+        for run in runs:
+            found.setdefault(run.name, []).append(run)
+    middle_runs = [
+        next((run for run in runs if run.failed), sorted(runs, key=lambda run: run.wall)[len(runs) // 2])
+        for runs in found.values()
+    ]
+    report_rates(middle_runs, found, messages)
+    for name, other in others:
+        if not shutil.which(other[0]):
+            print(f"{name:<16}not installed")
+    return middle_runs
 
 
-def bench(messages: int, keep: bool) -> None:
+def bench(messages: int, keep: bool, rounds: int) -> None:
     siptrail = siptrail_command()
     print(f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, ", end="")
     print(f"Python {platform.python_version()}")
@@ -213,11 +223,11 @@ def bench(messages: int, keep: bool) -> None:
         said = first.failed or f"{first.wall:.2f} s (compiles its kernels, if never run before)"
         print(f"siptrail import of 1,000 messages: {said}")
 
-        runs = compare(siptrail, capture, store, messages, folder)
+        runs = compare(siptrail, capture, store, messages, folder, rounds)
         with_tcp = folder / "tcp.pcap"
         generate(with_tcp, messages // 4, "--tcp")
         print(f"\nthe same over TCP, {messages // 4:,} messages:", end="")
-        compare(siptrail, with_tcp, folder / "tcp-store", messages // 4, folder)
+        compare(siptrail, with_tcp, folder / "tcp-store", messages // 4, folder, rounds)
         print()
         if runs[0].failed:
             print("stored size, look-ups: not measured, because the import failed")
@@ -232,11 +242,12 @@ def bench(messages: int, keep: bool) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure siptrail, sngrep and tshark on the same capture.")
     parser.add_argument("--messages", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=3, help="how often each program runs; the middle one counts")
     parser.add_argument("--keep", action="store_true", help="keep the capture, the store and the programs' output")
     chosen = parser.parse_args()
-    if chosen.messages < 1:
-        parser.error("--messages must be at least 1")
-    bench(chosen.messages, chosen.keep)
+    if min(chosen.messages, chosen.rounds) < 1:
+        parser.error("--messages and --rounds must be at least 1")
+    bench(chosen.messages, chosen.keep, chosen.rounds)
 
 
 if __name__ == "__main__":
