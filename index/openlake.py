@@ -187,7 +187,6 @@ class OpenLake:
                     change.append("about", schema.small("about", [("store", store)]))
             if store:
                 self.place.take(store)
-            schema.set_options(cur)
             return
         if self.shared:
             # What this catalogue does not name would go with the orphans: it must be the right one.

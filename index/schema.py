@@ -109,10 +109,12 @@ def small(table: str, rows: Iterable[tuple[Any, ...]]) -> pa.Table:
 
 
 def create(change: Change) -> None:
-    """All tables of this version, empty."""
+    """All tables of this version, empty, and how DuckLake writes the few files that it writes itself."""
     for name in TABLES:
         create_table(change.cur, name)
     _set_version(change, SCHEMA_VERSION)
+    for name, value in _OPTIONS.items():
+        change.cur.execute(f"CALL lake.set_option('{name}', '{value}')")
 
 
 def create_table(cur: duckdb.DuckDBPyConnection, name: str) -> None:
@@ -120,12 +122,6 @@ def create_table(cur: duckdb.DuckDBPyConnection, name: str) -> None:
     cur.execute(f"CREATE TABLE lake.{name} ({TABLES[name]})")
     if name in PARTITIONED:
         cur.execute(f"ALTER TABLE lake.{name} SET PARTITIONED BY (day, hour)")
-
-
-def set_options(cur: duckdb.DuckDBPyConnection) -> None:
-    """How DuckLake writes the few files that it writes itself."""
-    for name, value in _OPTIONS.items():
-        cur.execute(f"CALL lake.set_option('{name}', '{value}')")
 
 
 def tables_of(cur: duckdb.DuckDBPyConnection) -> set[str]:

@@ -129,3 +129,22 @@ def test_a_store_may_be_moved(tmp_path: Path) -> None:
     put(moved, tmp_path / "b.pcap", call("two", START))
     assert listed(moved) == ["one", "two"] and not (tmp_path / "here").exists()
     moved.close()
+
+
+def test_a_new_store_has_all_of_it_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = dict(schema._OPTIONS)
+    with monkeypatch.context() as broken:
+        # The last thing of all fails.
+        broken.setitem(schema._OPTIONS, "no_such_option", "1")
+        with pytest.raises((Unreachable, duckdb.Error)):
+            Lake(tmp_path / "store").close()
+    with duckdb.connect() as con:
+        load_extension(con, "ducklake")
+        con.execute(f"ATTACH 'ducklake:{tmp_path}/store/catalogue.duckdb' AS lake")
+        assert not schema.tables_of(con)
+    lake = Lake(tmp_path / "store")
+    try:
+        options = lake.con.execute("SELECT option_name, value FROM ducklake_options('lake')").fetchall()
+    finally:
+        lake.close()
+    assert {name: value for name, value in options if name in wanted} == wanted
