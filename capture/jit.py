@@ -23,12 +23,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from enum import EnumType
 from functools import update_wrapper
 from pathlib import Path
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from numpy import errstate, ndarray
+from numpy import dtype, errstate, ndarray
 
 if TYPE_CHECKING:
     from capture.machine import Kind
@@ -61,7 +62,9 @@ class _Kernel:
     def __init__(self, function: Callable[..., object]) -> None:
         self._function = function
         self._compiled: Callable[..., object] | None = None
-        """As numba calls it: for kernels that name this one, and where no machine code can be stored."""
+        """As numba calls it where no machine code can be stored."""
+        self._named: Callable[..., object] | None = None
+        """For kernels that name this one."""
         self._known: dict[tuple[object, ...], Callable[..., object]] = {}
         """By what the arguments are, as fast as that can be told."""
         self._takes: dict[tuple[Kind, ...] | None, Callable[..., object]] = {}
@@ -99,8 +102,9 @@ class _Kernel:
         """Who takes such arguments."""
         from capture.machine import kinds_of, usable
 
+        complete = len(args) == self._function.__code__.co_argcount
         with _loading:
-            kinds = kinds_of(args) if usable() and "wide" not in key else None
+            kinds = kinds_of(args) if complete and usable() and "wide" not in key else None
             if kinds not in self._takes:
                 code = None if kinds is None else self._machine_code(kinds, args)
                 self._takes[kinds] = code or self.load()
@@ -119,14 +123,19 @@ class _Kernel:
             code = stored.read()
         if code is None:
             code = self._compile(stored.symbol, kinds, args)
-            stored.write(code)
+            if code is not None:
+                stored.write(code)
         return callable_of(code, stored.symbol, kinds) if code else None
 
-    def _compile(self, symbol: str, kinds: tuple[Kind, ...], args: tuple[Any, ...]) -> bytes:
+    def _compile(self, symbol: str, kinds: tuple[Kind, ...], args: tuple[Any, ...]) -> bytes | None:
+        """What to store; None if somebody wants something special of the compiler, which a file may tell it."""
         import numba
 
         from capture.machine import CannotBeStored, code_of
 
+        config: Any = numba.config
+        if config.DISABLE_JIT or config.BOUNDSCHECK:
+            return None
         self._load_named()
         signature = tuple(map(cast(Any, numba.typeof), args))
         # Of what comes from its cache numba does not show the code.
@@ -145,27 +154,41 @@ class _Kernel:
                 import numba
 
                 self._load_named()
-                compiled = numba.njit(nogil=True, cache=True)(self._function)
+                try:
+                    compiled = numba.njit(nogil=True, cache=True)(self._function)
+                except RuntimeError:  # there is no place for a cache
+                    compiled = numba.njit(nogil=True)(self._function)
                 _use_cache(compiled, self.stamp())
                 self._compiled = compiled
                 _stamps[id(compiled)] = self.stamp()
             return self._compiled
 
     def _load_named(self) -> None:
-        """Kernels that it names take their own place: the compiler knows nothing of those that wait."""
+        """Kernels that it names take their own place: the compiler knows nothing of those that wait. They become part
+        of its code, so nobody stores them."""
+        import numba
+
         self.stamp()
         names = self._function.__globals__
         for name in self._names():
             if isinstance(value := names[name], _Kernel):
-                names[name] = value.load()
+                if value._named is None:
+                    value._load_named()
+                    value._named = numba.njit(nogil=True)(value._function)
+                    _stamps[id(value._named)] = value.stamp()
+                names[name] = value._named
 
     def _names(self) -> list[str]:
-        return sorted(set(self._function.__code__.co_names) & self._function.__globals__.keys())
+        names = self._function.__globals__
+        return sorted(name for name in _names_in(self._function.__code__) & names.keys() if names[name] is not self)
 
     def stamp(self) -> str:
         """What the code is made of."""
         if not self._stamp:
-            parts = hashlib.sha256(_written(self._function.__code__).encode())
+            own = f"{self._function.__module__}.{self._function.__qualname__} {_written(self._function.__code__)}"
+            parts = hashlib.sha256(own.encode())
+            for cell in self._function.__closure__ or ():
+                parts.update(f"{_constant(cell.cell_contents)}\n".encode())
             for name in self._names():
                 value = self._function.__globals__[name]
                 known = value.stamp() if isinstance(value, _Kernel) else _stamps.get(id(value))
@@ -183,11 +206,21 @@ def _written(code: CodeType) -> str:
     return repr((code.co_code, constants, code.co_names, code.co_varnames))
 
 
+def _names_in(code: CodeType) -> set[str]:
+    inside = [_names_in(one) for one in code.co_consts if isinstance(one, CodeType)]
+    return set(code.co_names).union(*inside)
+
+
 def _constant(value: object) -> str:
-    """What of a global name becomes code; of modules, functions and types only that there is one."""
+    """What of a global name becomes code; of functions and NumPy's modules and types only that there is one."""
     if hasattr(value, "tobytes"):  # an array, or one number of NumPy's
-        return f"{getattr(value, 'dtype', '')} {hashlib.sha256(value.tobytes()).hexdigest()}"
-    return repr(value) if isinstance(value, int | float | str | bytes | tuple) else ""
+        about = f"{getattr(value, 'dtype', '')} {getattr(value, 'shape', '')}"
+        return f"{about} {hashlib.sha256(value.tobytes()).hexdigest()}"
+    if isinstance(value, ModuleType) and value.__name__.partition(".")[0] not in ("numpy", "math"):
+        raise TypeError(f"a kernel must name what it needs of {value.__name__}, not the module: that may change")
+    if isinstance(value, EnumType):
+        return repr(list(value))
+    return repr(value) if isinstance(value, int | float | str | bytes | tuple | dtype) else ""
 
 
 def _use_cache(compiled: object, stamp: str) -> None:
@@ -200,7 +233,8 @@ def _use_cache(compiled: object, stamp: str) -> None:
     save, load, folder = file.save, file.load, file._cache_path
 
     def save_alone(key: object, data: object) -> None:
-        with _locked(folder, fcntl.LOCK_EX):
+        # On a full disk nothing is saved.
+        with suppress(OSError), _locked(folder, fcntl.LOCK_EX):
             save(key, data)
 
     def load_whole(key: object) -> object:

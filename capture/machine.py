@@ -76,12 +76,20 @@ def kinds_of(args: tuple[Any, ...]) -> tuple[Kind, ...] | None:
     return tuple(found)
 
 
+def _features() -> str:
+    """What this processor can do beyond its name; nothing where that cannot be told."""
+    try:
+        features: str = llvm.get_host_cpu_features().flatten()
+    except RuntimeError:
+        return ""
+    return features
+
+
 @cache
 def _host() -> str:
     """What machine code is made for, and by whom."""
-    features = llvm.get_host_cpu_features().flatten()
     parts = (MAGIC, version("numba"), version("llvmlite"), sys.implementation.cache_tag, llvm.get_host_cpu_name())
-    return repr((*parts, features))
+    return repr((*parts, _features()))
 
 
 class Stored:
@@ -96,15 +104,17 @@ class Stored:
         self._file = f"{self._as_it_is}{made[:24]}.kernel"
         folder = source.resolve().parent
         own = f"{folder.name}_{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
-        named, users = os.environ.get("NUMBA_CACHE_DIR"), os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-        beside = [folder / "__pycache__", Path(users).expanduser() / "siptrail" / own]
-        self._folders = [Path(named) / own] if named else beside
+        named = os.environ.get("NUMBA_CACHE_DIR")
+        users = os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+        self._folders = [Path(named) / own] if named else [folder / "__pycache__"]
+        if not named and os.path.isabs(users):  # not everybody has a home
+            self._folders.append(Path(users, "siptrail", own))
 
     def read(self) -> bytes | None:
         """What is stored: b"" if the kernel cannot be, None if nothing is known."""
         for folder in self._folders:
             with suppress(OSError):
-                data = (folder / self._file).read_bytes()
+                data = _own(folder / self._file)
                 start, end = len(MAGIC), len(MAGIC) + hashlib.sha256().digest_size
                 # Half a file may be left after a crash, and code must be whole.
                 if data[:start] == MAGIC and hashlib.sha256(data[end:]).digest() == data[start:end]:
@@ -118,7 +128,8 @@ class Stored:
                 folder.mkdir(parents=True, exist_ok=True)
                 new = folder / f"{self._file}.{os.getpid()}-{threading.get_ident()}.new"
                 try:
-                    new.write_bytes(MAGIC + hashlib.sha256(code).digest() + code)
+                    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as out:
+                        out.write(MAGIC + hashlib.sha256(code).digest() + code)
                     new.replace(folder / self._file)
                 finally:
                     new.unlink(missing_ok=True)
@@ -128,15 +139,26 @@ class Stored:
                 return
 
 
+def _own(file: Path) -> bytes:
+    """What is in a file that nobody but its owner can have written: this user, or root. It is code."""
+    with file.open("rb") as data:
+        about = os.fstat(data.fileno())
+        if about.st_uid not in (0, os.geteuid()) or about.st_mode & 0o022:
+            raise PermissionError(file)
+        return data.read()
+
+
 class _Engine:
-    """LLVM: one for the process, since code that is loaded stays for good."""
+    """LLVM: one for the process, since code that is loaded stays for good. Raises OSError where memory must not be
+    executed."""
 
     def __init__(self) -> None:
+        llvm.check_jit_execution()
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         self.target = llvm.Target.from_default_triple().create_target_machine(
             cpu=llvm.get_host_cpu_name(),
-            features=llvm.get_host_cpu_features().flatten(),
+            features=_features(),
             opt=3,
             codemodel="jitdefault",
             jit=True,
@@ -145,7 +167,7 @@ class _Engine:
         self._alone = threading.Lock()
 
     def load(self, code: bytes, symbol: str) -> int:
-        """The address of the function of that name in an object file."""
+        """The address of the function of that name in an object file; 0 if there is none."""
         with self._alone:
             self._loader.add_object_file(llvm.ObjectFileRef.from_data(code))
             self._loader.finalize_object()
@@ -167,12 +189,14 @@ class _Number:
 _CTYPES: dict[type, Any] = {int: ctypes.c_int64, bool: ctypes.c_int64}
 
 
-def callable_of(stored: bytes, symbol: str, kinds: tuple[Kind, ...]) -> Machine:
+def callable_of(stored: bytes, symbol: str, kinds: tuple[Kind, ...]) -> Machine | None:
     """What `code_of` made, as a function of such arguments. It does not look what they are, and lets other threads run
-    meanwhile."""
-    returns = stored[0]
+    meanwhile. None if the code is that of another kernel."""
+    address, returns = _engine().load(stored[1:], symbol), stored[0]
+    if not address:
+        return None
     types = [ctypes.py_object if isinstance(kind, tuple) else _CTYPES.get(kind, _Number) for kind in kinds]
-    function = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, *types)(_engine().load(stored[1:], symbol))
+    function = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, *types)(address)
     room = (ctypes.c_uint64 if returns == UNSIGNED else ctypes.c_int64) * max(1, returns - TUPLE)
 
     def call(*args: Any) -> Any:
@@ -189,9 +213,11 @@ def callable_of(stored: bytes, symbol: str, kinds: tuple[Kind, ...]) -> Machine:
 def code_of(kernel: Any, signature: Any, symbol: str, kinds: tuple[Kind, ...]) -> bytes:
     """What to store of a kernel that the compiler has just compiled (and not loaded from its own cache) for this
     signature. Raises CannotBeStored."""
-    compiled = kernel.overloads[signature]
-    returns = _returns(compiled.signature.return_type)
     with _told_as_such():
+        compiled = kernel.overloads[signature]
+        returns = _returns(compiled.signature.return_type)
+        if compiled.library.has_dynamic_globals:
+            raise CannotBeStored("it has addresses of this process in it")
         module = llvm.parse_assembly(kernel.inspect_llvm(signature))
         native = module.get_function(compiled.fndesc.mangled_name)
         module.link_in(llvm.parse_assembly(_entry(native, symbol, kinds)))
@@ -219,7 +245,7 @@ def code_of(kernel: Any, signature: Any, symbol: str, kinds: tuple[Kind, ...]) -
 def _told_as_such() -> Iterator[None]:
     try:
         yield
-    except (AttributeError, NameError, RuntimeError, ValueError) as error:
+    except (AttributeError, KeyError, NameError, RuntimeError, ValueError) as error:
         # Another compiler, which names or writes things otherwise.
         raise CannotBeStored(str(error)) from error
 
