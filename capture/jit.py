@@ -43,6 +43,8 @@ MOST_SECONDS = 600
 _loading = threading.RLock()
 _others: list[list[str]] = []
 """A command that compiles what this process will need, until it was asked."""
+_told: list[Callable[[], None]] = []
+"""Who wants to know that something is compiled, until it was told."""
 _stamps: dict[int, str] = {}
 """By the identity of a compiled kernel, which stays for good: what its code was made of."""
 
@@ -118,6 +120,8 @@ class _Kernel:
         source, name = Path(self._function.__code__.co_filename), self._function.__qualname__
         stored = Stored(source, f"{source.stem}.{name}", self.stamp(), kinds)
         code = stored.read()
+        if code is None and _told:
+            _told.pop()()
         if code is None and _others:
             _ask(_others.pop())
             code = stored.read()
@@ -248,6 +252,11 @@ def compile_in(command: list[str]) -> None:
     """The first time that something is not stored, `command` is run to its end, which should store it: a compiler that
     has run keeps its memory as long as its process lives."""
     _others[:] = [command]
+
+
+def tell_compiling(say: Callable[[], None] | None) -> None:
+    """`say` is called before something is compiled, once: that may take a minute. None: nobody wants to know."""
+    _told[:] = [say] if say else []
 
 
 def _ask(command: list[str]) -> None:

@@ -72,6 +72,10 @@ def tui(
     if not sys.stdout.isatty():
         raise SiptrailError("standard output is not a terminal; use `siptrail calls` for lists")
     desk = find_desk(url, token, store, file, wait=False, keylog=keylog)
+    if file is not None or store is not None:
+        from capture.jit import tell_compiling
+
+        tell_compiling(None)  # the screen is the terminal UI's now
     from tui.app import run_tui
 
     run_tui(desk, file or url or (str(store) if store else "live"), live=file is None)

@@ -30,7 +30,9 @@ def find_desk(
     if pcap is not None:
         from diagnose.engine import load_rules
         from diagnose.file_desk import FileDesk
+        from siptrail.warming import say_when_compiling
 
+        say_when_compiling()
         settings = load(None)
         rules = load_rules(settings.rules)
         ports, ws_ports = frozenset(settings.sip_ports), frozenset(settings.ws_ports)
@@ -61,7 +63,9 @@ def _store_desk(folder: Path) -> Desk:
     from diagnose.local import open_store
     from index.lake import Lake
     from siptrail.config import load
+    from siptrail.warming import say_when_compiling
 
+    say_when_compiling()
     settings = load(None)
     shared = settings.shared()
     if shared is None and not (folder / "catalogue.duckdb").exists():

@@ -156,7 +156,9 @@ def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]], k
         from index.captures import content_of, import_once
         from index.importing import ImportResult, NotStored, flat, import_file
         from siptrail.service_summary import summary
+        from siptrail.warming import say_when_compiling
 
+        say_when_compiling()
         told_early = {files[0]: beside.submit(content_of, files[0], keylog)}
         warm_up(streams=False)
 

@@ -9,34 +9,34 @@ from __future__ import annotations
 import logging
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
-from capture.jit import compile_in
+from capture.jit import compile_in, tell_compiling
 
 log = logging.getLogger("siptrail")
 
 
+def say_when_compiling() -> None:
+    """What was never compiled here takes a while, and who waits is told why."""
+    said = "siptrail: compiling the code that reads packets, once on this machine: this takes up to a minute …"
+    tell_compiling(lambda: print(said, file=sys.stderr, flush=True))
+
+
 def warm_up() -> None:
-    """Load the kernels of the hot path, or have all of them compiled first; say so, since that takes a minute."""
+    """Load the kernels of the hot path, or have all of them compiled first."""
     from capture.warm import warm_up as warm_up_capture
     from index.columns import to_rows
     from index.copies import Copies
     from index.packed import warm_up as warm_up_packing
 
     compile_in([sys.executable, "-m", "siptrail.warming"])
+    say_when_compiling()
     began = time.monotonic()
-    timer = threading.Timer(
-        1.5, lambda: print("siptrail: compiling the decoding kernels (first start only) …", flush=True)
-    )
-    timer.daemon = True
-    timer.start()
     for block in warm_up_capture():
         Copies(2).mark(block)
         to_rows(block, "")
     warm_up_packing()
-    timer.cancel()
     log.debug("kernels ready after %.2f s", time.monotonic() - began)
 
 

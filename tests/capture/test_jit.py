@@ -142,10 +142,11 @@ def test_what_a_kernel_calls_and_the_constants_it_names_are_part_of_it(tmp_path:
 
 ELSEWHERE = """
 import sys
-from capture.jit import compile_in
+from capture.jit import compile_in, tell_compiling
 from doubling import twice
 
 compile_in([sys.executable, *sys.argv[1:]])
+tell_compiling(lambda: print("compiling", end=" "))
 print(twice(21), "numba" in sys.modules)
 """
 
@@ -160,10 +161,10 @@ def test_what_was_never_compiled_is_compiled_by_another_process(tmp_path: Path) 
         return done.stdout
 
     # The other one may do nothing, fail, or not even exist: then it is done here.
-    assert told("-c", "raise SystemExit(3)") == "42 True\n"
+    assert told("-c", "raise SystemExit(3)") == "compiling 42 True\n"
     for path in (tmp_path / "cache").rglob("*.kernel"):
         path.unlink()
     once = "import doubling, pathlib; pathlib.Path('{}').touch(exist_ok=False); doubling.twice(1)"
     mark = tmp_path / "asked"
-    assert told("-c", once.format(mark)) == "42 False\n" and mark.exists()
+    assert told("-c", once.format(mark)) == "compiling 42 False\n" and mark.exists()
     assert told("-c", once.format(tmp_path / "again")) == "42 False\n" and not (tmp_path / "again").exists()

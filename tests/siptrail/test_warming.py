@@ -36,3 +36,16 @@ def test_whoever_compiles_for_a_service_leaves_out_nothing(tmp_path: Path) -> No
     done = run("-c", REHEARSED)
     assert done.stdout == "False\n\n", done.stdout + done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_who_waits_for_the_compiler_is_told_once(tmp_path: Path) -> None:
+    capture = next((ROOT / "fixtures" / "pcaps").rglob("*.pcap"))
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "kernels")}
+    said = []
+    for name in ("first", "second"):
+        command = [sys.executable, "-m", "siptrail.cli", "import", "--store", str(tmp_path / name), str(capture)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, cwd=ROOT)
+        assert done.returncode == 0 and capture.name in done.stdout, done.stdout + done.stderr
+        said.append(done.stderr)
+    assert said[0].startswith("siptrail: compiling") and said[0].count("\n") == 1
+    assert said[1] == ""
