@@ -25,6 +25,8 @@ U64 = NDArray[np.uint64]
 ROOM = 1 << 18
 """Messages remembered, in pairs that share a place."""
 HASH, WHEN, TAP, NUMBER = range(4)
+AHEAD = 64
+"""Messages whose places in the memory are fetched at once."""
 
 
 @kernel
@@ -44,51 +46,57 @@ def mark(
     resend_ns: int,
     copy: int,
     resent: int,
-) -> None:
+) -> int:
     """Set the bit `copy` or `resent` in the flags of messages that were seen before. frame_start: -1 where a message
     is not one slice of one frame; path: a hash of where it went, used up; known: the memory (hash, time, tap, number).
-    """
+    What it returns means nothing: it keeps the compiler from leaving out what is read ahead."""
     mask = np.uint64(len(known) // 2 - 1)
-    # All hashes first: then the processor fetches many places of the memory at a time.
-    for i in range(len(start)):
-        at = np.uint64(start[i])
-        path[i] ^= hash_of(data, at, at + np.uint64(length[i]))
-    for i in range(len(start)):
-        if flags[i] & NO_MESSAGE:
-            continue
-        at = np.uint64(start[i])
-        place = path[i]
-        mixed = np.int64(place)
-        tap = np.int64(0)
-        if frame_start[i] >= 0 and start[i] - frame_start[i] >= 28:
-            # Before the payload stand IPv4 (20 bytes, TTL at 8) and UDP (8 bytes).
-            head = np.uint64(frame_start[i])
-            tap = np.int64(hash_of(data, head, at - np.uint64(28)) >> np.uint64(1)) ^ data[start[i] - 20]
-        first = int(np.int64(place & mask)) * 2
-        slot = first
-        found = False
-        for way in range(first, first + 2):
-            if known[way, HASH] == mixed and known[way, WHEN] != 0:
-                slot = way
-                found = True
-                break
-            if known[way, WHEN] < known[slot, WHEN]:
-                slot = way
-        if found:
-            apart = ts[i] - known[slot, WHEN]
-            if known[slot, NUMBER] > 0 and ip_id[i] > 0:
-                if known[slot, NUMBER] == ip_id[i]:
-                    again = apart < same_id_ns
-                else:
-                    again = apart < copy_ns and (known[slot, TAP] == 0 or known[slot, TAP] != tap)
-            else:
-                again = apart < resend_ns
-            if again:
-                flags[i] |= copy
+    read = 0
+    for begin in range(0, len(start), AHEAD):
+        end = min(begin + AHEAD, len(start))
+        for i in range(begin, end):
+            at = np.uint64(start[i])
+            path[i] ^= hash_of(data, at, at + np.uint64(length[i]))
+        # The places of all of these are fetched at once; one after the other, each would be waited for.
+        for i in range(begin, end):
+            read ^= known[int(np.int64(path[i] & mask)) * 2, HASH]
+        for i in range(begin, end):
+            if flags[i] & NO_MESSAGE:
                 continue
-            if udp[i]:
-                flags[i] |= resent
-        known[slot, HASH], known[slot, WHEN], known[slot, TAP], known[slot, NUMBER] = mixed, ts[i], tap, ip_id[i]
+            at = np.uint64(start[i])
+            place = path[i]
+            mixed = np.int64(place)
+            tap = np.int64(0)
+            if frame_start[i] >= 0 and start[i] - frame_start[i] >= 28:
+                # Before the payload stand IPv4 (20 bytes, TTL at 8) and UDP (8 bytes).
+                head = np.uint64(frame_start[i])
+                tap = np.int64(hash_of(data, head, at - np.uint64(28)) >> np.uint64(1)) ^ data[start[i] - 20]
+            first = int(np.int64(place & mask)) * 2
+            slot = first
+            found = False
+            for way in range(first, first + 2):
+                if known[way, HASH] == mixed and known[way, WHEN] != 0:
+                    slot = way
+                    found = True
+                    break
+                if known[way, WHEN] < known[slot, WHEN]:
+                    slot = way
+            if found:
+                apart = ts[i] - known[slot, WHEN]
+                if known[slot, NUMBER] > 0 and ip_id[i] > 0:
+                    if known[slot, NUMBER] == ip_id[i]:
+                        again = apart < same_id_ns
+                    else:
+                        again = apart < copy_ns and (known[slot, TAP] == 0 or known[slot, TAP] != tap)
+                else:
+                    again = apart < resend_ns
+                if again:
+                    flags[i] |= copy
+                    continue
+                if udp[i]:
+                    flags[i] |= resent
+            known[slot, HASH], known[slot, WHEN], known[slot, TAP], known[slot, NUMBER] = mixed, ts[i], tap, ip_id[i]
+    return read
 
 
 class Copies:

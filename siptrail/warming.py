@@ -19,7 +19,7 @@ log = logging.getLogger("siptrail")
 
 def say_when_compiling() -> None:
     """What was never compiled here takes a while, and who waits is told why."""
-    said = "siptrail: compiling the code that reads packets, once on this machine: this takes up to a minute …"
+    said = "siptrail: compiling the code that reads packets; once only, up to a minute …"
     tell_compiling(lambda: print(said, file=sys.stderr, flush=True))
 
 
