@@ -26,7 +26,7 @@ from contextlib import contextmanager, suppress
 from enum import EnumType
 from functools import update_wrapper
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from numpy import dtype, errstate, ndarray
@@ -45,8 +45,6 @@ _others: list[list[str]] = []
 """A command that compiles what this process will need, until it was asked."""
 _told: list[Callable[[], None]] = []
 """Who wants to know that something is compiled, until it was told."""
-_stamps: dict[int, str] = {}
-"""By the identity of a compiled kernel, which stays for good: what its code was made of."""
 
 
 class _Plain(threading.local):
@@ -61,7 +59,7 @@ _plain = _Plain()
 class _Kernel:
     """Stands for a kernel until it is called."""
 
-    def __init__(self, function: Callable[..., object]) -> None:
+    def __init__(self, function: FunctionType) -> None:
         self._function = function
         self._compiled: Callable[..., object] | None = None
         """As numba calls it where no machine code can be stored."""
@@ -140,10 +138,9 @@ class _Kernel:
         config: Any = numba.config
         if config.DISABLE_JIT or config.BOUNDSCHECK:
             return None
-        self._load_named()
         signature = tuple(map(cast(Any, numba.typeof), args))
         # Of what comes from its cache numba does not show the code.
-        compiled = numba.njit(nogil=True)(self._function)
+        compiled = numba.njit(nogil=True)(self._for_numba())
         compiled.compile(signature)
         try:
             return code_of(compiled, signature, symbol, kinds)
@@ -157,30 +154,33 @@ class _Kernel:
             if self._compiled is None:
                 import numba
 
-                self._load_named()
+                function = self._for_numba()
                 try:
-                    compiled = numba.njit(nogil=True, cache=True)(self._function)
+                    compiled = numba.njit(nogil=True, cache=True)(function)
                 except RuntimeError:  # there is no place for a cache
-                    compiled = numba.njit(nogil=True)(self._function)
+                    compiled = numba.njit(nogil=True)(function)
                 _use_cache(compiled, self.stamp())
                 self._compiled = compiled
-                _stamps[id(compiled)] = self.stamp()
             return self._compiled
 
-    def _load_named(self) -> None:
-        """Kernels that it names take their own place: the compiler knows nothing of those that wait. They become part
-        of its code, so nobody stores them."""
-        import numba
+    def named(self) -> Callable[..., object]:
+        """The function for kernels that name it: it becomes part of their code, so nobody stores it."""
+        with _loading:
+            if self._named is None:
+                import numba
 
-        self.stamp()
-        names = self._function.__globals__
-        for name in self._names():
-            if isinstance(value := names[name], _Kernel):
-                if value._named is None:
-                    value._load_named()
-                    value._named = numba.njit(nogil=True)(value._function)
-                    _stamps[id(value._named)] = value.stamp()
-                names[name] = value._named
+                self._named = numba.njit(nogil=True)(self._for_numba())
+            return self._named
+
+    def _for_numba(self) -> Callable[..., object]:
+        """The function, with those that it names in place of their kernels, of which the compiler knows nothing. Only
+        the compiler gets it: whoever else calls one of those by its name shall get what is stored."""
+        own = self._function
+        names = {name: value for name in self._names() if isinstance(value := own.__globals__[name], _Kernel)}
+        globals_ = {**own.__globals__, **{name: value.named() for name, value in names.items()}}
+        out = FunctionType(own.__code__, globals_, own.__name__, own.__defaults__, own.__closure__)
+        out.__qualname__, out.__module__ = own.__qualname__, own.__module__
+        return out
 
     def _names(self) -> list[str]:
         names = self._function.__globals__
@@ -195,8 +195,8 @@ class _Kernel:
                 parts.update(f"{_constant(cell.cell_contents)}\n".encode())
             for name in self._names():
                 value = self._function.__globals__[name]
-                known = value.stamp() if isinstance(value, _Kernel) else _stamps.get(id(value))
-                parts.update(f"{name} {known or _constant(value)}\n".encode())
+                said = value.stamp() if isinstance(value, _Kernel) else _constant(value)
+                parts.update(f"{name} {said}\n".encode())
             self._stamp = parts.hexdigest()
         return self._stamp
 
@@ -290,4 +290,4 @@ def plainly(function: F) -> F:
 
 def kernel(function: F) -> F:
     """Compile `function` on its first call (nogil, cached)."""
-    return cast(F, _Kernel(function))
+    return cast(F, _Kernel(cast(FunctionType, function)))

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 REHEARSED = """
 import gc, sys
@@ -24,8 +26,12 @@ print(*(k.__qualname__ for k in kernels if k not in used))
 """
 
 
-def test_whoever_compiles_for_a_service_leaves_out_nothing(tmp_path: Path) -> None:
-    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+def test_whoever_compiles_for_a_service_leaves_out_nothing(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    kernels = tmp_path_factory.mktemp("kernels")
+    paths = {"TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": str(kernels)}
+    environment = {**os.environ, **paths}
 
     def run(*what: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-W", "error", *what]
