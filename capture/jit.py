@@ -169,7 +169,10 @@ class _Kernel:
             if self._named is None:
                 import numba
 
-                self._named = numba.njit(nogil=True)(self._for_numba())
+                from capture.machine import usable
+
+                # Where nothing is stored, each process compiles what its kernels name, and the cache saves that.
+                self._named = numba.njit(nogil=True)(self._for_numba()) if usable() else self.load()
             return self._named
 
     def _for_numba(self) -> Callable[..., object]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -16,6 +19,8 @@ __all__ = ["pytest_runtest_protocol"]  # a hook of pytest
 
 # Hundreds of commands are started: they need not each read the source of every module again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+TOP = Path(__file__).resolve().parents[1]
 
 # How long an example takes is no matter of right or wrong, and differs between machines.
 settings.register_profile("siptrail", deadline=None)
@@ -43,7 +48,10 @@ def reason_missing(thing: str) -> str | None:
     return None if have() else reason
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput") and "NUMBA_DISABLE_JIT" not in os.environ:
+        # Once, and not by each of the commands that tests start at the same time: no answer depends on it then.
+        subprocess.run([sys.executable, "-m", "siptrail.warming"], cwd=TOP, check=False)
     move_out()
 
 
