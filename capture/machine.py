@@ -98,7 +98,6 @@ class Stored:
 
     def __init__(self, source: Path, name: str, stamp: str, kinds: tuple[Kind, ...]) -> None:
         made = hashlib.sha256(f"{stamp} {kinds} {_host()}".encode()).hexdigest()
-        self.kinds = kinds
         self.symbol = f"siptrail_{made}"
         self._of_it, self._as_it_is = f"{name}-*.kernel", f"{name}-{stamp[:16]}-"
         self._file = f"{self._as_it_is}{made[:24]}.kernel"

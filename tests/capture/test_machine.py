@@ -255,7 +255,7 @@ import threading, time
 import numpy as np
 from several import total
 
-cube = np.ones((500, 500, 500), np.int64)
+cube = np.zeros((500, 500, 500), np.int64)  # zeros that nobody wrote take no memory
 total(cube[:1, :1, :1].copy())
 done, ticks = threading.Event(), []
 thread = threading.Thread(target=lambda: (total(cube), done.set()))
