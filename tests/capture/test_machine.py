@@ -257,14 +257,21 @@ from several import total
 
 cube = np.zeros((500, 500, 500), np.int64)  # zeros that nobody wrote take no memory
 total(cube[:1, :1, :1].copy())
-done, ticks = threading.Event(), []
-thread = threading.Thread(target=lambda: (total(cube), done.set()))
+done, ticks, during = threading.Event(), [], []
+
+def work():
+    during.append(time.monotonic())
+    total(cube)
+    during.append(time.monotonic())
+    done.set()
+
+thread = threading.Thread(target=work)
 thread.start()
 while not done.is_set():
     ticks.append(time.monotonic())
     time.sleep(0.001)
 thread.join()
-print(len(ticks) > 5)
+print(any(during[0] < tick < during[1] for tick in ticks))
 """
     assert run(compiled, code) == "True\n"
 
