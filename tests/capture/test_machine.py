@@ -257,21 +257,27 @@ from several import total
 
 cube = np.zeros((500, 500, 500), np.int64)  # zeros that nobody wrote take no memory
 total(cube[:1, :1, :1].copy())
-done, ticks, during = threading.Event(), [], []
 
-def work():
-    during.append(time.monotonic())
-    total(cube)
-    during.append(time.monotonic())
-    done.set()
+def ran_meanwhile():
+    # Whether this thread ran in the middle of the other one's call, not only before or after it.
+    done, ticks, during = threading.Event(), [], []
 
-thread = threading.Thread(target=work)
-thread.start()
-while not done.is_set():
-    ticks.append(time.monotonic())
-    time.sleep(0.001)
-thread.join()
-print(any(during[0] < tick < during[1] for tick in ticks))
+    def work():
+        during.append(time.monotonic())
+        total(cube)
+        during.append(time.monotonic())
+        done.set()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    while not done.is_set():
+        ticks.append(time.monotonic())
+        time.sleep(0.001)
+    thread.join()
+    quarter = (during[1] - during[0]) / 4
+    return any(during[0] + quarter < tick < during[1] - quarter for tick in ticks)
+
+print(any(ran_meanwhile() for _ in range(100)))  # a busy machine may give it no turn in the first of them
 """
     assert run(compiled, code) == "True\n"
 
