@@ -15,15 +15,14 @@ import socket
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from sip.errors import SiptrailError, Unreachable
 from sip.text import printable
-from siptrail import __version__
+from siptrail import __version__, options
 from siptrail.memory import forget_pages, share_heaps
-from siptrail.options import AsJson, Config, Token, Url
 
 if TYPE_CHECKING:
     from capture.sources.scapy import Sniffer
@@ -34,50 +33,51 @@ from siptrail.places import DEFAULT_LISTEN
 MOST_FILES = 1 << 16
 
 
+@click.command()
+@click.option("-i", "--interface", multiple=True, help="Record this interface (repeatable; default: all).")
+@options.path("--store", help="Folder of the store.")
+@click.option("--listen", help=f"ADDR:PORT of the API (default {DEFAULT_LISTEN}).")
+@click.option("--keep", help="How long calls are kept (default 7d).")
+@click.option("--source", help="What records: ring, scapy (slow, portable) or auto.")
+@click.option("--filter", help="A BPF expression instead of the built-in kernel filter.")
+@click.option("--hep", multiple=True, help="Take HEP on ADDR:PORT (UDP and TCP) or tls:ADDR:PORT (repeatable).")
+@click.option("--token", help="Bearer token that clients must send.")
+@click.option("--insecure", is_flag=True, help="Listen beyond loopback without a token.")
+@click.option("--webhook", help="Send alerts to this URL (JSON).")
+@click.option("--node", help="This machine's name in lists.")
+@click.option("--read-only", is_flag=True, help="Only answer from a shared store: record and change nothing.")
+@click.option("--user", help="Go on as this user once the sockets are open (needs root).")
+@options.config
+@options.path("--demo", help="Import the captures in this folder first.")
 def run(
-    interface: Annotated[
-        list[str] | None, typer.Option("-i", "--interface", help="Record this interface (repeatable; default: all).")
-    ] = None,
-    store: Annotated[Path | None, typer.Option("--store", help="Folder of the store.")] = None,
-    listen: Annotated[
-        str | None, typer.Option("--listen", help=f"ADDR:PORT of the API (default {DEFAULT_LISTEN}).")
-    ] = None,
-    keep: Annotated[str | None, typer.Option("--keep", help="How long calls are kept (default 7d).")] = None,
-    source: Annotated[
-        str | None, typer.Option("--source", help="What records: ring, scapy (slow, portable) or auto.")
-    ] = None,
-    filter: Annotated[
-        str | None, typer.Option("--filter", help="A BPF expression instead of the built-in kernel filter.")
-    ] = None,
-    hep: Annotated[
-        list[str] | None,
-        typer.Option("--hep", help="Take HEP on ADDR:PORT (UDP and TCP) or tls:ADDR:PORT (repeatable)."),
-    ] = None,
-    token: Annotated[str | None, typer.Option("--token", help="Bearer token that clients must send.")] = None,
-    insecure: Annotated[bool, typer.Option("--insecure", help="Listen beyond loopback without a token.")] = False,
-    webhook: Annotated[str | None, typer.Option("--webhook", help="Send alerts to this URL (JSON).")] = None,
-    node: Annotated[str | None, typer.Option("--node", help="This machine's name in lists.")] = None,
-    read_only: Annotated[
-        bool, typer.Option("--read-only", help="Only answer from a shared store: record and change nothing.")
-    ] = False,
-    user: Annotated[
-        str | None, typer.Option("--user", help="Go on as this user once the sockets are open (needs root).")
-    ] = None,
-    config: Config = None,
-    demo: Annotated[Path | None, typer.Option("--demo", help="Import the captures in this folder first.")] = None,
+    interface: tuple[str, ...],
+    store: Path | None,
+    listen: str | None,
+    keep: str | None,
+    source: str | None,
+    filter: str | None,
+    hep: tuple[str, ...],
+    token: str | None,
+    insecure: bool,
+    webhook: str | None,
+    node: str | None,
+    read_only: bool,
+    user: str | None,
+    config: Path | None,
+    demo: Path | None,
 ) -> None:
     """Record: capture, index, alerts and the HTTP API in one process."""
     from siptrail.config import load
 
     settings = load(
         config,
-        interfaces=interface,
+        interfaces=list(interface) or None,
         store=store,
         listen=listen,
         keep=keep,
         source=source,
         filter=filter,
-        hep=hep,
+        hep=list(hep) or None,
         token=token,
         insecure=insecure or None,
         node=node,
@@ -167,16 +167,19 @@ def _many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
+@click.command()
+@click.option("-i", "--interface", multiple=True, help="Look at this interface (repeatable; default: all).")
+@click.option("--seconds", type=float, default=10.0, show_default=True, help="How long to listen on the wire.")
+@options.path("--store", help="Folder of the store.")
+@options.several(options.url, options.token, options.config, options.as_json)
 def doctor(
-    interface: Annotated[
-        list[str] | None, typer.Option("-i", "--interface", help="Look at this interface (repeatable; default: all).")
-    ] = None,
-    seconds: Annotated[float, typer.Option("--seconds", help="How long to listen on the wire.")] = 10.0,
-    store: Annotated[Path | None, typer.Option("--store", help="Folder of the store.")] = None,
-    url: Url = None,
-    token: Token = None,
-    config: Config = None,
-    as_json: AsJson = False,
+    interface: tuple[str, ...],
+    seconds: float,
+    store: Path | None,
+    url: str | None,
+    token: str | None,
+    config: Path | None,
+    as_json: bool,
 ) -> int:
     """Why do I see nothing? Checks rights, interfaces, what goes by, the clock, the disk; says what to do."""
     from capture.packetsockets import PacketSockets
@@ -186,7 +189,7 @@ def doctor(
     from api.client import HttpDesk
     from siptrail.doctor import Examination, examine
 
-    settings = load(config, interfaces=interface, store=store)
+    settings = load(config, interfaces=list(interface) or None, store=store)
     desk = HttpDesk(url or f"http://{settings.listen}", token or settings.token)
     service = desk.interfaces() if url is not None or desk.alive() else None
     if sockets.missing is None and not as_json:

@@ -13,57 +13,56 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
+from click.exceptions import Exit, NoArgsIsHelpError
 
-from diagnose.desk import headline_of, trace_of
 from sip.errors import Misread, SiptrailError, Unreachable
 from sip.text import printable
-from siptrail import __version__
+from siptrail import __version__, options
 from siptrail.appliance import doctor, run
 from siptrail.desks import find_desk
-from siptrail.options import AsJson, Keylog, Legs, Pcap, Store, Token, Url
 from siptrail.overview_commands import alerts, resends, stats
 from siptrail.store_commands import retention, store_app
 
-app = typer.Typer(
-    name="siptrail",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="An always-on flight recorder for SIP: record, find, explain, draw, export.",
-)
+call_id = click.argument("call_id", metavar="CALL-ID")
 
-app.command()(run)
+
+@click.group("siptrail", cls=options.Commands)
+def app() -> None:
+    """An always-on flight recorder for SIP: record, find, explain, draw, export."""
+
+
+app.add_command(run)
 
 
 @app.command("import")
+@click.argument("files", nargs=-1, required=True, help="pcap or pcapng files, also gzip; '-' is standard input.")
+@options.several(options.store, options.url, options.token, options.keylog)
+@click.option("--again", is_flag=True, help="Even captures whose content is in the store.")
+@options.as_json
 def import_(
-    files: Annotated[list[str], typer.Argument(help="pcap or pcapng files, also gzip; '-' is standard input.")],
-    store: Store = None,
-    url: Url = None,
-    token: Token = None,
-    keylog: Keylog = None,
-    again: Annotated[bool, typer.Option("--again", help="Even captures whose content is in the store.")] = False,
-    as_json: AsJson = False,
+    files: tuple[str, ...],
+    store: Path | None,
+    url: str | None,
+    token: str | None,
+    keylog: Path | None,
+    again: bool,
+    as_json: bool,
 ) -> None:
     """Index captures into the store (through the service when it runs), with a progress bar."""
     from siptrail.importer import run_import
 
     if store is not None and url is not None:
         raise SiptrailError("--url and --store exclude each other; give one of them")
-    raise typer.Exit(run_import(files, store, url, token, as_json, keylog, again))
+    raise Exit(run_import(list(files), store, url, token, as_json, keylog, again))
 
 
 @app.command()
-def tui(
-    file: Annotated[str | None, typer.Argument(help="A capture file; without it: the running service.")] = None,
-    url: Url = None,
-    token: Token = None,
-    store: Store = None,
-    keylog: Keylog = None,
-) -> None:
+@click.argument("file", required=False, help="A capture file; without it: the running service.")
+@options.several(options.url, options.token, options.store, options.keylog)
+def tui(file: str | None, url: str | None, token: str | None, store: Path | None, keylog: Path | None) -> None:
     """Calls in the terminal: live from the service, or a capture file alone."""
     if file == "-":
         raise SiptrailError(
@@ -83,16 +82,28 @@ def tui(
 
 
 @app.command()
+@click.argument("filter", default="", help="Filter, e.g. 'from:4416* state:failed since:2h'.")
+@options.as_json
+@click.option("--csv", "as_csv", is_flag=True, help="Comma-separated, with a header line.")
+@click.option(
+    "--limit",
+    "-n",
+    type=options.Count(min=1),
+    default=100,
+    show_default=True,
+    help="At most this many (newest first).",
+)
+@options.asked
 def calls(
-    filter: Annotated[str, typer.Argument(help="Filter, e.g. 'from:4416* state:failed since:2h'.")] = "",
-    as_json: AsJson = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Comma-separated, with a header line.")] = False,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most this many (newest first).")] = 100,
-    url: Url = None,
-    token: Token = None,
-    store: Store = None,
-    pcap: Pcap = None,
-    keylog: Keylog = None,
+    filter: str,
+    as_json: bool,
+    as_csv: bool,
+    limit: int,
+    url: str | None,
+    token: str | None,
+    store: Path | None,
+    pcap: str | None,
+    keylog: Path | None,
 ) -> None:
     """List calls, newest first."""
     desk = find_desk(url, token, store, pcap, keylog=keylog)
@@ -136,21 +147,23 @@ def calls(
 
 
 @app.command()
+@call_id
+@click.option("--messages", is_flag=True, help="Every message in full.")
+@click.option("--media", is_flag=True, help="Offers and answers side by side: codecs, DTMF, SRTP.")
+@click.option("--dissect", is_flag=True, help="Wireshark's own tree of every message (needs tshark).")
+@options.as_json
+@options.asked
 def show(
-    call_id: Annotated[str, typer.Argument(metavar="CALL-ID")],
-    messages: Annotated[bool, typer.Option("--messages", help="Every message in full.")] = False,
-    media: Annotated[
-        bool, typer.Option("--media", help="Offers and answers side by side: codecs, DTMF, SRTP.")
-    ] = False,
-    dissect: Annotated[
-        bool, typer.Option("--dissect", help="Wireshark's own tree of every message (needs tshark).")
-    ] = False,
-    as_json: AsJson = False,
-    url: Url = None,
-    token: Token = None,
-    store: Store = None,
-    pcap: Pcap = None,
-    keylog: Keylog = None,
+    call_id: str,
+    messages: bool,
+    media: bool,
+    dissect: bool,
+    as_json: bool,
+    url: str | None,
+    token: str | None,
+    store: Path | None,
+    pcap: str | None,
+    keylog: Path | None,
 ) -> None:
     """One call: summary, findings, and its messages."""
     from siptrail.config import load
@@ -167,17 +180,22 @@ def show(
 
 
 @app.command()
+@call_id
+@click.option("--format", "-f", default="text", show_default=True, help="text, svg, mermaid or json.")
+@options.legs
+@options.asked
 def ladder(
-    call_id: Annotated[str, typer.Argument(metavar="CALL-ID")],
-    format: Annotated[str, typer.Option("--format", "-f", help="text, svg, mermaid or json.")] = "text",
-    legs: Legs = False,
-    url: Url = None,
-    token: Token = None,
-    store: Store = None,
-    pcap: Pcap = None,
-    keylog: Keylog = None,
+    call_id: str,
+    format: str,
+    legs: bool,
+    url: str | None,
+    token: str | None,
+    store: Path | None,
+    pcap: str | None,
+    keylog: Path | None,
 ) -> None:
     """Draw the call."""
+    from diagnose.desk import headline_of, trace_of
     from siptrail.output import draw
 
     desk = find_desk(url, token, store, pcap, keylog=keylog)
@@ -186,15 +204,19 @@ def ladder(
 
 
 @app.command("pcap")
+@call_id
+@click.option("-o", "--output", required=True, help="File to write; '-' is standard output.")
+@options.legs
+@options.asked
 def pcap_(
-    call_id: Annotated[str, typer.Argument(metavar="CALL-ID")],
-    output: Annotated[str, typer.Option("-o", "--output", help="File to write; '-' is standard output.")],
-    legs: Legs = False,
-    url: Url = None,
-    token: Token = None,
-    store: Store = None,
-    pcap: Pcap = None,
-    keylog: Keylog = None,
+    call_id: str,
+    output: str,
+    legs: bool,
+    url: str | None,
+    token: str | None,
+    store: Path | None,
+    pcap: str | None,
+    keylog: Path | None,
 ) -> None:
     """Write the call's original packets to a capture file."""
     desk = find_desk(url, token, store, pcap, keylog=keylog)
@@ -210,14 +232,17 @@ def pcap_(
 
 
 @app.command("legs")
+@call_id
+@options.as_json
+@options.asked
 def legs_(
-    call_id: Annotated[str, typer.Argument(metavar="CALL-ID")],
-    as_json: AsJson = False,
-    url: Url = None,
-    token: Token = None,
-    store: Store = None,
-    pcap: Pcap = None,
-    keylog: Keylog = None,
+    call_id: str,
+    as_json: bool,
+    url: str | None,
+    token: str | None,
+    store: Path | None,
+    pcap: str | None,
+    keylog: Path | None,
 ) -> None:
     """The same call beyond a switch that gives each leg a Call-ID of its own, and what each link rests on."""
     from siptrail.output import legs_text
@@ -228,14 +253,17 @@ def legs_(
 
 
 @app.command()
+@click.argument("target", metavar="CALL-ID|FILE")
+@options.as_json
+@options.asked
 def diagnose(
-    target: Annotated[str, typer.Argument(metavar="CALL-ID|FILE")],
-    as_json: AsJson = False,
-    url: Url = None,
-    token: Token = None,
-    store: Store = None,
-    pcap: Pcap = None,
-    keylog: Keylog = None,
+    target: str,
+    as_json: bool,
+    url: str | None,
+    token: str | None,
+    store: Path | None,
+    pcap: str | None,
+    keylog: Path | None,
 ) -> None:
     """Say what is wrong with a call, or with every call of a capture file."""
     from diagnose.local import LocalDesk
@@ -248,21 +276,24 @@ def diagnose(
     if text:
         print(text)
     desk.close()
-    raise typer.Exit(1 if bad else 0)
+    raise Exit(1 if bad else 0)
 
 
 @app.command()
+@click.argument("first", metavar="CALL-ID", help="The good call.")
+@click.argument("second", metavar="CALL-ID", help="The bad one.")
+@click.option("--other-pcap", help="The second call is in this capture file.")
+@options.as_json
+@options.several(options.url, options.token, options.store, options.pcap)
 def compare(
-    first: Annotated[str, typer.Argument(metavar="CALL-ID", help="The good call.")],
-    second: Annotated[str, typer.Argument(metavar="CALL-ID", help="The bad one.")],
-    other_pcap: Annotated[
-        str | None, typer.Option("--other-pcap", help="The second call is in this capture file.")
-    ] = None,
-    as_json: AsJson = False,
-    url: Url = None,
-    token: Token = None,
-    store: Store = None,
-    pcap: Pcap = None,
+    first: str,
+    second: str,
+    other_pcap: str | None,
+    as_json: bool,
+    url: str | None,
+    token: str | None,
+    store: Path | None,
+    pcap: str | None,
 ) -> None:
     """Say what differs between two calls: their steps, headers and SDP, the most telling first."""
     from siptrail.output import compared
@@ -278,18 +309,14 @@ def compare(
 
 
 @app.command()
-def explain(
-    topic: Annotated[
-        list[str] | None,
-        typer.Argument(help="A finding, code, method, cause, NAT test or term; without it: what there is."),
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
+@click.argument("topic", nargs=-1, help="A finding, code, method, cause, NAT test or term; without it: what there is.")
+@options.as_json
+def explain(topic: tuple[str, ...], as_json: bool) -> None:
     """Say what a finding, a code or a term means, and what to look at next."""
     from siptrail.config import load
     from siptrail.explaining import kinds, meanings
 
-    wanted = " ".join(topic or ()).strip()
+    wanted = " ".join(topic).strip()
     if not wanted:
         print(kinds(as_json))
         return
@@ -299,9 +326,8 @@ def explain(
     print(meanings(wanted, explain_topic(wanted, load_rules(load(None).rules)), as_json))
 
 
-app.command()(stats)
-app.command()(alerts)
-app.command()(resends)
+for overview in (stats, alerts, resends):
+    app.add_command(overview)
 
 
 @app.command()
@@ -310,9 +336,8 @@ def version() -> None:
     print(f"siptrail {__version__}")
 
 
-app.command()(doctor)
-app.command()(retention)
-app.add_typer(store_app)
+for keeping in (doctor, retention, store_app):
+    app.add_command(keeping)
 
 
 def main() -> None:
@@ -336,19 +361,22 @@ def marked(error: Misread) -> str:
 
 def _run() -> int:
     try:
-        return int(app(standalone_mode=False) or 0)
+        return int(app(prog_name="siptrail", standalone_mode=False) or 0)
     except SiptrailError as error:
         print(f"siptrail: {printable(str(error))}", file=sys.stderr)
         if isinstance(error, Misread):
             print(marked(error), file=sys.stderr)
         return error.exit_code
-    except typer.Abort:
+    except click.Abort:
         return 130
-    except typer.TyperException as error:
+    except NoArgsIsHelpError as error:
+        print(error.format_message())
+        return 2
+    except click.ClickException as error:
         print(f"siptrail: {printable(error.format_message())} (see siptrail --help)", file=sys.stderr)
         return 2
     except SystemExit:
-        return 0  # typer's answer to a reader that has seen enough, as in `siptrail calls | head`
+        return 0  # click's answer to a reader that has seen enough, as in `siptrail calls | head`
     except KeyboardInterrupt:
         return 130
     except OSError as error:

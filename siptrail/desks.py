@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from diagnose.desk import Desk
 from sip.errors import SiptrailError, Unreachable
 from sip.text import printable
 from siptrail.places import DEFAULT_LISTEN, default_store
+
+if TYPE_CHECKING:
+    from diagnose.desk import Desk
 
 
 def find_desk(

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
 
-import typer
+import click
 
+from siptrail import options
 from siptrail.desks import find_desk
-from siptrail.options import AsJson, Config, Keylog, Pcap, Store, Token, Url
 
 
+@click.command()
+@options.as_json
+@options.asked
 def stats(
-    as_json: AsJson = False,
-    url: Url = None,
-    token: Token = None,
-    store: Store = None,
-    pcap: Pcap = None,
-    keylog: Keylog = None,
+    as_json: bool, url: str | None, token: str | None, store: Path | None, pcap: str | None, keylog: Path | None
 ) -> None:
     """Count packets, messages, calls and losses."""
     from siptrail.output import stats_text
@@ -26,17 +24,23 @@ def stats(
     desk.close()
 
 
+@click.command()
+@click.option(
+    "--dry-run", "try_rules", is_flag=True, help="Try the alert rules of the configuration on recorded calls."
+)
+@click.option("--since", default="7d", show_default=True, help="With --dry-run: so far back.")
+@options.config
+@options.as_json
+@options.several(options.url, options.token, options.store, options.pcap)
 def alerts(
-    try_rules: Annotated[
-        bool, typer.Option("--dry-run", help="Try the alert rules of the configuration on recorded calls.")
-    ] = False,
-    since: Annotated[str, typer.Option("--since", help="With --dry-run: so far back.")] = "7d",
-    config: Config = None,
-    as_json: AsJson = False,
-    url: Url = None,
-    token: Token = None,
-    store: Store = None,
-    pcap: Pcap = None,
+    try_rules: bool,
+    since: str,
+    config: Path | None,
+    as_json: bool,
+    url: str | None,
+    token: str | None,
+    store: Path | None,
+    pcap: str | None,
 ) -> None:
     """Alerts that are open, or when the alert rules would have opened them."""
     from siptrail.alerting import dry_run, open_alerts
@@ -49,16 +53,19 @@ def alerts(
     desk.close()
 
 
+@click.command()
+@click.option("--since", help="So far back; 1h of a service, all of a capture or store.")
+@click.option("--per", default="dst", show_default=True, help="dst: requests to a host, src: those that it sends.")
+@options.as_json
+@options.several(options.url, options.token, options.store, options.pcap)
 def resends(
-    since: Annotated[
-        str | None, typer.Option("--since", help="So far back; 1h of a service, all of a capture or store.")
-    ] = None,
-    per: Annotated[str, typer.Option("--per", help="dst: requests to a host, src: those that it sends.")] = "dst",
-    as_json: AsJson = False,
-    url: Url = None,
-    token: Token = None,
-    store: Store = None,
-    pcap: Pcap = None,
+    since: str | None,
+    per: str,
+    as_json: bool,
+    url: str | None,
+    token: str | None,
+    store: Path | None,
+    pcap: str | None,
 ) -> None:
     """Hosts to which requests are sent again and again: path loss, or an overloaded element."""
     from siptrail.resending import told

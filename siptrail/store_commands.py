@@ -12,28 +12,30 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
 from sip.errors import SiptrailError, Unreachable
-from siptrail.options import AsJson, Config, Store, Token, Url
+from siptrail import options
 from siptrail.places import DEFAULT_LISTEN
 
 if TYPE_CHECKING:
     from siptrail.config import Settings
 
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would go, and why.")]
 
-
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Only say what would go, and why.")
+@click.option("--keep", help="How long calls are kept (default 7d).")
+@options.several(options.config, options.store, options.url, options.token, options.as_json)
 def retention(
-    dry_run: DryRun = False,
-    keep: Annotated[str | None, typer.Option("--keep", help="How long calls are kept (default 7d).")] = None,
-    config: Config = None,
-    store: Store = None,
-    url: Url = None,
-    token: Token = None,
-    as_json: AsJson = False,
+    dry_run: bool,
+    keep: str | None,
+    config: Path | None,
+    store: Path | None,
+    url: str | None,
+    token: str | None,
+    as_json: bool,
 ) -> None:
     """Remove the hours that must go: past their time, or the store or its disk is too full."""
     from siptrail.store_output import retention_text
@@ -43,13 +45,14 @@ def retention(
     print(json.dumps(record) if as_json else retention_text(record))
 
 
-store_app = typer.Typer(name="store", no_args_is_help=True, help="Look after the store: check, backup, restore, stats.")
+@click.group("store", cls=options.Commands)
+def store_app() -> None:
+    """Look after the store: check, backup, restore, stats."""
 
 
 @store_app.command()
-def stats(
-    config: Config = None, store: Store = None, url: Url = None, token: Token = None, as_json: AsJson = False
-) -> None:
+@options.several(options.config, options.store, options.url, options.token, options.as_json)
+def stats(config: Path | None, store: Path | None, url: str | None, token: str | None, as_json: bool) -> None:
     """Files, rows and bytes by table and by hour; snapshots; what takes the disk."""
     from siptrail.store_output import stats_text
 
@@ -59,14 +62,17 @@ def stats(
 
 
 @store_app.command()
+@click.option("--deep", is_flag=True, help="Read every file to its end.")
+@click.option("--repair", is_flag=True, help="Set damaged files aside; the rest answers.")
+@options.several(options.config, options.store, options.url, options.token, options.as_json)
 def check(
-    deep: Annotated[bool, typer.Option("--deep", help="Read every file to its end.")] = False,
-    repair: Annotated[bool, typer.Option("--repair", help="Set damaged files aside; the rest answers.")] = False,
-    config: Config = None,
-    store: Store = None,
-    url: Url = None,
-    token: Token = None,
-    as_json: AsJson = False,
+    deep: bool,
+    repair: bool,
+    config: Path | None,
+    store: Path | None,
+    url: str | None,
+    token: str | None,
+    as_json: bool,
 ) -> None:
     """Is every file there, and can it be read? Exit code 1 where one is damaged."""
     from siptrail.store_output import check_text, rebuilt_text
@@ -76,22 +82,20 @@ def check(
     print(json.dumps(record) if as_json else check_text(record))
     if not record["faults"]:
         return
-    if repair:
-        from index.rebuild import repair as set_aside
+    if not repair:
+        raise click.exceptions.Exit(1)
+    from index.rebuild import repair as set_aside
 
-        folder = _nobody_else(url, token, store, config)
-        done = set_aside(folder, deep, lambda text: print(text, file=sys.stderr))
-        if done is not None:
-            print(rebuilt_text(done), file=sys.stderr if as_json else sys.stdout)
-        return
-    raise typer.Exit(1)
+    folder = _nobody_else(url, token, store, config)
+    done = set_aside(folder, deep, lambda text: print(text, file=sys.stderr))
+    if done is not None:
+        print(rebuilt_text(done), file=sys.stderr if as_json else sys.stdout)
 
 
 @store_app.command()
-def rebuild(
-    deep: Annotated[bool, typer.Option("--deep", help="Read every file to its end first.")] = False,
-    store: Store = None,
-) -> None:
+@click.option("--deep", is_flag=True, help="Read every file to its end first.")
+@options.store
+def rebuild(deep: bool, store: Path | None) -> None:
     """Make a new catalogue from the files, where the old one is damaged."""
     from index.rebuild import rebuild as make_anew
     from siptrail.config import load
@@ -108,13 +112,14 @@ def rebuild(
 
 
 @store_app.command()
-def backup(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Empty, or with an older backup of this store.")],
-    store: Store = None,
-    url: Url = None,
-    token: Token = None,
-    as_json: AsJson = False,
-) -> None:
+@click.argument(
+    "folder",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Empty, or with an older backup of this store.",
+)
+@options.several(options.store, options.url, options.token, options.as_json)
+def backup(folder: Path, store: Path | None, url: str | None, token: str | None, as_json: bool) -> None:
     """Copy the store to a folder, also while it records. Again into the same folder: only what is new is copied."""
     from siptrail.store_output import backup_text
 
@@ -124,10 +129,9 @@ def backup(
 
 
 @store_app.command()
-def restore(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a backup.")],
-    store: Store = None,
-) -> None:
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path), help="The folder of a backup.")
+@options.store
+def restore(folder: Path, store: Path | None) -> None:
     """Make a store of a backup, where there is none yet."""
     from index.backup import restore as bring_back
     from siptrail.config import load

@@ -153,7 +153,7 @@ CASES = {
     "unknown command": Case("recrod", 2, ("recrod", "--help")),
     "unknown option": Case("calls --jsn", 2, ("--jsn", "--help")),
     "no number": Case("calls --limit many --pcap {good}", 2, ("--limit", "--help")),
-    "nothing to import": Case("import", 2, ("files", "--help")),
+    "nothing to import": Case("import", 2, ("FILES", "--help")),
     "two sources": Case("calls --pcap {good} --store {store}", 2, ("--store and --pcap exclude", "one of them")),
     "two stores": Case("import {good} --store {store} --url http://127.0.0.1:1", 2, ("exclude", "one of them")),
     # settings

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
+from click.testing import CliRunner, Result
 
 from diagnose.engine import load_rules
 from diagnose.explain import KINDS, STATUSES

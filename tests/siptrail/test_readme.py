@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import typer.main
 
 from siptrail.cli import app
 from siptrail.config import Settings
@@ -65,9 +64,9 @@ def test_the_command_line_is_understood(
         if argument.endswith((".pcap", ".gz", ".toml")):
             Path(argument).touch()
     # Parsing only, nothing runs: an unknown command or option, or a missing argument, raises a usage error.
-    group = typer.main.get_command(app)
-    context = group.make_context("siptrail", list(arguments), resilient_parsing=False)
-    command_name, command, rest = group.resolve_command(context, list(arguments))  # type: ignore[attr-defined]
+    context = app.make_context("siptrail", list(arguments), resilient_parsing=False)
+    command_name, command, rest = app.resolve_command(context, list(arguments))
+    assert command is not None
     command.make_context(command_name, rest, parent=context)
 
 
@@ -105,3 +104,13 @@ def test_mistakes_end_with_the_exit_code_the_readme_promises(arguments: list[str
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr and done.stderr.strip()
+
+
+def test_no_command_at_all_lists_the_commands_and_nothing_else(tmp_path: Path) -> None:
+    script = "import sys; sys.path.insert(0, sys.argv.pop(1)); from siptrail.cli import main; main()"
+    for arguments in ([], ["store"]):
+        command = [sys.executable, "-c", script, str(ROOT), *arguments]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (2, "")
+        assert done.stdout.startswith(f"Usage: siptrail {'store ' if arguments else ''}[OPTIONS] COMMAND")
+        assert "..." not in done.stdout.split("Commands:")[1], "each of them in a whole sentence"
