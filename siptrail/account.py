@@ -13,7 +13,7 @@ from pathlib import Path
 
 from capture.privileges import become
 from sip.errors import SiptrailError, Unreachable
-from siptrail.config import Settings
+from siptrail.settings import Settings
 
 CODE = Path(__file__).resolve().parents[1]
 

@@ -20,9 +20,9 @@ from index.summary import from_rfc3339, rfc3339
 from sip.errors import SiptrailError
 from sip.text import printable
 from siptrail.amounts import duration_ns
-from siptrail.config import Settings
 from siptrail.resending import resends_of
 from siptrail.rule_settings import compiled
+from siptrail.settings import Settings
 
 PARTS = 168
 """Hours one by one for a week; longer times in so many parts, of less than a day each."""

@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ from siptrail.memory import forget_pages, share_heaps
 
 if TYPE_CHECKING:
     from capture.sources.scapy import Sniffer
-    from siptrail.config import Settings
+    from siptrail.settings import Settings
 
 from siptrail.places import DEFAULT_LISTEN
 
@@ -103,7 +103,7 @@ def run(
     for noisy in ("httpx", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     if webhook:
-        settings = settings.model_copy(update={"sinks": {**settings.sinks, "webhook": {"url": webhook}}})
+        settings = replace(settings, sinks={**settings.sinks, "webhook": {"url": webhook}})
     warm_up()
     service = Service(settings, sockets, lambda text: print(f"siptrail: {text}", flush=True), sniffers)
     # What is loaded now stays to the end. The garbage collector would look at all of it again and again, which costs

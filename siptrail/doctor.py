@@ -19,7 +19,7 @@ from capture.packetsockets import PacketSockets
 from diagnose.engine import load_rules
 from index.summary import tls_record
 from sip.errors import SiptrailError
-from siptrail.config import Settings
+from siptrail.settings import Settings
 from siptrail.tlstable import ADVICE, tls_lines
 from siptrail.traffic import Traffic, listen
 

@@ -25,8 +25,9 @@ from capture.sources.scapy import Sniffer
 from index.importing import flat
 from index.trace import Loss
 from sip.errors import SiptrailError, Unreachable
-from siptrail.config import Settings, address
+from siptrail.amounts import address
 from siptrail.ledger import Ledger
+from siptrail.settings import Settings
 
 log = logging.getLogger("siptrail")
 

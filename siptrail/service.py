@@ -43,15 +43,15 @@ from index.trace import Loss
 from sip.errors import SiptrailError
 from siptrail import __version__
 from siptrail.alarm import Alarm
-from siptrail.amounts import duration_ns, size_bytes
+from siptrail.amounts import address, duration_ns, size_bytes
 from siptrail.analyst import Analyst
-from siptrail.config import Settings, address
 from siptrail.ledger import Ledger
 from siptrail.memory import Haste, give_back, shrink
 from siptrail.recording import Recorder
 from siptrail.rule_settings import compiled
 from siptrail.rule_watch import RuleWatch
 from siptrail.service_summary import summary
+from siptrail.settings import Settings
 from siptrail.storekeeping import Keeper
 from siptrail.watch import FailureWatch
 

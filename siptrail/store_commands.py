@@ -21,7 +21,7 @@ from siptrail import options
 from siptrail.places import DEFAULT_LISTEN
 
 if TYPE_CHECKING:
-    from siptrail.config import Settings
+    from siptrail.settings import Settings
 
 
 @click.command()

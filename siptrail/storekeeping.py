@@ -21,9 +21,9 @@ from index.lake import Lake
 from index.retention import Limits, Removal, line
 from index.upkeep import Upkeep
 from sip.errors import SiptrailError
-from siptrail.amounts import duration_ns, size_bytes
-from siptrail.config import Settings, share
+from siptrail.amounts import duration_ns, share, size_bytes
 from siptrail.memory import shrink
+from siptrail.settings import Settings
 
 
 def limits_of(settings: Settings) -> Limits:

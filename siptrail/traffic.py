@@ -16,7 +16,7 @@ from capture.sources.ring import open_ring
 from capture.tcprefused import Refused
 from capture.tlspeers import TlsPeer
 from index.columns import address_text
-from siptrail.config import Settings
+from siptrail.settings import Settings
 
 OVERSIZED = 1600
 TAGS = (0x8100, 0x88A8)

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from capture.packetsockets import PacketSockets
-from siptrail.config import Settings
 from siptrail.doctor import Examination, Result, examine
+from siptrail.settings import Settings
 from tests.capture.live import MAIN, TOP
 from tests.capture.wire import ether, ip4
 from tests.capture.wire import udp as wire_udp

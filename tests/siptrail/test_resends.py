@@ -14,9 +14,9 @@ from diagnose.local import open_store
 from index.lake import Lake
 from sip.errors import SiptrailError
 from siptrail.cli import app
-from siptrail.config import Settings
 from siptrail.resending import told
 from siptrail.rule_settings import compiled
+from siptrail.settings import RuleSettings
 from tests.api.conftest import serving
 from tests.index.stored import capture, frame, message, put
 from tests.siptrail.switch import START
@@ -125,4 +125,4 @@ WRONG = {
 @pytest.mark.parametrize(("more", "said"), WRONG.values(), ids=WRONG)
 def test_what_is_wrong_with_it_is_one_line(more: dict[str, Any], said: str) -> None:
     with pytest.raises(SiptrailError, match=said):
-        compiled(Settings(alert_rules={"mine": {**rule(), **more}}).alert_rules)
+        compiled({"mine": RuleSettings(**{**rule(), **more})})

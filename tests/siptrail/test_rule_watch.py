@@ -12,9 +12,9 @@ from alerts.event import Notice
 from index.archive import Archive
 from index.lake import Lake
 from sip.errors import Misread, SiptrailError
-from siptrail.config import Settings
 from siptrail.rule_settings import compiled
 from siptrail.rule_watch import RuleWatch
+from siptrail.settings import RuleSettings
 from tests.siptrail.switch import CUSTOMER, FIRST, SECOND, START, SWITCH, Packets, capture, leg, rows_of
 
 S = 1_000_000_000
@@ -28,7 +28,7 @@ class Night:
         self.archive = Archive(lake, lambda: self.now)
         self.archive.live_since = START - 3600 * S
         self.book = AlertBook(quiet_ns=clear * S, base_url="https://trail.example.com")
-        self.rules = compiled(Settings(alert_rules={"mine": rule}).alert_rules)
+        self.rules = compiled({"mine": RuleSettings(**rule)})
         self.watch = RuleWatch(self.archive, self.rules, self.book)
         self._packets = sorted(p for packets in legs for p in packets)
         self._folder = folder
@@ -235,6 +235,12 @@ WRONG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "an unknown per": (dict(filter="code:503", at_least=1, per="day"), ("mine.per: 'day' is none of src, dst",)),
     "silence of whom": (dict(filter="code:503", at_most=0, per="dst"), ("mine.per: who is silent is in no list",)),
     "of nothing": (dict(filter="code:503", at_most=0, of_at_least=2), ("mine.of_at_least goes with of",)),
+    "at least none": (dict(filter="code:503", at_least=0), ("mine.at_least: 0 is less than 1",)),
+    "less than none": (dict(filter="code:503", at_most=-1), ("mine.at_most: -1 is less than 0",)),
+    "a long headline": (
+        dict(filter="code:503", at_least=1, headline="x" * 201),
+        ("mine.headline: 201 letters are more than 200",),
+    ),
 }
 
 
@@ -242,7 +248,7 @@ WRONG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 def test_a_wrong_rule_is_told_in_one_line_that_names_it(rule: str) -> None:
     settings, words = WRONG[rule]
     with pytest.raises(SiptrailError) as error:
-        compiled(Settings(alert_rules={"mine": settings}).alert_rules, " in my.toml")
+        compiled({"mine": RuleSettings(**settings)}, " in my.toml")
     text = str(error.value)
     assert text.startswith("setting alert_rules.mine") and " in my.toml" in text and "\n" not in text
     for word in words:
@@ -254,4 +260,4 @@ def test_a_wrong_rule_is_told_in_one_line_that_names_it(rule: str) -> None:
 @pytest.mark.parametrize("name", ["", "invite-failed", "a b", "x" * 65, "\x1b[2J"])
 def test_a_name_that_cannot_be_had(name: str) -> None:
     with pytest.raises(SiptrailError, match="this name cannot be had"):
-        compiled(Settings(alert_rules={name: {"filter": "code:503", "at_least": 1}}).alert_rules)
+        compiled({name: RuleSettings(filter="code:503", at_least=1)})

@@ -21,9 +21,9 @@ from click.testing import CliRunner, Result
 from index.columns import HOUR_NS
 from index.lake import Lake
 from sip.errors import SiptrailError, Unreachable
-from siptrail.amounts import size_bytes
+from siptrail.amounts import share, size_bytes
 from siptrail.cli import app
-from siptrail.config import load, share
+from siptrail.config import load
 from tests.index.stored import START, call, capture, frame, listed, message, put
 
 TOP = Path(__file__).resolve().parents[2]
