@@ -10,14 +10,16 @@ import hashlib
 import os
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
+import pyarrow as pa
+
 from index.archive import Archive
-from index.importing import ImportResult
-from index.lake import Lake
+from index.importing import Beside, ImportResult
+from index.lake import NOTHING, Lake
 from index.rows import first_row
 from index.schema import small
 
@@ -77,24 +79,24 @@ def known(lake: Lake, content: str) -> Known | None:
     return Known(*row) if row else None
 
 
-def remember(lake: Lake, content: str, result: ImportResult, stamp: int) -> None:
-    """This content is in the store now."""
-    name = Path(result.file).name
-    with lake.change() as change:
-        change.append(
-            "captures", small("captures", [(content, name, stamp, result.messages, result.first, result.last)])
-        )
+def _kept(content: str | None, result: ImportResult, stamp: int) -> Mapping[str, pa.Table]:
+    """That this content is in the store, where something of it is."""
+    if content is None or not result.messages:
+        return NOTHING
+    row = (content, Path(result.file).name, stamp, result.messages, result.first, result.last)
+    return {"captures": small("captures", [row])}
 
 
 def import_once(
     archive: Archive,
     path: str,
     again: bool,
-    work: Callable[[int], ImportResult],
+    work: Callable[[int, Beside], ImportResult],
     keylog: Path | None = None,
     look: Callable[[str, Path | None], str | None] = content_of,
 ) -> ImportResult | Known:
-    """`work(now)` imports the file, with a key log or without, unless its content is known; `again`: even then.
+    """`work(now, beside)` imports the file, with a key log or without, unless its content is known; `again`: even then.
+    That it is known from now on is stored `beside` its last messages.
 
     `look` is who tells the content, where that is being read already."""
     lake = archive.lake
@@ -106,7 +108,4 @@ def import_once(
         if before is not None:
             return before
     now = time.time_ns()
-    result = work(now)
-    if lake is not None and content is not None and result.messages:
-        remember(lake, content, result, now)
-    return result
+    return work(now, lambda result: _kept(content, result, now))

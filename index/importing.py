@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+
+import pyarrow as pa
 
 from capture.flags import NO_MESSAGE
 from capture.pipeline import Counters, Decoder, MessageBlock
@@ -21,7 +23,7 @@ from capture.tlspeers import TlsPeer
 from index.archive import Archive
 from index.columns import Rows, to_rows
 from index.copies import Copies
-from index.lake import Written
+from index.lake import NOTHING, Written
 from sip.errors import Unreachable
 
 FLUSH_MESSAGES = 100_000
@@ -59,6 +61,10 @@ class ImportResult:
         self.damage = f"{self.damage}; {text}" if self.damage and text else text or self.damage
 
 
+Beside = Callable[[ImportResult], Mapping[str, pa.Table]]
+"""What is to be stored with the last messages of a file, all or nothing: rows of small tables by their names."""
+
+
 def import_file(
     archive: Archive,
     path: str,
@@ -72,8 +78,10 @@ def import_file(
     progress: Callable[[ImportResult, float | None], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
     keylog: str | None = None,
+    beside: Beside = lambda _: NOTHING,
 ) -> ImportResult:
     """Read `path` ('-' is standard input) into the archive. `progress` is told after each block; `stop` ends it early.
+    What is to be stored `beside` the messages is asked for when all are read, and stored with the last of them.
 
     `keylog` names a file with TLS secrets. Raises Unreachable when a file cannot be read at all; damage further in is
     reported in the result."""
@@ -100,7 +108,7 @@ def import_file(
             batches.add(decoder.take(decryption.flush()), copies, result)
             result.warn(decryption.complaint)
         batches.add(decoder.flush(), copies, result)
-        batches.finish()
+        batches.finish(lambda: beside(result))
         result.tls = decoder.tls_peers()
         result.refused = {row.server: row.count for row in decoder.refused()}
     finally:
@@ -154,8 +162,8 @@ class _Batches:
             self._writing.append(self._writers.submit(self._write, self._rows))
             self._rows, self._messages, self._size = [], 0, 0
 
-    def finish(self) -> None:
-        """Store the rest; the segments that held all of it are named with the last of it."""
+    def finish(self, beside: Callable[[], Mapping[str, pa.Table]]) -> None:
+        """Store the rest; the segments that held all of it are named with the last of it, and what goes beside it."""
         if self._archive.lake is None:
             return
         with _not_stored():
@@ -166,7 +174,7 @@ class _Batches:
             self._seen()
             # Of what cannot be published nothing stays, so `close` must not try it again.
             unseen, self._unseen = self._unseen, []
-            self._archive.publish(unseen, self._segments, self._imported_at)
+            self._archive.publish(unseen, self._segments, self._imported_at, beside())
 
     def _idle(self) -> bool:
         """Whether a writer has nothing to do."""

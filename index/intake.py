@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from capture.pipeline import MessageBlock
 from index.batches import no_rows, sorted_batch
 from index.columns import Rows
 from index.hot import Hot, HotCalls
-from index.lake import Lake, Written
+from index.lake import NOTHING, Lake, Written
 from index.spool import Spool
 from sip.errors import Unreachable
 
@@ -103,15 +104,22 @@ class Intake:
         batch = sorted_batch(list(rows)) if rows else no_rows()
         return self.lake.write(batch)
 
-    def publish(self, written: Sequence[Written], segments: Sequence[str] = (), imported_at: int | None = None) -> None:
-        """Readers see what was written from a file, all of it at once, and `segments` count as stored."""
+    def publish(
+        self,
+        written: Sequence[Written],
+        segments: Sequence[str] = (),
+        imported_at: int | None = None,
+        beside: Mapping[str, pa.Table] = NOTHING,
+    ) -> None:
+        """Readers see what was written from a file, all of it at once, with rows of small tables that go `beside` it,
+        and `segments` count as stored."""
         assert self.lake is not None
-        if not written and not segments:
+        if not written and not segments and not beside:
             return
         mark = f"commit-{uuid.uuid4()}" if self.lake.shared else ""
         try:
             self.lake.reopen()
-            self.lake.publish(written, [*segments, *([mark] if mark else [])], imported_at, self._in_turn)
+            self.lake.publish(written, [*segments, *([mark] if mark else [])], imported_at, self._in_turn, beside)
         except Unreachable:
             if not mark or mark not in self.lake.spooled():
                 raise

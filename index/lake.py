@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import duckdb
 import pyarrow as pa
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 
 READ = ("messages", "frames", "packed", "calls", "losses")
 """The tables whose files are known to readers."""
+NOTHING: Mapping[str, pa.Table] = MappingProxyType({})
+"""No rows of any table."""
 PATTERN = frozenset("*?[]{}")
 """In the name of a file these stand for others."""
 
@@ -112,14 +115,16 @@ class Lake(OpenLake):
         segments: Iterable[str],
         imported_at: int | None,
         moment: Callable[[Callable[[], None]], None],
+        beside: Mapping[str, pa.Table] = NOTHING,
     ) -> None:
         """Let readers see what was written, all of it at once, by `moment(do_commit)`; where that fails, none of it
-        stays."""
+        stays. `beside`: rows of small tables that belong to it."""
         files: dict[str, list[Path]] = {}
         for one in written:
             for name, paths in one.files.items():
                 files.setdefault(name, []).extend(paths)
-        small = {"spooled": schema.small("spooled", [(self._mark + name, imported_at or 0) for name in segments])}
+        small = dict(beside)
+        small["spooled"] = schema.small("spooled", [(self._mark + name, imported_at or 0) for name in segments])
         if imported_at is not None and written:
             hours = pa.concat_tables([w.hours for w in written]).group_by(["day", "hour"]).aggregate([])
             stamps = pa.repeat(pa.scalar(imported_at, pa.int64()), hours.num_rows)

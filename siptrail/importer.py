@@ -16,6 +16,8 @@ from siptrail.places import default_store
 from siptrail.tlstable import ADVICE
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from index.importing import ImportResult
 
 WONDER = 0.5
@@ -154,7 +156,8 @@ def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]], k
         from capture.warm import warm_up
         from index.archive import Archive
         from index.captures import content_of, import_once
-        from index.importing import ImportResult, NotStored, flat, import_file
+        from index.importing import Beside, NotStored, flat, import_file
+        from index.lake import counted
         from siptrail.service_summary import summary
         from siptrail.warming import say_when_compiling
 
@@ -166,12 +169,15 @@ def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]], k
         early = told_early.pop(name, None)
         return early.result() if early else content_of(name, keys)
 
+    def counts(now: int, read: ImportResult) -> pa.Table:
+        return counted(now, settings.node, flat(read.counters))
+
     archive = Archive(opening.result(), time.time_ns)
     try:
         for name in files:
             with closing(_Bar(name)) as bar:
 
-                def work(now: int, name: str = name, bar: _Bar = bar) -> ImportResult:
+                def work(now: int, known: Beside, name: str = name, bar: _Bar = bar) -> ImportResult:
                     return import_file(
                         archive,
                         name,
@@ -182,13 +188,11 @@ def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]], k
                         imported_at=now,
                         progress=bar.show,
                         keylog=str(keylog) if keylog is not None else None,
+                        beside=lambda read: {**known(read), "counts": counts(now, read)},
                     )
 
                 try:
                     result = import_once(archive, name, again, work, keylog, content)
-                    if isinstance(result, ImportResult):
-                        assert archive.lake is not None
-                        archive.lake.count(time.time_ns(), settings.node, flat(result.counters))
                 except SiptrailError as error:
                     worst = max(worst, _complain(error))
                     if isinstance(error, NotStored):

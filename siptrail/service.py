@@ -35,7 +35,7 @@ from index.archive import Archive
 from index.captures import import_once
 from index.columns import to_rows
 from index.copies import Copies
-from index.importing import ImportResult, flat, import_file
+from index.importing import Beside, ImportResult, flat, import_file
 from index.lake import Lake
 from index.recovery import recover, segment_rows
 from index.spool import Spool
@@ -341,24 +341,26 @@ class Service:
     def import_path(self, path: Path, keylog: Path | None = None, again: bool = False) -> dict[str, Any]:
         """Import a capture file that this machine can read, with the TLS keys of a key log if there is one; `again`:
         even if its content is in the store."""
+
+        def work(now: int, beside: Beside) -> ImportResult:
+            return import_file(
+                self.archive,
+                str(path),
+                self.settings.node,
+                sip_ports=self._sip_ports,
+                ws_ports=self._ws_ports,
+                first_seq=int(time.time()) << 30,
+                imported_at=now,
+                keylog=str(keylog) if keylog is not None else None,
+                beside=beside,
+            )
+
         with self._imports, self._haste.during():
-            result = import_once(self.archive, str(path), again, lambda now: self._import(path, keylog, now), keylog)
+            result = import_once(self.archive, str(path), again, work, keylog)
             if isinstance(result, ImportResult):
                 self.ledger.add_import(flat(result.counters), result.tls, result.refused)
                 self.ledger.store()
             return summary(result, str(path))
-
-    def _import(self, path: Path, keylog: Path | None, now: int) -> ImportResult:
-        return import_file(
-            self.archive,
-            str(path),
-            self.settings.node,
-            sip_ports=self._sip_ports,
-            ws_ports=self._ws_ports,
-            first_seq=int(time.time()) << 30,
-            imported_at=now,
-            keylog=str(keylog) if keylog is not None else None,
-        )
 
     def _analyse(self) -> None:
         while not self._stop.is_set():

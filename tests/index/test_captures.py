@@ -16,7 +16,7 @@ from index.archive import Archive
 from index.captures import Known, content_of, import_once
 from index.check import check
 from index.columns import HOUR_NS
-from index.importing import ImportResult, NotStored, import_file
+from index.importing import Beside, ImportResult, NotStored, import_file
 from index.lake import Lake
 from index.retention import Limits
 from index.upkeep import Upkeep
@@ -29,7 +29,10 @@ def archive(tmp_path: Path) -> Archive:
 
 
 def bring(archive: Archive, path: Path, again: bool = False) -> ImportResult | Known:
-    return import_once(archive, str(path), again, lambda now: import_file(archive, str(path), "node", imported_at=now))
+    def work(now: int, beside: Beside) -> ImportResult:
+        return import_file(archive, str(path), "node", imported_at=now, beside=beside)
+
+    return import_once(archive, str(path), again, work)
 
 
 def counted(archive: Archive) -> dict[str, int]:
@@ -76,7 +79,7 @@ def test_what_retention_took_may_be_imported_again(archive: Archive, tmp_path: P
 def test_an_import_that_failed_is_not_remembered(archive: Archive, tmp_path: Path) -> None:
     path = capture(tmp_path / "a.pcap", call("one", START))
 
-    def fails(now: int) -> ImportResult:
+    def fails(now: int, beside: Beside) -> ImportResult:
         raise OSError("the disk is full")
 
     with pytest.raises(OSError, match="disk is full"):
@@ -112,3 +115,32 @@ def test_an_import_that_cannot_be_shown_leaves_nothing_and_says_why(
     assert check(archive.lake, deep=True).faults == ()
     assert not list((tmp_path / "store" / "data" / "main" / "messages").rglob("*.parquet"))
     assert isinstance(bring(archive, path), ImportResult) and counted(archive) == {"one": 3}
+
+
+def test_that_it_is_known_is_stored_with_its_last_messages_or_not_at_all(archive: Archive, tmp_path: Path) -> None:
+    """Else a crash between the two would bring the messages in once more the next time."""
+    path = capture(tmp_path / "a.pcap", call("one", START))
+    lake = archive.lake
+    assert lake is not None
+
+    def snapshots() -> int:
+        with lake.reading() as cur:
+            return len(cur.execute("SELECT * FROM ducklake_snapshots('lake')").fetchall())
+
+    before = snapshots()
+    bring(archive, path)
+    assert snapshots() == before + 1
+    assert isinstance(bring(archive, path), Known)
+
+
+def test_what_goes_beside_a_file_without_sip_is_stored_too(archive: Archive, tmp_path: Path) -> None:
+    path = capture(tmp_path / "a.pcap", [(START, b"no SIP at all")])
+    asked = []
+
+    def beside(result: ImportResult) -> dict[str, Any]:
+        asked.append(result.counters.packets)
+        return {"counts": lake_module.counted(START, "node", {"packets": result.counters.packets})}
+
+    import_file(archive, str(path), "node", imported_at=START, beside=beside)
+    assert asked == [1], "once, when all is read"
+    assert archive.lake is not None and archive.lake.counts() == {"packets": 1}
