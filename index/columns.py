@@ -107,7 +107,8 @@ FRAMES = pa.schema(
 
 
 MOST_TEXTS = 1 << 16
-_TEXTS: dict[object, str] = {}
+_TEXTS: dict[tuple[int, int], str] = {}
+_TRANSPORT_NAMES = pa.array(TRANSPORTS, pa.string())
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ def to_rows(block: MessageBlock, node: str) -> Rows:
             pa.array(block.sport.astype(np.uint16)),
             _addresses(block.dst_hi, block.dst_lo),
             pa.array(block.dport.astype(np.uint16)),
-            _named(block.transport.astype(np.int32), pa.array(TRANSPORTS)),
+            _named(block.transport.astype(np.int32), _TRANSPORT_NAMES),
             _named(block.interface, names),
             _named(np.zeros(n, np.int32), pa.array([node], pa.string())),
             pa.array(block.length),
@@ -264,19 +265,15 @@ def _numbered(block: MessageBlock, pieces: Any) -> tuple[Any, pa.Array]:
 def _addresses(hi: Any, lo: Any) -> pa.DictionaryArray:
     codes, first = np.empty(len(hi), np.int32), np.empty(len(hi), np.int64)
     n = number_pairs(hi, lo, codes, first)
-    pairs = zip(hi[first[:n]].tolist(), lo[first[:n]].tolist(), strict=True)
-    return _named(codes, pa.array([_known_text(*pair) for pair in pairs], pa.string()), numbered_here=True)
-
-
-def _known_text(hi: int, lo: int) -> str:
-    """`address_text`, remembered: the same few hundred addresses come in every batch."""
-    key = (hi, lo) if hi else lo
-    text = _TEXTS.get(key)
-    if text is None:
-        if len(_TEXTS) >= MOST_TEXTS:
+    pairs = list(zip(hi[first[:n]].tolist(), lo[first[:n]].tolist(), strict=True))
+    # The same few hundred addresses come in every batch, so their texts are remembered.
+    texts = list(map(_TEXTS.get, pairs))
+    if None in texts:
+        if len(_TEXTS) + n > MOST_TEXTS:
             _TEXTS.clear()
-        text = _TEXTS[key] = address_text(hi, lo)
-    return text
+        _TEXTS.update((pair, address_text(*pair)) for pair, text in zip(pairs, texts, strict=True) if text is None)
+        texts = [_TEXTS.get(pair) or address_text(*pair) for pair in pairs]
+    return _named(codes, pa.array(texts, pa.string()), numbered_here=True)
 
 
 def address_text(hi: int, lo: int) -> str:

@@ -31,7 +31,7 @@ FIRST_MESSAGES = 25_000
 """The first batch is smaller, and the next ones grow, so that the second core does not wait long for work."""
 FLUSH_BYTES = 80 << 20
 WRITERS = 2
-MESSAGES_SEEN, SECONDS_SEEN = 400_000, 2.0
+MESSAGES_SEEN, SECONDS_SEEN = 1_000_000, 5.0
 """What is written is shown to readers once there is so much of it, or the first of it waited so long: a commit takes as
 long as writing a quarter of a batch."""
 
