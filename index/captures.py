@@ -11,6 +11,7 @@ import os
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -71,8 +72,20 @@ def _parts(source: BinaryIO, packed: bool) -> Iterator[bytes]:
             source.seek(CHUNK - PART, os.SEEK_CUR)
 
 
-def known(lake: Lake, content: str) -> Known | None:
+Look = Callable[[Lake, str, Path | None], tuple[str | None, Known | None]]
+"""What tells the capture at a path, read with a key log or without, from all others, and whether the store has it."""
+
+
+def look_up(lake: Lake, path: str, keylog: Path | None = None) -> tuple[str | None, Known | None]:
+    """The content of a capture, and the last import of it, unless retention took something of that since."""
+    content = content_of(path, keylog)
+    return content, known(lake, content)
+
+
+def known(lake: Lake, content: str | None) -> Known | None:
     """The last import of this content, unless retention took something of it since."""
+    if content is None:
+        return None
     with lake.reading() as cur:
         sql = "SELECT name, stamp, messages FROM lake.captures WHERE content = ? ORDER BY stamp DESC LIMIT 1"
         row = first_row(cur.execute(sql, [content]))
@@ -93,19 +106,23 @@ def import_once(
     again: bool,
     work: Callable[[int, Beside], ImportResult],
     keylog: Path | None = None,
-    look: Callable[[str, Path | None], str | None] = content_of,
+    look: Look = look_up,
+    meanwhile: Callable[[Callable[[], bool]], None] = lambda done: None,
 ) -> ImportResult | Known:
     """`work(now, beside)` imports the file, with a key log or without, unless its content is known; `again`: even then.
     That it is known from now on is stored `beside` its last messages.
 
-    `look` is who tells the content, where that is being read already."""
+    `look` is who looks it up, where somebody has begun to; `meanwhile(done)` does something useful until it is done."""
     lake = archive.lake
     if lake is not None:
         lake.must_write()
-    content = look(path, keylog) if lake is not None else None
-    if lake is not None and content is not None and not again:
-        before = known(lake, content)
-        if before is not None:
-            return before
+    content, before = None, None
+    if lake is not None:
+        with ThreadPoolExecutor(1, "look-up") as beside:
+            looking = beside.submit(look, lake, path, keylog)
+            meanwhile(looking.done)
+            content, before = looking.result()
+    if before is not None and not again:
+        return before
     now = time.time_ns()
     return work(now, lambda result: _kept(content, result, now))

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from capture.flags import NO_MESSAGE
+from capture.frames import FrameBlock
 from capture.pipeline import Counters, Decoder, MessageBlock
 from capture.ports import DEFAULT_SIP_PORTS, DEFAULT_WS_PORTS
 from capture.sources.keylog import Decryption, keys_for
@@ -31,6 +32,8 @@ FIRST_MESSAGES = 25_000
 """The first batch is smaller, and the next ones grow, so that the second core does not wait long for work."""
 FLUSH_BYTES = 80 << 20
 WRITERS = 2
+AHEAD = 16
+"""Blocks of a file that are read before the store is open: some 100,000 messages."""
 MESSAGES_SEEN, SECONDS_SEEN = 1_000_000, 5.0
 """What is written is shown to readers once there is so much of it, or the first of it waited so long: a commit takes as
 long as writing a quarter of a batch."""
@@ -61,13 +64,61 @@ class ImportResult:
         self.damage = f"{self.damage}; {text}" if self.damage and text else text or self.damage
 
 
+class Reading:
+    """A capture file and the messages in it, block by block; it may begin before there is a store to put them in."""
+
+    def __init__(
+        self,
+        path: str,
+        sip_ports: frozenset[int] = DEFAULT_SIP_PORTS,
+        ws_ports: frozenset[int] = DEFAULT_WS_PORTS,
+        first_seq: int = 0,
+        keylog: str | None = None,
+    ) -> None:
+        """`keylog` names a file with TLS secrets. Raises Unreachable when a file cannot be read at all."""
+        self.keys = keys_for(path, keylog)
+        self.ports = sip_ports | ws_ports
+        self.source = PcapFile(path)
+        self.decoder = Decoder(sip_ports, first_seq, ws_ports)
+        self._all = ((block, self.decoder.feed(block)) for block in self.source.blocks())
+        self._ahead: deque[tuple[FrameBlock, list[MessageBlock]]] = deque()
+        self._failed: Exception | None = None
+
+    def ahead(self, enough: Callable[[], bool]) -> None:
+        """Read what is needed soon, until it is `enough` or AHEAD blocks are there. What goes wrong is told later.
+
+        Nothing of what has TLS keys, which is read beside the rest block by block, and nothing from a pipe: who feeds
+        that may take any time."""
+        if self.keys is not None or self.source.size is None:
+            return
+        try:
+            while len(self._ahead) < AHEAD and not enough():
+                self._ahead.append(next(self._all))
+        except StopIteration:
+            pass
+        except Exception as error:
+            self._failed = error
+
+    def close(self) -> None:
+        """Close the file."""
+        self.source.close()
+
+    def blocks(self) -> Iterator[tuple[FrameBlock, list[MessageBlock]]]:
+        """Each block of the file with the messages that it completes."""
+        while self._ahead:
+            yield self._ahead.popleft()
+        if self._failed is not None:
+            raise self._failed
+        yield from self._all
+
+
 Beside = Callable[[ImportResult], Mapping[str, pa.Table]]
 """What is to be stored with the last messages of a file, all or nothing: rows of small tables by their names."""
 
 
 def import_file(
     archive: Archive,
-    path: str,
+    capture: str | Reading,
     node: str,
     *,
     sip_ports: frozenset[int] = DEFAULT_SIP_PORTS,
@@ -80,21 +131,20 @@ def import_file(
     keylog: str | None = None,
     beside: Beside = lambda _: NOTHING,
 ) -> ImportResult:
-    """Read `path` ('-' is standard input) into the archive. `progress` is told after each block; `stop` ends it early.
-    What is to be stored `beside` the messages is asked for when all are read, and stored with the last of them.
+    """Read a capture file ('-' is standard input), or the rest of one, into the archive. `progress` is told after each
+    block; `stop` ends it early. What is to be stored `beside` the messages is asked for when all are read, and stored
+    with the last of them.
 
-    `keylog` names a file with TLS secrets. Raises Unreachable when a file cannot be read at all; damage further in is
-    reported in the result."""
-    keys = keys_for(path, keylog)
-    source = PcapFile(path)
-    decoder, copies = Decoder(sip_ports, first_seq, ws_ports), Copies()
+    Raises Unreachable when a file cannot be read at all; damage further in is reported in the result."""
+    reading = Reading(capture, sip_ports, ws_ports, first_seq, keylog) if isinstance(capture, str) else capture
+    source, decoder, copies = reading.source, reading.decoder, Copies()
     result = ImportResult(source.name, counters=decoder.counters)
     batches = _Batches(archive, node, segments, imported_at)
     decryption: Decryption | None = None
     try:
-        decryption = keys.decrypt(sip_ports | ws_ports, stop) if keys is not None else None
-        for block in source.blocks():
-            batches.add(decoder.feed(block), copies, result, len(block.data))
+        decryption = reading.keys.decrypt(reading.ports, stop) if reading.keys is not None else None
+        for block, messages in reading.blocks():
+            batches.add(messages, copies, result, len(block.data))
             if decryption is not None:
                 batches.add(decoder.take(decryption.feed(block)), copies, result)
             if progress:
@@ -115,7 +165,7 @@ def import_file(
         batches.close()
         if decryption is not None:
             decryption.close()
-        source.close()
+        reading.close()
     return result
 
 

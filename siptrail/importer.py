@@ -6,7 +6,8 @@ import json
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from siptrail.tlstable import ADVICE
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from index.captures import Look
     from index.importing import ImportResult
 
 WONDER = 0.5
@@ -103,8 +105,8 @@ class _Bar:
     """How far the import of a file is, on a terminal; drawn once somebody would wonder. What draws it takes longer to
     load than a small file takes."""
 
-    def __init__(self, name: str) -> None:
-        self.began = time.monotonic()
+    def __init__(self, name: str, began: float | None = None) -> None:
+        self.began = time.monotonic() if began is None else began
         self._name = printable(Path(name).name if name != "-" else "standard input")
         self._drawn: Any = None
 
@@ -148,56 +150,65 @@ def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]], k
 
     settings = load(None)
     worst = 0
+    keys = str(keylog) if keylog is not None else None
+    ports = frozenset(settings.sip_ports), frozenset(settings.ws_ports)
     with ThreadPoolExecutor(2) as beside:
-        # The store opens, and the first file is told from others, while the kernels of the hot path are loaded.
+        # The store opens, and says whether it has the first file, while kernels are loaded and that file is begun.
         opening = beside.submit(
             Lake, folder, memory=settings.memory, say=_tell, shared=settings.shared(), node=settings.node
         )
         from capture.warm import warm_up
         from index.archive import Archive
-        from index.captures import content_of, import_once
-        from index.importing import Beside, NotStored, flat, import_file
+        from index.captures import content_of, import_once, known, look_up
+        from index.importing import Beside, NotStored, Reading, flat, import_file
         from index.lake import counted
         from siptrail.service_summary import summary
         from siptrail.warming import say_when_compiling
 
         say_when_compiling()
-        told_early = {files[0]: beside.submit(content_of, files[0], keylog)}
+        content = beside.submit(content_of, files[0], keylog)
+        looked = beside.submit(lambda: (content.result(), known(opening.result(), content.result())))
         warm_up(streams=False)
 
-    def content(name: str, keys: Path | None) -> str | None:
-        early = told_early.pop(name, None)
-        return early.result() if early else content_of(name, keys)
+        def read(name: str) -> Reading:
+            return Reading(name, *ports, int(time.time()) << 30, keys)
 
-    def counts(now: int, read: ImportResult) -> pa.Table:
-        return counted(now, settings.node, flat(read.counters))
+        began: float | None = time.monotonic()
+        begun: Reading | None = None
+        with suppress(SiptrailError):  # told when it is the file's turn
+            begun = read(files[0])
+            begun.ahead(looked.done)
 
     archive = Archive(opening.result(), time.time_ns)
+
+    def into(reading: Reading, bar: _Bar, now: int, beside: Beside) -> ImportResult:
+        def all_beside(result: ImportResult) -> dict[str, pa.Table]:
+            return {**beside(result), "counts": counted(now, settings.node, flat(result.counters))}
+
+        return import_file(
+            archive,
+            reading,
+            settings.node,
+            imported_at=now,
+            progress=bar.show,
+            beside=all_beside,
+        )
+
+    look: Look = lambda *_: looked.result()  # noqa: E731
     try:
         for name in files:
-            with closing(_Bar(name)) as bar:
-
-                def work(now: int, known: Beside, name: str = name, bar: _Bar = bar) -> ImportResult:
-                    return import_file(
-                        archive,
-                        name,
-                        settings.node,
-                        sip_ports=frozenset(settings.sip_ports),
-                        ws_ports=frozenset(settings.ws_ports),
-                        first_seq=int(time.time()) << 30,
-                        imported_at=now,
-                        progress=bar.show,
-                        keylog=str(keylog) if keylog is not None else None,
-                        beside=lambda read: {**known(read), "counts": counts(now, read)},
-                    )
-
+            with closing(_Bar(name, began)) as bar:
                 try:
-                    result = import_once(archive, name, again, work, keylog, content)
+                    with closing(begun or read(name)) as reading:
+                        work = partial(into, reading, bar)
+                        result = import_once(archive, name, again, work, keylog, look, reading.ahead)
                 except SiptrailError as error:
                     worst = max(worst, _complain(error))
                     if isinstance(error, NotStored):
                         break
                     continue
+                finally:
+                    look, begun, began = look_up, None, None
                 results.append(summary(result, name) | {"seconds": time.monotonic() - bar.began})
     finally:
         archive.close()

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from index.archive import Archive
 from index.captures import import_once
 from index.columns import to_rows
 from index.copies import Copies
-from index.importing import Beside, ImportResult, flat, import_file
+from index.importing import Beside, ImportResult, Reading, flat, import_file
 from index.lake import Lake
 from index.recovery import recover, segment_rows
 from index.spool import Spool
@@ -343,20 +344,15 @@ class Service:
         even if its content is in the store."""
 
         def work(now: int, beside: Beside) -> ImportResult:
-            return import_file(
-                self.archive,
-                str(path),
-                self.settings.node,
-                sip_ports=self._sip_ports,
-                ws_ports=self._ws_ports,
-                first_seq=int(time.time()) << 30,
-                imported_at=now,
-                keylog=str(keylog) if keylog is not None else None,
-                beside=beside,
-            )
+            return import_file(self.archive, reading, self.settings.node, imported_at=now, beside=beside)
 
-        with self._imports, self._haste.during():
-            result = import_once(self.archive, str(path), again, work, keylog)
+        keys, first = str(keylog) if keylog is not None else None, int(time.time()) << 30
+        with (
+            self._imports,
+            self._haste.during(),
+            closing(Reading(str(path), self._sip_ports, self._ws_ports, first, keys)) as reading,
+        ):
+            result = import_once(self.archive, str(path), again, work, keylog, meanwhile=reading.ahead)
             if isinstance(result, ImportResult):
                 self.ledger.add_import(flat(result.counters), result.tls, result.refused)
                 self.ledger.store()
