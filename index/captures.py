@@ -118,10 +118,13 @@ def import_once(
         lake.must_write()
     content, before = None, None
     if lake is not None:
-        with ThreadPoolExecutor(1, "look-up") as beside:
+        beside = ThreadPoolExecutor(1, "look-up")
+        try:
             looking = beside.submit(look, lake, path, keylog)
             meanwhile(looking.done)
             content, before = looking.result()
+        finally:
+            beside.shutdown(wait=False, cancel_futures=True)  # who interrupts an import does not wait for this
     if before is not None and not again:
         return before
     now = time.time_ns()

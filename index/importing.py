@@ -39,6 +39,18 @@ MESSAGES_SEEN, SECONDS_SEEN = 1_000_000, 5.0
 long as writing a quarter of a batch."""
 
 
+class FirstSeqs:
+    """Where the `seq` of each import begins: after those of the imports before, here and (by the clock) elsewhere."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def next(self) -> int:
+        """One caller at a time."""
+        self._last = max(int(time.time()), self._last + 1)
+        return self._last << 30
+
+
 class NotStored(Unreachable):
     """The store takes no more; what was read before is in it."""
 

@@ -343,9 +343,9 @@ for keeping in (doctor, retention, store_app):
 def main() -> None:
     """The program: runs a command and turns errors into one line and an exit code."""
     code = _run()
-    with contextlib.suppress(BrokenPipeError):
-        sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, AttributeError):  # nobody is there, or it is none
+            stream.flush()
     logging.shutdown()
     # Everything is closed and written by now; taking the libraries apart would cost each command a quarter of a second.
     os._exit(code)
@@ -361,7 +361,10 @@ def marked(error: Misread) -> str:
 
 def _run() -> int:
     try:
-        return int(app(prog_name="siptrail", standalone_mode=False) or 0)
+        code = _answer()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
     except SiptrailError as error:
         print(f"siptrail: {printable(str(error))}", file=sys.stderr)
         if isinstance(error, Misread):
@@ -369,20 +372,28 @@ def _run() -> int:
         return error.exit_code
     except click.Abort:
         return 130
-    except NoArgsIsHelpError as error:
-        print(error.format_message())
-        return 2
     except click.ClickException as error:
-        print(f"siptrail: {printable(error.format_message())} (see siptrail --help)", file=sys.stderr)
+        print(f"siptrail: {printable(error.format_message().rstrip('.'))} (see siptrail --help)", file=sys.stderr)
         return 2
-    except SystemExit:
-        return 0  # click's answer to a reader that has seen enough, as in `siptrail calls | head`
+    except (SystemExit, BrokenPipeError):
+        return 0  # a reader that has seen enough, as in `siptrail calls | head`
     except KeyboardInterrupt:
         return 130
+    except UnicodeEncodeError as error:
+        print(f"siptrail: {error.object!a} is no text in UTF-8; check how it was typed", file=sys.stderr)
+        return 2
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
         print(f"siptrail: {error.strerror or error}{where}", file=sys.stderr)
         return 3
+
+
+def _answer() -> int:
+    try:
+        return int(app(prog_name="siptrail", standalone_mode=False) or 0)
+    except NoArgsIsHelpError as error:
+        print(error.format_message())
+        return 2
 
 
 if __name__ == "__main__":

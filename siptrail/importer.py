@@ -152,7 +152,8 @@ def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]], k
     worst = 0
     keys = str(keylog) if keylog is not None else None
     ports = frozenset(settings.sip_ports), frozenset(settings.ws_ports)
-    with ThreadPoolExecutor(2) as beside:
+    beside = ThreadPoolExecutor(2)
+    try:
         # The store opens, and says whether it has the first file, while kernels are loaded and that file is begun.
         opening = beside.submit(
             Lake, folder, memory=settings.memory, say=_tell, shared=settings.shared(), node=settings.node
@@ -160,7 +161,7 @@ def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]], k
         from capture.warm import warm_up
         from index.archive import Archive
         from index.captures import content_of, import_once, known, look_up
-        from index.importing import Beside, NotStored, Reading, flat, import_file
+        from index.importing import Beside, FirstSeqs, NotStored, Reading, flat, import_file
         from index.lake import counted
         from siptrail.service_summary import summary
         from siptrail.warming import say_when_compiling
@@ -169,17 +170,21 @@ def _into_store(files: list[str], folder: Path, results: list[dict[str, Any]], k
         content = beside.submit(content_of, files[0], keylog)
         looked = beside.submit(lambda: (content.result(), known(opening.result(), content.result())))
         warm_up(streams=False)
+        seqs = FirstSeqs()
 
         def read(name: str) -> Reading:
-            return Reading(name, *ports, int(time.time()) << 30, keys)
+            return Reading(name, *ports, seqs.next(), keys)
 
-        began: float | None = time.monotonic()
+        began: float | None = None
         begun: Reading | None = None
-        with suppress(SiptrailError):  # told when it is the file's turn
-            begun = read(files[0])
-            begun.ahead(looked.done)
-
-    archive = Archive(opening.result(), time.time_ns)
+        # What is wrong with it is told when it is its turn. Of a pipe nothing can be read twice, and nothing may come.
+        if Path(files[0]).is_file():
+            with suppress(SiptrailError):
+                began, begun = time.monotonic(), read(files[0])
+                begun.ahead(looked.done)
+        archive = Archive(opening.result(), time.time_ns)
+    finally:
+        beside.shutdown(wait=False, cancel_futures=False)
 
     def into(reading: Reading, bar: _Bar, now: int, beside: Beside) -> ImportResult:
         def all_beside(result: ImportResult) -> dict[str, pa.Table]:

@@ -32,9 +32,13 @@ class Count(click.IntRange):
     name = "number"
 
 
+PATH = click.Path(readable=False, path_type=Path)
+"""A file or a folder; whoever opens it says what is wrong with it."""
+
+
 def path(*names: str, **given: Any) -> Callable[[Command], Command]:
-    """An option that names a file or a folder; whoever opens it says what is wrong with it."""
-    return click.option(*names, type=click.Path(path_type=Path), **given)
+    """An option that names one."""
+    return click.option(*names, type=PATH, **given)
 
 
 url = click.option(

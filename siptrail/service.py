@@ -36,7 +36,7 @@ from index.archive import Archive
 from index.captures import import_once
 from index.columns import to_rows
 from index.copies import Copies
-from index.importing import Beside, ImportResult, Reading, flat, import_file
+from index.importing import Beside, FirstSeqs, ImportResult, Reading, flat, import_file
 from index.lake import Lake
 from index.recovery import recover, segment_rows
 from index.spool import Spool
@@ -100,6 +100,7 @@ class Service:
         self.say = say
         self._stop = threading.Event()
         self._haste = Haste()
+        self._seqs = FirstSeqs()
         self._hasty, self._last_much = False, 0.0
         """More comes in than memory should be spared for; and when it was noticed last."""
         self._threads: list[threading.Thread] = []
@@ -346,11 +347,11 @@ class Service:
         def work(now: int, beside: Beside) -> ImportResult:
             return import_file(self.archive, reading, self.settings.node, imported_at=now, beside=beside)
 
-        keys, first = str(keylog) if keylog is not None else None, int(time.time()) << 30
+        keys = str(keylog) if keylog is not None else None
         with (
             self._imports,
             self._haste.during(),
-            closing(Reading(str(path), self._sip_ports, self._ws_ports, first, keys)) as reading,
+            closing(Reading(str(path), self._sip_ports, self._ws_ports, self._seqs.next(), keys)) as reading,
         ):
             result = import_once(self.archive, str(path), again, work, keylog, meanwhile=reading.ahead)
             if isinstance(result, ImportResult):

@@ -115,7 +115,7 @@ def rebuild(deep: bool, store: Path | None) -> None:
 @click.argument(
     "folder",
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     help="Empty, or with an older backup of this store.",
 )
 @options.several(options.store, options.url, options.token, options.as_json)
@@ -129,7 +129,7 @@ def backup(folder: Path, store: Path | None, url: str | None, token: str | None,
 
 
 @store_app.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path), help="The folder of a backup.")
+@click.argument("folder", metavar="DIR", type=options.PATH, help="The folder of a backup.")
 @options.store
 def restore(folder: Path, store: Path | None) -> None:
     """Make a store of a backup, where there is none yet."""

@@ -99,6 +99,8 @@ def keys_for(path: str, keylog: str | None) -> Keys | None:
 
 def holds_secrets(path: str) -> bool:
     """Whether a pcapng has a Decryption Secrets Block in front of its first packet."""
+    if not os.path.isfile(path):
+        return False  # what was read of a pipe is gone
     try:
         with open(path, "rb") as raw:
             packed = raw.read(2) == b"\x1f\x8b"

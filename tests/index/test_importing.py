@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from capture.links import UnknownLinkType
 from capture.sources import pcapfile
 from index.archive import Archive
-from index.importing import AHEAD, Reading, import_file
+from index.importing import AHEAD, FirstSeqs, Reading, import_file
 from index.lake import Lake
 from sip.errors import Unreachable
 from tests.index.stored import START, call, capture
@@ -54,3 +55,9 @@ def test_what_is_wrong_is_told_when_it_is_its_turn(tmp_path: Path) -> None:
         import_file(archive, unknown, "n")
     with pytest.raises(Unreachable, match="no such file"):
         Reading(str(tmp_path / "missing.pcap"))
+
+
+def test_imports_of_one_second_share_no_seq() -> None:
+    seqs = FirstSeqs()
+    first, second = seqs.next(), seqs.next()
+    assert first >> 30 == pytest.approx(time.time(), abs=2) and second == first + (1 << 30)
