@@ -30,7 +30,7 @@ TOGETHER = 100
 MOST = 50_000
 """Calls that wait; more are left to whoever asks for them."""
 LOOK_BACK_NS = 600_000_000_000
-SHARES = ((3_000, 0.5), (20_000, 0.25))
+SHARES = ((3_000, 0.5), (20_000, 0.2))
 BUSY_SHARE = 0.05
 """Share of the time that it works at most, while no more messages a second than these come in; beyond the last, capture
 goes first."""

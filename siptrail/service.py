@@ -76,7 +76,7 @@ MOST_SECONDS = 30.0
 UPKEEP_SECONDS = 60.0
 CATCH_UP_SECONDS = 5.0
 ALERT_SECONDS = 1.0
-REST, BUSY_REST = 4.0, 9.0
+REST, BUSY_REST = 5.5, 9.0
 """So much longer than a round of alerts took is the pause after it; and while capture needs the machine."""
 RULE_SECONDS, RULE_REST = 1.0, 9.0
 """The user's own rules take a tenth of a processor's time at most."""
