@@ -23,13 +23,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import siptrail  # noqa: F401  (before Arrow: it chooses the allocator)
 from capture.frames import FrameBlock, Interface
 from capture.pipeline import Decoder
-from capture.warm import warm_up
 from index.archive import Archive
 from index.columns import to_rows
 from index.lake import Lake
 from index.retention import Limits
 from index.upkeep import Upkeep
 from siptrail.memory import give_back, share_heaps
+from siptrail.warming import warm_up
 from siptrail.watch import FailureWatch
 
 SECOND = 1_000_000_000
