@@ -130,6 +130,24 @@ print([f for f, _, _ in got] == tagged + double, all(n == len(f) for f, n, _ in 
 
 
 @pytest.mark.needs("root", "ip")
+def test_a_recorded_device_hands_over_what_is_for_others_and_no_longer(inside: Inside) -> None:
+    out = inside("""
+def promiscuity():
+    told = subprocess.run(["ip", "-d", "-j", "link", "show", "dev", "b"], capture_output=True, text=True, check=True)
+    return json.loads(told.stdout)[0]["promiscuity"]
+
+seen = [promiscuity()]
+for wanted in (True, False):
+    ring = open_ring("b", program=default_program({5060}), promiscuous=wanted, **SMALL)
+    seen.append(promiscuity())
+    ring.close()
+    seen.append(promiscuity())
+print(seen)
+""")
+    assert out == "[0, 1, 0, 0, 0]"
+
+
+@pytest.mark.needs("root", "ip")
 def test_loopback_is_seen_once(inside: Inside) -> None:
     out = inside("""
 ring = open_ring("lo", program=default_program({5060}), **SMALL)
