@@ -172,6 +172,28 @@ def test_tags_and_frames_larger_than_the_mtu(wires: Wires) -> None:
     wires.end()
 
 
+def test_an_invite_that_the_kernel_sends_in_fragments_over_an_mtu_of_576(wires: Wires) -> None:
+    wires.lay("w0")
+    wires.far.ip("link set dev w0 mtu 576")
+    wires.far.ip(f"address add {FAR} peer {NEAR} dev w0")
+    wires.near.ip(f"address add {NEAR} peer {FAR} dev w0")
+    wires.start("-i", "w0")
+    invite = sip("in-fragments", b"v=0\r\n" + b"a=x\r\n" * 400)
+    phone = wires.near.inside(socket.socket, socket.AF_INET, socket.SOCK_DGRAM)
+    with phone, wires.far.inside(socket.socket, socket.AF_INET, socket.SOCK_DGRAM) as caller:
+        phone.bind((NEAR, 5060))
+        caller.setsockopt(socket.IPPROTO_IP, 10, 0)  # IP_MTU_DISCOVER, IP_PMTUDISC_DONT: send it in fragments (ip(7))
+        caller.sendto(invite, (NEAR, 5060))
+    assert wires.until_calls("in-fragments")["in-fragments"]["messages"] == 1
+    (message,) = wires.messages("in-fragments")
+    assert base64.b64decode(message["raw"]) == invite
+    frames = exported(wires.pcap("in-fragments"))
+    assert [len(frame) for frame in frames] == [14 + 20 + 552] * 3 + [14 + 20 + 8 + len(invite) - 3 * 552]
+    offsets = [int.from_bytes(frame[20:22], "big") for frame in frames]
+    assert [at & 0x3FFF for at in offsets] == [0x2000, 0x2000 + 69, 0x2000 + 138, 207], "as they were on the wire"
+    wires.end()
+
+
 def test_a_frame_longer_than_a_block_of_the_ring_is_counted(wires: Wires) -> None:
     small = f"import capture.sources.rings as rings; rings.BLOCK_BYTES = 1 << 14; {MAIN}"
     command = wires.command("-i", "lo")
