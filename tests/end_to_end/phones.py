@@ -26,16 +26,23 @@ class Phones:
             self._far(port, ["-sf", str(SCENARIOS / scenario)])
         until(lambda: {ANSWERS, *REFUSAL} <= network.far.udp_ports(), "the far end does not listen")
 
+    def answer_over_tcp(self) -> None:
+        """The one that answers does so over TCP, too."""
+        self._far(ANSWERS, ["-sn", "uas", "-t", "t1"])
+        until(lambda: ANSWERS in self.network.far.tcp_ports(), "the far end does not listen on TCP")
+
     def _far(self, port: int, scenario: list[str]) -> None:
         words = ["sipp", *scenario, "-i", FAR, "-p", str(port), "-nostdin", "-skip_rlimit"]
         self.network.far.start(words, cwd=self.folder)
 
-    def call(self, name: str, port: int, count: int, rate: int = 10, talk_ms: int = 300) -> subprocess.Popen[bytes]:
-        """Begin `count` calls with the Call-IDs name-1, name-2, …, `rate` a second."""
+    def call(
+        self, name: str, port: int, count: int, rate: int = 10, talk_ms: int = 300, over: str = "u1"
+    ) -> subprocess.Popen[bytes]:
+        """Begin `count` calls with the Call-IDs name-1, name-2, …, `rate` a second; `over`: SIPp's word for UDP (u1),
+        one TCP connection (t1), or one for each call (tn)."""
         scenario = ["-sn", "uac"] if port == ANSWERS else ["-sf", str(SCENARIOS / "call-refused.xml")]
-        numbers = (
-            f"-p {port + 1000} -m {count} -r {rate} -d {talk_ms} -timeout 60s -timeout_error -nostdin -skip_rlimit"
-        )
+        numbers = f"-t {over} -p {port + 1000} -m {count} -r {rate} -d {talk_ms} "
+        numbers += "-timeout 60s -timeout_error -nostdin -skip_rlimit"
         words = ["sipp", *scenario, f"{FAR}:{port}", "-i", NEAR, "-cid_str", f"{name}-%u", *numbers.split()]
         self._calling.append(self.network.near.start(words, cwd=self.folder))
         return self._calling[-1]
@@ -47,8 +54,8 @@ class Phones:
             process.send_signal(signal.SIGUSR1)
             process.wait(30)
 
-    def call_and_wait(self, name: str, port: int, count: int) -> list[str]:
+    def call_and_wait(self, name: str, port: int, count: int, rate: int = 10, over: str = "u1") -> list[str]:
         """Place the calls to their end; their Call-IDs."""
-        code = self.call(name, port, count).wait(90)
+        code = self.call(name, port, count, rate, over=over).wait(90)
         assert code == 0, f"sipp could not place the calls {name}: exit code {code}"
         return [f"{name}-{i + 1}" for i in range(count)]

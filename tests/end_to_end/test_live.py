@@ -181,6 +181,21 @@ def test_a_message_can_be_found_right_after_it_was_on_the_wire(live: Live) -> No
     assert max(waits) < 5, waits
 
 
+def test_calls_over_tcp_in_one_connection_and_in_one_each(live: Live) -> None:
+    live.phones.answer_over_tcp()
+    names = [
+        *live.phones.call_and_wait("together", ANSWERS, 200, rate=200, over="t1"),
+        *live.phones.call_and_wait("alone", ANSWERS, 20, over="tn"),
+    ]
+    until(lambda: len(live.recorder.calls("state:completed transport:tcp")) == len(names), "calls over TCP are missing")
+    calls = live.recorder.calls("transport:tcp")
+    assert set(calls) == set(names)
+    assert {call["messages"] for call in calls.values()} == {6}, "each message once"
+    assert {call["final_code"] for call in calls.values()} == {200}
+    stats = json.loads(live.recorder.run("stats", "--json"))
+    assert (stats["stream_gaps"], stats["unreadable"], stats["kernel_drops"]) == (0, 0, 0)
+
+
 def check_all_is_there_once(live: Live, blind: list[tuple[float, float]]) -> None:
     """Hold the steady calls' frames against those of tcpdump, which also saw what came while nobody recorded."""
     given: Counter[bytes] = Counter()
